@@ -1,0 +1,112 @@
+"""What a person sees while a study runs: rich bars on a terminal, plain lines elsewhere. Writes to stderr."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+PLAIN_LINE_SECONDS = 10.0
+
+
+class StudyProgress:
+    """Bars (or lines) for the study and the run in hand.
+
+    Args:
+        total_images: images that all runs to do will pass through in training.
+    """
+
+    def __init__(self, total_images: int) -> None:
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._total, self._done = total_images, 0
+        self._started = time.monotonic()
+        self._worked = 0
+        self._bars: Progress | None = None
+        if self._console.is_terminal:
+            self._bars = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.percentage:>3.0f}%"),
+                TextColumn("{task.fields[detail]}"),
+                TimeRemainingColumn(compact=True),
+                console=self._console,
+            )
+            self._study_bar = self._bars.add_task("study", total=max(total_images, 1), detail="")
+
+    def __enter__(self) -> Self:
+        if self._bars is not None:
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def say(self, text: str) -> None:
+        """One line that stays."""
+        self._console.print(text, markup=False)
+
+    def run(self, title: str, total_images: int, done_images: int) -> RunProgress:
+        """The progress of one run, of whose images some may be done already (a run that continues)."""
+        self._advance(done_images, worked=False)
+        return RunProgress(self, title, total_images, done_images)
+
+    def _advance(self, images: int, worked: bool = True) -> None:
+        self._done += images
+        self._worked += images if worked else 0
+        if self._bars is not None:
+            self._bars.update(self._study_bar, completed=self._done)
+
+    def _time_left(self) -> str:
+        seconds = time.monotonic() - self._started
+        if not self._worked:
+            return "?"
+        return format_seconds(seconds * (self._total - self._done) / self._worked)
+
+
+class RunProgress:
+    """The progress of one run: a bar that goes when the run ends, or a line every ten seconds."""
+
+    def __init__(self, study: StudyProgress, title: str, total_images: int, done_images: int) -> None:
+        self._study, self._title, self._total, self._done = study, title, total_images, done_images
+        self._started = self._last_line = time.monotonic()
+        self._worked = 0
+        if study._bars is not None:
+            self._bar = study._bars.add_task(title, total=max(total_images, 1), completed=done_images, detail="")
+        else:
+            study.say(f"{title}: {'continues' if done_images else 'starts'}")
+
+    def advance(self, images: int, epoch: int, epochs: int, loss: float) -> None:
+        """`images` more were trained on; the loss is the mean over them."""
+        self._done += images
+        self._worked += images
+        self._study._advance(images)
+        now = time.monotonic()
+        speed = self._worked / max(now - self._started, 1e-9)
+        detail = f"epoch {epoch}/{epochs}  loss {loss:.4f}  {speed:,.0f} images/s"
+        if self._study._bars is not None:
+            self._study._bars.update(self._bar, completed=self._done, detail=detail)
+        elif now - self._last_line >= PLAIN_LINE_SECONDS:
+            self._last_line = now
+            left = format_seconds((self._total - self._done) / speed)
+            self._study.say(
+                f"{self._title}: {detail}  {left} left for the run, {self._study._time_left()} for the study"
+            )
+
+    def finish(self, text: str) -> None:
+        """The run is done: one line that stays."""
+        if self._study._bars is not None:
+            self._study._bars.remove_task(self._bar)
+        self._study.say(f"{self._title}: {text}")
+
+
+def format_seconds(seconds: float) -> str:
+    """95 as 1:35, 7265 as 2:01:05."""
+    whole = max(round(seconds), 0)
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"

@@ -1,0 +1,193 @@
+"""Study files: YAML and KEY=VALUE overrides to a `StudySpec`, and errors that name the key by its path and what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from vicinal.errors import UsageError
+from vicinal.specs import StudySpec
+
+
+class _NoDuplicates(yaml.SafeLoader):
+    """Safe YAML in which a key given twice is an error instead of the last one winning in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def packaged_studies() -> dict[str, Traversable]:
+    """The study files that come with the package, by name."""
+    folder = resources.files("vicinal") / "studies"
+    return {
+        f.name.removesuffix(".yaml"): f
+        for f in sorted(folder.iterdir(), key=lambda f: f.name)
+        if f.name.endswith(".yaml")
+    }
+
+
+def load_study(study: str, overrides: Sequence[str] = ()) -> StudySpec:
+    """The study of a packaged name or a YAML file, with KEY=VALUE overrides by dotted key.
+
+    Raises UsageError, in one line, for an unknown study, key or value.
+    """
+    packaged = packaged_studies()
+    if study in packaged:
+        text, origin = packaged[study].read_text(encoding="utf-8"), study
+    else:
+        path = Path(study)
+        if not path.is_file():
+            close = difflib.get_close_matches(study, packaged, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            raise UsageError(
+                f"no study {study!r}: {hint}packaged studies are {', '.join(packaged)}; or give a YAML file"
+            )
+        try:
+            text, origin = path.read_text(encoding="utf-8"), str(path)
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"cannot read the study file {study}: {error}") from None
+    value = _safe_yaml(text, origin)
+    if not isinstance(value, dict):
+        raise UsageError(f"{origin}: a study file is a mapping of keys (name, data, teachers, student, arms, ...)")
+    for override in overrides:
+        _apply_override(value, override)
+    return parse_study(value, origin)
+
+
+def parse_study(value: Mapping[str, Any], origin: str) -> StudySpec:
+    """Validate a study given as plain values; UsageError names each wrong key by its path."""
+    try:
+        return StudySpec.model_validate(value)
+    except ValidationError as error:
+        raise UsageError(f"{origin}: {_explain(error)}") from None
+
+
+def _safe_yaml(text: str, origin: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_NoDuplicates)  # noqa: S506 - a subclass of SafeLoader
+    except yaml.YAMLError as error:
+        raise UsageError(f"{origin} is no valid YAML: {' '.join(str(error).split())}") from None
+
+
+def _apply_override(study: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise UsageError(f"{override!r} is no KEY=VALUE override (for example seeds=[0,1,2] or student.epochs=10)")
+    value = _safe_yaml(text, f"the value of {key}")
+    parts = key.split(".")
+    here: Any = study
+    for depth, part in enumerate(parts):
+        last = depth == len(parts) - 1
+        path = ".".join(parts[: depth + 1])
+        if isinstance(here, list):
+            where = _list_position(here, part, path)
+            if isinstance(here[where], str) and not last:
+                here[where] = {"name": here[where]}
+        elif isinstance(here, dict):
+            where = part  # type: ignore[assignment]
+            if not last and here.get(part) is None:
+                here[part] = {}
+        else:
+            raise UsageError(f"{'.'.join(parts[:depth])} holds a single value, so it has no key {part!r}")
+        if last:
+            here[where] = value
+        else:
+            here = here[where]
+
+
+def _list_position(items: list[Any], part: str, path: str) -> int:
+    names = [item.get("name") if isinstance(item, dict) else item for item in items]
+    if part in names:
+        return names.index(part)
+    if part.isdecimal() and int(part) < len(items):
+        return int(part)
+    raise UsageError(f"{path}: no such item; it is one of {', '.join(map(str, names))} (or a position from 0)")
+
+
+def _explain(error: ValidationError) -> str:
+    lines: list[str] = []
+    for problem in error.errors(include_url=False):
+        path, allowed = _walk(problem["loc"])
+        kind, message = problem["type"], problem["msg"].removeprefix("Value error, ")
+        if kind == "extra_forbidden":
+            key = path.rpartition(".")[2]
+            close = difflib.get_close_matches(key, allowed, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            line = f"unknown key {path!r}; {hint}allowed here: {', '.join(allowed)}"
+        elif kind == "missing":
+            line = f"{path} is required; give it in the file or as {path}=VALUE"
+        else:
+            message = (
+                message[0].lower() + message[1:]
+                if message.startswith(("Input", "String", "Tuple", "List"))
+                else message
+            )
+            given = problem["input"]
+            shown = (
+                f" (given: {given!r})" if isinstance(given, str | int | float) and repr(given) not in message else ""
+            )
+            line = f"{path}: {message}{shown}" if path else f"{message}"
+        if line not in lines:
+            lines.append(line)
+    return "; ".join(lines)
+
+
+def _walk(loc: tuple[int | str, ...]) -> tuple[str, list[str]]:
+    """The dotted path of an error's location, without pydantic's union tags, and the keys allowed at its last mapping."""
+    path: list[str] = []
+    model: Any = StudySpec
+    allowed = list(StudySpec.model_fields)
+    for part in loc:
+        if isinstance(part, str) and (
+            part.startswith(("literal[", "function-", "tuple[", "dict[")) or part in ("float", "int", "str", "[key]")
+        ):
+            continue
+        path.append(str(part))
+        fields = getattr(model, "model_fields", None)
+        if fields is not None:
+            allowed = list(fields)
+            model = _inner_model(fields[part].annotation) if part in fields else None
+    return ".".join(path), allowed
+
+
+def _inner_model(annotation: Any) -> Any:
+    """The model behind an annotation; for a container of models a stand-in that passes its key or index through."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in get_args(annotation):
+        inner = _inner_model(argument)
+        if inner is not None:
+            container = getattr(annotation, "__origin__", None) in (dict, tuple, list)
+            return _Items(inner) if container else inner
+    return None
+
+
+class _Items:
+    """Stands for the items of a container in `_walk`: any key leads to the same model."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    @property
+    def model_fields(self) -> Any:
+        model = self.model
+
+        class _Any(dict[Any, Any]):
+            def __contains__(self, key: object) -> bool:
+                return True
+
+            def __getitem__(self, key: Any) -> Any:
+                return type("_Field", (), {"annotation": model})
+
+        return _Any()
