@@ -1,0 +1,118 @@
+import hashlib
+import importlib.util
+import lzma
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vicinal.data import embedded, load_data
+from vicinal.errors import UsageError, VicinalError
+from vicinal.specs import DataSpec
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+
+
+@pytest.fixture(scope="module")
+def data():
+    return load_data(DataSpec(source="embedded/fashion-mnist"))
+
+
+def test_file_is_small_published_and_licensed():
+    packed = embedded.embedded_file().read_bytes()
+    assert len(packed) <= 7_000_000
+    assert hashlib.sha256(packed).hexdigest() == embedded.FILE_SHA256
+    assert hashlib.sha256(lzma.decompress(packed)).hexdigest() == embedded.CONTENT_SHA256
+    licence = REPOSITORY / "src/vicinal/data/assets/LICENSE-fashion-mnist"
+    assert "Zalando SE" in licence.read_text()
+    assert "Permission is hereby granted, free of charge" in licence.read_text()
+
+
+def test_images_are_balanced_distinct_and_named(data):
+    assert data.name == "Fashion-MNIST (embedded part)"
+    assert data.class_names[0] == "T-shirt/top"
+    assert len(data.class_names) == 10
+    assert data.train.images.shape == (9000, 28, 28, 1)
+    for images, per_class in ((data.train, 900), (data.validation, 100), (data.test, 500)):
+        assert images.labels.bincount().tolist() == [per_class] * 10
+        assert images.images.is_contiguous()
+    # Trousers are tall and ankle boots are not: labels belong to their images.
+    mean = [data.test.images[data.test.labels == c].float().mean(dim=(0, 3)) for c in range(10)]
+    assert mean[1][2:26, 10:18].mean() > 3 * mean[1][:, :5].mean()
+    assert mean[9][:4].mean() < 0.2 * mean[9][16:26].mean()
+    assert data.notes == ()
+
+
+def test_splits_share_no_image(data):
+    whole = load_data(DataSpec(source="embedded/fashion-mnist", validation=0))
+    assert len(whole.validation) == 0
+    assert whole.validation.images.shape == (0, 28, 28, 1)
+    every = {row.numpy().tobytes() for row in whole.train.images}
+    train = [row.numpy().tobytes() for row in data.train.images]
+    validation = [row.numpy().tobytes() for row in data.validation.images]
+    assert sorted(train + validation) == sorted(row.numpy().tobytes() for row in whole.train.images)
+    assert not set(train) & set(validation)
+    assert len(every) >= 9990  # the published set holds a few exact repeats
+
+
+def test_content_hash_ignores_cuts_and_sees_content(data):
+    other_cut = load_data(DataSpec(source="embedded/fashion-mnist", validation=0.3, split_seed=5))
+    fewer = load_data(DataSpec(source="embedded/fashion-mnist", train_images=200, test_images=100))
+    larger = load_data(DataSpec(source="embedded/fashion-mnist", train_images=200, test_images=100, image_size=32))
+    assert other_cut.content_hash == data.content_hash
+    assert len({data.content_hash, fewer.content_hash, larger.content_hash}) == 3
+    assert len(data.content_hash) == 64
+    assert (len(fewer.train), len(fewer.validation), len(fewer.test)) == (180, 20, 100)
+    assert larger.train.images.shape == (180, 32, 32, 1)
+    assert not torch.equal(other_cut.validation.images[:1000], data.validation.images)
+
+
+def test_a_damaged_file_is_one_clear_error(tmp_path, monkeypatch):
+    packed = bytearray(embedded.embedded_file().read_bytes())
+    packed[100_000] ^= 1
+    (tmp_path / "damaged.xz").write_bytes(packed)
+    monkeypatch.setattr(embedded, "embedded_file", lambda: tmp_path / "damaged.xz")
+    with pytest.raises(VicinalError, match=r"damaged\.xz are damaged \(the file's SHA-256.*install vicinal again"):
+        load_data(DataSpec(source="embedded/fashion-mnist"))
+    monkeypatch.setattr(embedded, "embedded_file", lambda: tmp_path / "missing.xz")
+    with pytest.raises(VicinalError, match=r"missing\.xz are damaged"):
+        load_data(DataSpec(source="embedded/fashion-mnist"))
+    other = lzma.compress(b"other")
+    (tmp_path / "other.xz").write_bytes(other)
+    monkeypatch.setattr(embedded, "embedded_file", lambda: tmp_path / "other.xz")
+    monkeypatch.setattr(embedded, "FILE_SHA256", hashlib.sha256(other).hexdigest())
+    with pytest.raises(VicinalError, match="the content's SHA-256"):
+        load_data(DataSpec(source="embedded/fashion-mnist"))
+
+
+def test_only_fashion_mnist_is_embedded():
+    with pytest.raises(
+        UsageError, match=r"embedded/cifar10 is not known: the embedded images are embedded/fashion-mnist"
+    ):
+        load_data(DataSpec(source="embedded/cifar10"))
+
+
+def _script():
+    spec = importlib.util.spec_from_file_location("make", REPOSITORY / "scripts" / "make_embedded_images.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_script_takes_each_class_equally(tmp_path):
+    labels = np.arange(50, dtype=np.uint8) % 10
+    images = np.repeat(labels, 784)
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(b"\0\0\x08\x01" + (50).to_bytes(4, "big") + labels.tobytes())
+    sizes = b"".join(n.to_bytes(4, "big") for n in (50, 28, 28))
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(b"\0\0\x08\x03" + sizes + images.tobytes())
+    chosen = np.frombuffer(_script().chosen_images(tmp_path, "train", 3), dtype=np.uint8)
+    assert chosen.reshape(30, 784)[:, 0].tolist() == np.repeat(np.arange(10), 3).tolist()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not DEBIAN.is_dir(), reason="needs Debian's package dataset-fashion-mnist")
+def test_the_script_makes_the_packaged_content():
+    _, content_sha256 = _script().make(DEBIAN)
+    assert content_sha256 == embedded.CONTENT_SHA256
