@@ -1,0 +1,107 @@
+"""Accuracy, confidence, ECE, NLL and Brier score in one pass, with the bins that the ECE came from.
+
+Shapes: N samples, K classes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities.data import dim_zero_cat
+
+from vicinal.functional import (
+    brier_score,
+    calibration_bins,
+    confidence,
+    equal_mass_calibration_error,
+    expected_calibration_error,
+    negative_log_likelihood,
+)
+from vicinal.metrics.bootstrap import interval
+
+
+class Calibration(Metric):
+    """How right a classifier is, how sure it is, and how far the two lie apart.
+
+    `update` takes (N, K) logits and (N,) int64 labels. `compute` returns a dict of floats: accuracy, confidence, ece,
+    ece_equal_mass, nll (nats), brier, and of lists along the bins under `reliability`: lower, upper, count, accuracy,
+    confidence (None for an empty bin). `intervals` gives each figure's bootstrap interval over samples.
+
+    Args:
+        bins: of the ECE, equal-width (lo, hi] and equal-mass.
+        temperature: the logits are divided by it first (temperature scaling).
+    """
+
+    full_state_update = False
+    higher_is_better = None
+    logits: list[Tensor]
+    labels: list[Tensor]
+
+    def __init__(self, bins: int = 15, temperature: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if bins < 1 or temperature <= 0:
+            raise ValueError(f"bins must be at least 1 and temperature above 0, got {bins} and {temperature}")
+        self.bins, self.temperature = bins, temperature
+        self.add_state("logits", default=[], dist_reduce_fx="cat")
+        self.add_state("labels", default=[], dist_reduce_fx="cat")
+
+    def update(self, logits: Tensor, labels: Tensor) -> None:
+        """(N, K) logits and (N,) labels of a batch."""
+        if logits.dim() != 2 or labels.shape != logits.shape[:1]:
+            raise ValueError(
+                f"expected (N, K) logits and (N,) labels, got {tuple(logits.shape)} and {tuple(labels.shape)}"
+            )
+        self.logits.append(logits.detach())
+        self.labels.append(labels.detach())
+
+    def compute(self) -> dict[str, Any]:
+        """The figures over all batches; see the class."""
+        logits, labels = self._all()
+        probabilities = logits.softmax(-1)
+        count, conf, right = calibration_bins(confidence(probabilities), probabilities.argmax(-1) == labels, self.bins)
+        edges = torch.linspace(0, 1, self.bins + 1, dtype=torch.float64).tolist()
+        return {
+            "accuracy": float((logits.argmax(-1) == labels).double().mean()),
+            "confidence": float(confidence(probabilities).mean()),
+            "ece": float(expected_calibration_error(probabilities, labels, self.bins)),
+            "ece_equal_mass": float(equal_mass_calibration_error(probabilities, labels, self.bins)),
+            "nll": float(negative_log_likelihood(logits, labels).mean()),
+            "brier": float(brier_score(probabilities, labels).mean()),
+            "reliability": {
+                "lower": edges[:-1],
+                "upper": edges[1:],
+                "count": [int(n) for n in count],
+                "accuracy": _ratios(right, count),
+                "confidence": _ratios(conf, count),
+            },
+        }
+
+    def intervals(self, resamples: int = 1000, coverage: float = 0.95, seed: int = 0) -> dict[str, list[float]]:
+        """[lower, upper] of accuracy, confidence, ece, nll and brier: percentiles over resampled samples."""
+        logits, labels = self._all()
+        probabilities = logits.softmax(-1)
+        conf, correct = confidence(probabilities), logits.argmax(-1) == labels
+        edges = torch.linspace(0, 1, self.bins + 1, dtype=conf.dtype)
+        in_bin = torch.nn.functional.one_hot(torch.bucketize(conf, edges[1:-1]), self.bins)
+        gaps = in_bin * (correct.double() - conf)[:, None]  # the ECE is the sum over bins of |mean gap|
+        figures = [correct.double(), conf, negative_log_likelihood(logits, labels), brier_score(probabilities, labels)]
+        values = torch.cat([torch.stack(figures, 1), gaps], 1)
+
+        def statistic(means: Tensor) -> Tensor:
+            return torch.cat([means[:, :4], means[:, 4:].abs().sum(1, keepdim=True)], 1)
+
+        lower, upper = interval(values, statistic, resamples, coverage, seed)
+        names = ("accuracy", "confidence", "nll", "brier", "ece")
+        return {name: [float(low), float(high)] for name, low, high in zip(names, lower, upper, strict=True)}
+
+    def _all(self) -> tuple[Tensor, Tensor]:
+        if not self.logits:
+            raise ValueError("nothing to compute: call update first")
+        return dim_zero_cat(self.logits).double().cpu() / self.temperature, dim_zero_cat(self.labels).cpu()
+
+
+def _ratios(total: Tensor, count: Tensor) -> list[float | None]:
+    return [float(t / n) if n else None for t, n in zip(total, count, strict=True)]

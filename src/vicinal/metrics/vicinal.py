@@ -1,0 +1,147 @@
+"""The vicinal curves NL, H, D and I_lin over λ, and the alignment of a student with its teacher.
+
+Shapes: P pairs, L values of λ, K classes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities.data import dim_zero_cat
+
+from vicinal.functional import (
+    dominance_ratio,
+    kl_divergence,
+    linearity_information,
+    nonlinearity_residual,
+    prediction_entropy,
+)
+from vicinal.metrics.bootstrap import interval
+
+
+def lam_grid(points: int = 21) -> Tensor:
+    """(L,) float64 values of λ from 0 to 1, both included, exactly symmetric about 0.5."""
+    half = torch.arange(points, dtype=torch.float64) / (points - 1)
+    return torch.where(half <= 0.5, half, 1 - half.flip(0))
+
+
+class VicinalCurves(Metric):
+    """NL(λ), H(λ), D(λ) and I_lin(λ) of a classifier (eq. 12, 13, 14), each with a bootstrap interval over pairs.
+
+    `update(logits_i, logits_j, logits_mixed)` takes (P, K), (P, K) and (P, L, K): the answers to x_i, x_j and
+    λ x_i + (1 − λ) x_j along the grid. `compute` returns a dict of (L,) float64 tensors.
+
+    Args:
+        lam: (L,) grid. With `both_orders` it must be symmetric about 0.5.
+        both_orders: each pair counts as (i, j) and as (j, i). NL(λ; i, j) = NL(1 − λ; j, i), so this costs nothing and
+            makes the curves symmetric, as their expectation is.
+    """
+
+    full_state_update = False
+    higher_is_better = None
+    nonlinearity: list[Tensor]
+    entropy: list[Tensor]
+    linearity_information: list[Tensor]
+
+    def __init__(self, lam: Tensor | None = None, both_orders: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.lam, self.both_orders = lam_grid() if lam is None else lam.double(), both_orders
+        if both_orders and not torch.allclose(self.lam, 1 - self.lam.flip(0), atol=1e-9):
+            raise ValueError("both_orders needs a grid that is symmetric about 0.5")
+        for name in ("nonlinearity", "entropy", "linearity_information"):
+            self.add_state(name, default=[], dist_reduce_fx="cat")
+
+    def update(self, logits_i: Tensor, logits_j: Tensor, logits_mixed: Tensor) -> None:
+        """The answers to a batch of pairs; see the class."""
+        if logits_mixed.shape != (len(logits_i), len(self.lam), logits_i.shape[-1]) or logits_i.shape != logits_j.shape:
+            raise ValueError(
+                f"expected (P, K), (P, K) and (P, {len(self.lam)}, K), got "
+                f"{tuple(logits_i.shape)}, {tuple(logits_j.shape)} and {tuple(logits_mixed.shape)}"
+            )
+        pairs, points, classes = logits_mixed.shape
+        i = logits_i[:, None].expand_as(logits_mixed).reshape(-1, classes).double()
+        j = logits_j[:, None].expand_as(logits_mixed).reshape(-1, classes).double()
+        mixed = logits_mixed.reshape(-1, classes).double()
+        lam = self.lam.to(mixed.device).repeat(pairs)
+        self.nonlinearity.append(nonlinearity_residual(i, j, mixed, lam).view(pairs, points))
+        self.linearity_information.append(linearity_information(i, j, mixed, lam).view(pairs, points))
+        self.entropy.append(prediction_entropy(mixed).view(pairs, points))
+
+    def per_pair(self, name: str) -> Tensor:
+        """(P, L) float64 values of "nonlinearity", "entropy" or "linearity_information", averaged over both orders."""
+        parts = getattr(self, name)
+        if isinstance(parts, list) and not parts:
+            raise ValueError("nothing to compute: call update first")
+        values: Tensor = dim_zero_cat(parts).cpu()
+        return (values + values.flip(1)) / 2 if self.both_orders else values
+
+    def compute(self) -> dict[str, Tensor]:
+        """lam, nonlinearity, entropy, dominance and linearity_information: (L,) each."""
+        nonlinearity, entropy = self.per_pair("nonlinearity"), self.per_pair("entropy")
+        return {
+            "lam": self.lam,
+            "nonlinearity": nonlinearity.mean(0),
+            "entropy": entropy.mean(0),
+            "dominance": dominance_ratio(nonlinearity, entropy),
+            "linearity_information": self.per_pair("linearity_information").mean(0),
+        }
+
+    def intervals(
+        self, resamples: int = 1000, coverage: float = 0.95, seed: int = 0
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """(lower, upper) of each curve of `compute`: percentiles over resampled pairs."""
+        points = len(self.lam)
+        names = ("nonlinearity", "entropy", "linearity_information")
+        values = torch.cat([self.per_pair(name) for name in names], 1)
+
+        def statistic(means: Tensor) -> Tensor:
+            return torch.cat([means, means[:, :points] / means[:, points : 2 * points]], 1)
+
+        lower, upper = interval(values, statistic, resamples, coverage, seed)
+        order = (*names, "dominance")
+        return {
+            name: (low, high) for name, low, high in zip(order, lower.split(points), upper.split(points), strict=True)
+        }
+
+
+class Alignment(Metric):
+    """KL(teacher ‖ student) on clean inputs, on mixed inputs, and the difference (section 7.4, table 6), in nats.
+
+    `update(teacher_logits, student_logits, teacher_mixed, student_mixed)` takes (P, K), (P, K), (P, L, K) and (P, L, K);
+    the mixed answers lie along `lam`. `compute` returns kl_real, kl_mixed (the mean over λ ~ Uniform(0, 1), by the
+    trapezoidal rule along the grid), independent_response = kl_mixed − kl_real, and kl_mixed_by_lam (L,).
+    """
+
+    full_state_update = False
+    higher_is_better = None
+    real: list[Tensor]
+    mixed: list[Tensor]
+
+    def __init__(self, lam: Tensor | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.lam = lam_grid() if lam is None else lam.double()
+        self.add_state("real", default=[], dist_reduce_fx="cat")
+        self.add_state("mixed", default=[], dist_reduce_fx="cat")
+
+    def update(
+        self, teacher_logits: Tensor, student_logits: Tensor, teacher_mixed: Tensor, student_mixed: Tensor
+    ) -> None:
+        """Both networks' answers to the same inputs; see the class."""
+        self.real.append(kl_divergence(teacher_logits.double(), student_logits.double()))
+        self.mixed.append(kl_divergence(teacher_mixed.double(), student_mixed.double()))
+
+    def compute(self) -> dict[str, Tensor]:
+        """kl_real, kl_mixed, independent_response: (); kl_mixed_by_lam: (L,)."""
+        if not self.real:
+            raise ValueError("nothing to compute: call update first")
+        kl_real, by_lam = dim_zero_cat(self.real).cpu().mean(), dim_zero_cat(self.mixed).cpu().mean(0)
+        kl_mixed = torch.trapezoid(by_lam, self.lam)
+        return {
+            "kl_real": kl_real,
+            "kl_mixed": kl_mixed,
+            "independent_response": kl_mixed - kl_real,
+            "kl_mixed_by_lam": by_lam,
+        }
