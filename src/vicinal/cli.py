@@ -1,0 +1,143 @@
+"""The command line: `vicinal run`, `plan`, `report`, `studies`. Heavy imports wait until they are needed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from vicinal import __version__
+from vicinal.errors import VicinalError
+from vicinal.study_file import load_study, packaged_studies
+
+INTERRUPTED = 130  # the shells' number for a program ended by Ctrl-C
+
+_EXAMPLES = """\
+examples:
+  vicinal run quickstart
+  vicinal run quickstart --out runs/q seeds=[0,1,2] student.epochs=10
+  vicinal run quickstart arms.kd_mixup.temperature=[2,4,sigma]
+  vicinal plan my-study.yaml data.source=photos/
+  vicinal report runs/q
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="vicinal",
+        description="Train small image classifiers by mixup-based distillation and measure whether their confidence can be trusted.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"vicinal {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="{run,plan,report,studies}")
+    run = verbs.add_parser("run", help="run a study (or continue it), measure it and write its report")
+    plan = verbs.add_parser("plan", help="say what 'run' with the same arguments would do; spends nothing")
+    for verb in (run, plan):
+        verb.add_argument("study", metavar="STUDY", help="a packaged study (vicinal studies lists them) or a YAML file")
+        verb.add_argument(
+            "overrides", nargs="*", metavar="KEY=VALUE", help="for example seeds=[0,1,2] student.epochs=10"
+        )
+        verb.add_argument("--out", metavar="DIR", type=Path, help="study folder (default: runs/<name of the study>)")
+    report = verbs.add_parser("report", help="write the report of a study folder again")
+    report.add_argument("folder", metavar="DIR", type=Path)
+    verbs.add_parser("studies", help="list the packaged studies")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status: 0, 1 for a failure, 2 for the user's mistake, 130 for Ctrl-C."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parsed = _parse(given)
+    try:
+        match parsed.verb:
+            case "run":
+                _run(parsed, given)
+            case "plan":
+                _plan(parsed)
+            case "report":
+                _report(parsed.folder)
+            case "studies":
+                _studies()
+    except VicinalError as error:
+        print(f"vicinal: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("vicinal: stopped; the same command continues from the last checkpoint", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _parse(given: list[str]) -> argparse.Namespace:
+    parser = _parser()
+    parsed, rest = parser.parse_known_args(given)
+    # argparse gives up on KEY=VALUE words that stand behind an option; they are overrides like those before it.
+    stray = [word for word in rest if word.startswith("-") or "=" not in word or parsed.verb not in ("run", "plan")]
+    if stray:
+        parser.error(f"unrecognized arguments: {' '.join(stray)}")
+    if rest:
+        parsed.overrides = [*parsed.overrides, *rest]
+    return parsed
+
+
+def _run(parsed: argparse.Namespace, given: list[str]) -> None:
+    spec = load_study(parsed.study, parsed.overrides)
+    out = parsed.out or Path("runs") / spec.name
+    from vicinal.study import Study
+
+    Study(spec, out).execute(shlex.join(["vicinal", *given]))
+    _report(out)
+
+
+def _plan(parsed: argparse.Namespace) -> None:
+    spec = load_study(parsed.study, parsed.overrides)
+    out = parsed.out or Path("runs") / spec.name
+    from rich.console import Console
+    from rich.table import Table
+
+    from vicinal.study import Study
+
+    study = Study(spec, out)
+    runs = study.unique_runs()
+    table = Table(title=f"{spec.title or spec.name}: {len(runs)} runs in {out}", title_justify="left", box=None)
+    for heading in ("run", "learns from", "model", "status"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("seed", "parameters", "epochs", "images"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for run in runs:
+        network = run.spec.network
+        parameters = study.parameters[f"teachers.{run.spec.name}" if run.spec.role == "teacher" else "student"]
+        source = "labels" if run.teacher is None else run.teacher.spec.name
+        numbers = (str(run.spec.seed), f"{parameters:,}", str(network.epochs), f"{run.images:,}")
+        table.add_row(run.spec.name, source, network.model, run.status, *numbers)
+    console = Console(highlight=False, soft_wrap=True)
+    console.width = max(console.width, 120)  # a narrow terminal wraps a line, which loses less than cut cells
+    console.print(table)
+    data, left = study.data, [run for run in runs if run.status != "done"]
+    console.print(
+        f"{spec.data.name or data.name}: {len(data.train):,} training, {len(data.validation):,} validation, "
+        f"{len(data.test):,} test images, {study.classes} classes.\n"
+        f"{len(left)} of {len(runs)} runs to do, {sum(run.images for run in left):,} images in training.",
+        markup=False,
+    )
+
+
+def _report(folder: Path) -> None:
+    from vicinal.report import write_report
+
+    print(f"report: {write_report(folder)}")
+
+
+def _studies() -> None:
+    for name in packaged_studies():
+        spec = load_study(name)
+        print(f"{name:12}  {spec.title}\n{'':12}  {spec.description}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,390 @@
+"""From a `StudySpec` to runs, and from runs to results.json: skip what is done, continue what was killed, measure the rest."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vicinal import __version__
+from vicinal.data import ImageData, ImageSet, load_data, stratified_subset
+from vicinal.errors import UsageError, VicinalError
+from vicinal.evaluate import Predictions, ask
+from vicinal.measure import Measured
+from vicinal.models import Classifier, build_classifier, file_hash, read_weights
+from vicinal.progress import StudyProgress, format_seconds
+from vicinal.specs import SCHEMA, NetworkSpec, Objective, RunSpec, StudySpec, fingerprint
+from vicinal.store import RunFolder, clear_leftovers, hold, open_study_folder, write_json
+from vicinal.train import TrainingData, run_images, train
+from vicinal.vicinity import evaluation_pixels
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run of a study and its place in it."""
+
+    spec: RunSpec
+    folder: RunFolder
+    teacher: PlannedRun | None  # whose answers it learns from
+    label: dict[str, Any]  # what results.json calls it: name and seed, or arm, teacher, temperature and seed
+    images: int  # that it passes through in training
+
+    @property
+    def status(self) -> str:
+        if self.folder.is_done:
+            return "done"
+        return "to continue" if self.folder.checkpoint.exists() else "to do"
+
+
+class Study:
+    """A study, its data and its runs. Making one reads the data and checks every network, and trains nothing.
+
+    Raises UsageError for whatever in the spec does not fit the data, before anything is spent.
+    """
+
+    def __init__(self, spec: StudySpec, out: Path) -> None:
+        self.spec, self.out = spec, out
+        self.device = _device(spec.runtime.device)
+        if spec.runtime.threads is not None:
+            torch.set_num_threads(spec.runtime.threads)
+        self.data: ImageData = load_data(spec.data)
+        self.parameters = {path: self._checked(path, network) for path, network in spec.networks().items()}
+
+    @property
+    def classes(self) -> int:
+        return len(self.data.class_names)
+
+    @property
+    def channels(self) -> int:
+        return int(self.data.train.images.shape[-1])
+
+    @property
+    def main_network(self) -> NetworkSpec:
+        """The network whose training images and preparation every vicinal curve uses: the student's, if there is one."""
+        return self.spec.student or next(iter(self.spec.teachers.values()))
+
+    def training_images(self, network: NetworkSpec) -> ImageSet:
+        """The training images of a network: all, or its class-balanced part."""
+        if network.train_images is None:
+            return self.data.train
+        index = stratified_subset(self.data.train.labels, network.train_images, self.spec.data.split_seed)
+        return self.data.train.subset(index)
+
+    @cached_property
+    def watched(self) -> ImageSet:
+        """What is looked at while training: the test images only in the paper's own protocol."""
+        return self.data.test if self.spec.selection == "paper_best_test" else self.data.validation
+
+    @cached_property
+    def runs(self) -> list[PlannedRun]:
+        """Every run, teachers before their students."""
+        return [run for seed in self.spec.seeds for run in self._runs_of_seed(seed)]
+
+    def unique_runs(self) -> list[PlannedRun]:
+        """The runs without those that several seeds share (one teacher for all seeds)."""
+        return list({run.folder.path: run for run in self.runs}.values())
+
+    def _runs_of_seed(self, seed: int) -> Iterable[PlannedRun]:
+        spec = self.spec
+        teacher_seed = seed if spec.teacher_seed is None else spec.teacher_seed
+        teachers = {}
+        for name, teacher in spec.teachers.items():
+            label = {"name": name, "seed": teacher_seed}
+            teachers[name] = self._planned("teacher", name, teacher, teacher.objective(), teacher_seed, None, label)
+            yield teachers[name]
+        for arm in spec.arms:
+            for objective in arm.objectives():
+                asked: list[str | None] = [*teachers] if objective.asks_teacher else [None]
+                for asked_name in asked:
+                    temperature = objective.temperature if objective.asks_teacher else None
+                    label = {"arm": arm.name, "teacher": asked_name, "temperature": temperature, "seed": seed}
+                    parts = [
+                        arm.name,
+                        f"T{temperature:g}" if isinstance(temperature, float) else temperature,
+                        asked_name,
+                    ]
+                    assert spec.student is not None  # held by StudySpec
+                    yield self._planned(
+                        "student",
+                        "-".join(p for p in parts if p),
+                        spec.student,
+                        objective,
+                        seed,
+                        teachers.get(asked_name or ""),
+                        label,
+                    )
+
+    def _planned(
+        self,
+        role: Any,
+        name: str,
+        network: NetworkSpec,
+        objective: Objective,
+        seed: int,
+        teacher: PlannedRun | None,
+        label: dict[str, Any],
+    ) -> PlannedRun:
+        path = f"teachers.{name}" if role == "teacher" else "student"
+        images = self._hashes[path]
+        data = {"train": images, "classes": list(self.data.class_names), "image_size": self.spec.data.image_size}
+        if self.spec.selection != "last":
+            data["watched"] = _hash_images(self.watched)
+        run = RunSpec(
+            role=role,
+            name=name,
+            network=NetworkSpec(**{key: getattr(network, key) for key in NetworkSpec.model_fields}),
+            objective=objective,
+            seed=seed,
+            data=data,
+            weights_hash=self._weights_hash(network),
+            teacher=teacher.spec.fingerprint() if teacher is not None else None,
+            teacher_ask_precision=self.spec.teachers[teacher.spec.name].ask_precision if teacher is not None else None,
+            selection=self.spec.selection,
+            validate_every_epochs=self.spec.validate_every_epochs,
+        )
+        count = network.train_images or len(self.data.train)
+        return PlannedRun(run, RunFolder(self.out, run), teacher, label, run_images(run, count))
+
+    @cached_property
+    def _hashes(self) -> dict[str, str]:
+        return {path: _hash_images(self.training_images(network)) for path, network in self.spec.networks().items()}
+
+    def _weights_hash(self, network: NetworkSpec) -> str | None:
+        return None if network.weights in (None, "hub") else file_hash(Path(str(network.weights)))
+
+    def _checked(self, path: str, spec: NetworkSpec) -> int:
+        """Build the network and ask it two images, so that what does not fit fails now. Returns its parameter count."""
+        try:
+            network = build_classifier(spec, self.classes, self.channels)
+        except UsageError as error:
+            raise UsageError(f"{path}: {error}") from None
+        images = self.training_images(spec)
+        pixels = evaluation_pixels(images.images[:2], spec.augment, self.spec.data.image_size)
+        try:
+            with torch.inference_mode():
+                network(pixels)
+        except Exception as error:
+            side = pixels.shape[-1]
+            reason = " ".join(str(error).split())[:160]
+            raise UsageError(
+                f"{path}: {spec.model} cannot take images of {side} px ({reason}); set {path}.image_size or data.image_size"
+            ) from None
+        return sum(p.numel() for p in network.parameters())
+
+    def load_network(self, run: PlannedRun) -> Classifier:
+        """The trained network of a finished run, on the study's device."""
+        plain = run.spec.network.model_copy(update={"weights": None, "head": self._head_of(run)})
+        network = build_classifier(plain, self.classes, self.channels)
+        try:
+            network.load_state_dict(read_weights(run.folder.weights))
+        except (UsageError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:160]
+            raise VicinalError(
+                f"{run.folder.weights} cannot be used ({reason}); delete the folder {run.folder.path} and give the command again"
+            ) from None
+        network = network.to(self.device)
+        return network.to(memory_format=torch.channels_last) if plain.channels_last else network
+
+    def _head_of(self, run: PlannedRun) -> str:
+        if run.spec.network.head != "keep":
+            return run.spec.network.head
+        return "linear" if "head.weight" in read_weights(run.folder.weights) else "bottleneck"
+
+    # --- running and measuring ---
+
+    def execute(self, command: str) -> dict[str, Any]:
+        """Train what is not done, ask every network, measure, and write results.json. Returns its value.
+
+        Raises VicinalError where training fails; what was finished stays and the same command continues.
+        """
+        started = time.monotonic()
+        with hold(self.out):
+            open_study_folder(self.out, self.spec.name)
+            clear_leftovers(self.out)
+            unique = self.unique_runs()
+            to_do = [run for run in unique if not run.folder.is_done]
+            with StudyProgress(sum(run.images for run in to_do)) as progress:
+                if len(to_do) < len(unique):
+                    progress.say(f"{len(unique) - len(to_do)} of {len(unique)} runs are done already")
+                for run in to_do:
+                    self._train(run, progress)
+                predictions = {run.folder.path: self._ask(run, progress) for run in unique}
+            earlier = sum(run.folder.summary()["training_s"] for run in unique if run not in to_do)
+            results = self._results(predictions, command)
+            results["wall_time_s"] = round(time.monotonic() - started + earlier, 1)
+            write_json(self.out / "results.json", results)
+        return results
+
+    def _train(self, run: PlannedRun, progress: StudyProgress) -> None:
+        data = TrainingData(
+            train=self.training_images(run.spec.network),
+            watched=self.watched,
+            classes=self.classes,
+            image_size=self.spec.data.image_size,
+        )
+        teacher = self.load_network(run.teacher) if run.teacher is not None else None
+        train(run.spec, run.folder, data, teacher, self.device, progress, self.spec.runtime.checkpoint_seconds)
+
+    @cached_property
+    def _prediction_fingerprint(self) -> str:
+        main = self.main_network
+        return fingerprint(
+            {
+                "test": _hash_images(self.data.test),
+                "validation": _hash_images(self.data.validation),
+                "pairs": _hash_images(self.training_images(main)),
+                "augment": main.augment.model_dump(mode="json"),
+                "vicinity": self.spec.measures.vicinity.model_dump(mode="json"),
+                "image_size": self.spec.data.image_size,
+            }
+        )
+
+    def _ask(self, run: PlannedRun, progress: StudyProgress) -> Predictions:
+        path = run.folder.predictions(self._prediction_fingerprint)
+        if path.exists():
+            return Predictions.load(path)
+        started = time.monotonic()
+        main = self.main_network
+        predictions = ask(
+            self.load_network(run),
+            run.spec.network,
+            self.data,
+            self.training_images(main),
+            main,
+            self.spec.measures.vicinity,
+            self.spec.data.image_size,
+            self.device,
+        )
+        predictions.save(path)
+        progress.say(
+            f"{run.spec.name}: asked on validation, test and mixed images in {format_seconds(time.monotonic() - started)}"
+        )
+        return predictions
+
+    def _results(self, predictions: dict[Path, Predictions], command: str) -> dict[str, Any]:
+        spec, data = self.spec, self.data
+        teachers = {run.folder.path: run for run in self.runs if run.spec.role == "teacher"}
+        measured = {
+            run.folder.path: Measured(predictions[run.folder.path], spec.measures) for run in self.unique_runs()
+        }
+        students = []
+        for run in self.runs:
+            if run.spec.role == "student":
+                seed_teachers = self._teachers_of(run)
+                students.append(self._student_entry(run, measured, seed_teachers))
+        return {
+            "schema": SCHEMA,
+            "study": spec.name,
+            "title": spec.title or spec.name,
+            "description": spec.description,
+            "version": __version__,
+            "command": command,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "environment": environment(self.device),
+            "selection": spec.selection,
+            "data": {
+                "name": spec.data.name or data.name,
+                "source": data.source,
+                "content_hash": data.content_hash,
+                "class_names": list(data.class_names),
+                "image_shape": list(data.train.images.shape[1:]),
+                "image_size": spec.data.image_size,
+                "train": len(data.train),
+                "validation": len(data.validation),
+                "test": len(data.test),
+                "notes": list(data.notes),
+            },
+            "measures": {
+                "ece_bins": spec.measures.ece_bins,
+                "pairs": spec.measures.vicinity.pairs,
+                "pairs_from": "student's training images" if spec.student is not None else "teacher's training images",
+                "lam_points": spec.measures.vicinity.lam_points,
+                "interval": spec.measures.interval,
+                "bootstrap": spec.measures.bootstrap,
+                "calibrated_on": "validation" if len(data.validation) else None,
+            },
+            "spec": spec.model_dump(mode="json"),
+            "notes": [],
+            "teachers": [
+                {**run.label, **self._common(run), **measured[path].figures(scale_free=False)}
+                for path, run in teachers.items()
+            ],
+            "students": students,
+        }
+
+    def _teachers_of(self, student: PlannedRun) -> dict[str, PlannedRun]:
+        """The teachers of a student's seed, by name."""
+        seed = student.spec.seed if self.spec.teacher_seed is None else self.spec.teacher_seed
+        return {r.spec.name: r for r in self.runs if r.spec.role == "teacher" and r.spec.seed == seed}
+
+    def _common(self, run: PlannedRun) -> dict[str, Any]:
+        summary, network = run.folder.summary(), run.spec.network
+        keys = ("parameters", "train_images", "selected_epoch", "training_s", "images_per_second", "teacher_precision")
+        return {
+            "run": run.spec.folder,
+            "model": network.model,
+            "head": network.head,
+            "epochs": network.epochs,
+            **{key: summary[key] for key in keys},
+        }
+
+    def _student_entry(
+        self, run: PlannedRun, measured: dict[Path, Measured], teachers: dict[str, PlannedRun]
+    ) -> dict[str, Any]:
+        student = measured[run.folder.path]
+        against = {name: student.against(measured[teacher.folder.path]) for name, teacher in teachers.items()}
+        nothing = {"linearity_gain": None, "linearity_gain_interval": None, "alignment": None}
+        own = against.get(run.label["teacher"] or "", nothing)
+        scale_free = run.spec.objective.temperature == "sigma" and run.spec.objective.alpha == 0
+        return {**run.label, **self._common(run), **student.figures(scale_free), **own, "against_teachers": against}
+
+
+def _hash_images(images: ImageSet) -> str:
+    digest = hashlib.sha256(repr(tuple(images.images.shape)).encode())
+    for tensor in (images.images, images.labels):
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    device = torch.device(name)
+    if (device.type == "cuda" and not torch.cuda.is_available()) or (
+        device.type == "mps" and not torch.backends.mps.is_available()
+    ):
+        raise UsageError(f"runtime.device: this machine has no {name}; use cpu or auto")
+    return device
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Machine and versions, as results.json states them."""
+    from importlib.metadata import version
+
+    processor = platform.processor()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [
+            line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
+        ]
+        processor = names[0] if names else processor
+    packages: Sequence[str] = ("torch", "torchvision", "timm", "torchmetrics", "numpy")
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+        "platform": platform.platform(),
+        "processor": processor,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+    }
