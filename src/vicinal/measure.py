@@ -40,13 +40,14 @@ class Measured:
 
     def figures(self, scale_free: bool) -> dict[str, Any]:
         """The keys of results.json that teachers and students share."""
-        calibration = self._calibration(1.0)
-        raw = calibration.compute()
-        intervals = calibration.intervals(self.measures.bootstrap, self.measures.interval)
+        raw, intervals = self._calibration(1.0)
         result = {**raw, "intervals": intervals, "scale_free": scale_free, "fitted_temperature": self.temperature}
         scaled: dict[str, Any] = dict.fromkeys(raw)
         if self.temperature is not None:
-            scaled = self._calibration(self.temperature).compute()
+            scaled, scaled_intervals = self._calibration(self.temperature)
+            intervals |= {
+                f"{name}_after_temperature_scaling": scaled_intervals[name] for name in ("ece", "nll", "brier")
+            }
         for name in ("confidence", "ece", "ece_equal_mass", "nll", "brier", "reliability"):
             result[f"{name}_after_temperature_scaling"] = scaled[name]
         result["vicinity"] = self._vicinity(self.curves)
@@ -55,10 +56,10 @@ class Measured:
         )
         return result
 
-    def _calibration(self, temperature: float) -> Calibration:
+    def _calibration(self, temperature: float) -> tuple[dict[str, Any], dict[str, list[float]]]:
         metric = Calibration(self.measures.ece_bins, temperature)
         metric.update(self.predictions.test, self.predictions.test_labels)
-        return metric
+        return metric.compute(), metric.intervals(self.measures.bootstrap, self.measures.interval)
 
     def _vicinity(self, curves: VicinalCurves) -> dict[str, Any]:
         measures = self.measures

@@ -122,6 +122,7 @@ def train(
             if state.step >= first_step + phase.steps:
                 first_step += phase.steps
                 continue
+            _train_mode(network, phase)  # before the optimizer, which leaves frozen parameters out
             optimizer = _optimizer(network, spec, phase, device)
             if saved is not None and saved["phase"] == phase.name:
                 optimizer.load_state_dict(saved["optimizer"])

@@ -1,0 +1,39 @@
+"""The report: tables, figures and sentences from a study's `results.json`, as files and as one HTML page.
+
+Reads stored numbers only; imports no torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vicinal.report.figures import all_figures
+from vicinal.report.page import html_page
+from vicinal.report.results import load_results
+from vicinal.report.tables import against_csv, summary_csv, summary_markdown, vicinity_csv
+from vicinal.store import write_atomically
+
+__all__ = ["write_report"]
+
+
+def write_report(folder: Path) -> Path:
+    """Write `report.html`, `tables/` and `figures/` of a study folder from its `results.json`; returns the page's path.
+
+    Raises UsageError, in one line, where `results.json` is missing, damaged or written under another schema.
+    """
+    results = load_results(folder)
+    figures = all_figures(results)
+    files = {
+        "tables/summary.csv": summary_csv(results),
+        "tables/summary.md": summary_markdown(results),
+        "tables/vicinity.csv": vicinity_csv(results),
+        **({"tables/against_teachers.csv": against_csv(results)} if results.students else {}),
+        **{f"figures/{figure.name}.svg": figure.file() for figure in figures},
+    }
+    page = html_page(results, figures)
+    for name, content in files.items():
+        write_atomically(folder / name, content)
+    path = folder / "report.html"
+    # Last, so that a page never stands beside older tables.
+    write_atomically(path, page)
+    return path

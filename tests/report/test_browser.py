@@ -1,0 +1,93 @@
+"""The report in a real browser: it fits a phone, shows in both widths, and prints to two pages."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from made_up_results import SHAPES, make_results, write_results
+from PIL import Image
+
+from vicinal.report import write_report
+
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+)
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium on this machine, so the report cannot be looked at"
+)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory) -> Path:
+    return write_report(write_results(tmp_path_factory.mktemp("study") / "quickstart", make_results()))
+
+
+def chromium(profile: Path, *arguments: str) -> str:
+    command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={profile / 'profile'}", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def count_pages(pdf: Path) -> int:
+    return len(re.findall(rb"/Type\s*/Page\b(?!s)", pdf.read_bytes()))
+
+
+def test_the_quickstart_report_prints_to_two_pages(page, tmp_path):
+    pdf = tmp_path / "report.pdf"
+    chromium(tmp_path, "--no-pdf-header-footer", f"--print-to-pdf={pdf}", page.as_uri())
+    assert count_pages(pdf) == 2
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+def test_screenshots_show_the_report(page, tmp_path, width):
+    picture = tmp_path / "page.png"
+    # Chromium's window is at least 500 px wide, so a phone's width is that of a frame inside it.
+    frame = tmp_path / "frame.html"
+    frame.write_text(
+        f'<body style="margin:0"><iframe src="{page.as_uri()}" style="width:{width}px;height:1400px;border:0">'
+    )
+    chromium(tmp_path, f"--window-size={max(width, 500)},1400", f"--screenshot={picture}", frame.as_uri())
+    with Image.open(picture) as image:
+        assert image.size == (max(width, 500), 1400)
+        colours = image.convert("RGB").crop((0, 0, width, 1400)).getcolors(maxcolors=1 << 24)
+    assert colours is not None
+    # A blank page or an error page has few colours.
+    assert len(colours) > 100
+
+
+@pytest.mark.parametrize("shape", ["quickstart", "sigma_and_temperatures", "paper_best_test"])
+def test_nothing_is_wider_than_a_phone(shape, tmp_path):
+    html = write_report(write_results(tmp_path / "study", make_results(**SHAPES[shape]))).read_text(encoding="utf-8")
+    told = html.replace(
+        "</body>",
+        "<script>parent.postMessage([document.documentElement.scrollWidth, innerWidth].join('/'), '*')</script></body>",
+    )
+    copy = tmp_path / "copy.html"
+    copy.write_text(told, encoding="utf-8")
+    frame = tmp_path / "frame.html"
+    frame.write_text(
+        "<title></title><script>onmessage = event => document.title = event.data</script>"
+        f'<iframe src="{copy.as_uri()}" style="width:390px;height:800px;border:0"></iframe>',
+        encoding="utf-8",
+    )
+    title = re.search(
+        r"<title>(\d+)/(\d+)</title>", chromium(tmp_path, "--dump-dom", "--virtual-time-budget=3000", frame.as_uri())
+    )
+    assert title is not None
+    assert int(title[2]) == 390
+    assert int(title[1]) <= 390

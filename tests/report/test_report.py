@@ -1,0 +1,259 @@
+"""The report's files: numbers, words, errors, and what every shape of results renders to."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import io
+import re
+import statistics
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+from made_up_results import SHAPES, make_results, write_results
+
+from vicinal.errors import UsageError
+from vicinal.report import write_report
+from vicinal.report.results import arrange, student_label
+from vicinal.report.tables import COLUMNS, SCALE_FREE_NOTE, shown_table
+from vicinal.specs import SELECTION_SENTENCES
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+
+
+@pytest.fixture(scope="module", params=SHAPES)
+def shape(request, tmp_path_factory):
+    """Every shape of results, reported once."""
+    results = make_results(**SHAPES[request.param])
+    folder = write_results(tmp_path_factory.mktemp("study") / request.param, results)
+    page = write_report(folder)
+    return request.param, results, folder, page.read_text(encoding="utf-8")
+
+
+def test_every_shape_renders_all_files(shape):
+    _, results, folder, html = shape
+    assert html.startswith("<!DOCTYPE html>")
+    assert html.rstrip().endswith("</html>")
+    written = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    expected = {"results.json", "report.html", "tables/summary.csv", "tables/summary.md", "tables/vicinity.csv"}
+    expected |= {"figures/confidence_accuracy.svg", "figures/vicinal_curves.svg"}
+    if results["students"]:
+        expected |= {"tables/against_teachers.csv", "figures/linearity_gain.svg", "figures/alignment.svg"}
+    assert written == expected
+    for svg in (folder / "figures").glob("*.svg"):
+        ElementTree.fromstring(svg.read_text(encoding="utf-8"))
+    assert "None" not in re.sub(r"<details>.*", "", html, flags=re.DOTALL)
+    assert not re.search(r"\bnan\b", html)
+
+
+def test_the_page_asks_the_network_for_nothing(shape):
+    html = shape[3]
+    links = re.findall(r"https?://[^\s\"'<>)]+", html)
+    assert set(links) == {"https://arxiv.org/abs/2606.12171"}
+    assert len(links) == html.count('<a href="https://arxiv.org/abs/2606.12171">')
+    assert not re.search(r"<(script|link|img|iframe|object)\b|@import|url\((?!#)", html)
+
+
+def test_ids_are_unique_and_references_resolve(shape):
+    _, _, folder, html = shape
+    for text in (html, *(path.read_text(encoding="utf-8") for path in (folder / "figures").glob("*.svg"))):
+        ids = re.findall(r'\bid="([^"]+)"', text)
+        assert len(ids) == len(set(ids))
+        assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', text)) <= set(ids)
+
+
+def test_every_table_says_the_selection(shape):
+    _, results, folder, html = shape
+    sentence = SELECTION_SENTENCES[results["selection"]]
+    assert sentence in (folder / "tables/summary.md").read_text(encoding="utf-8")
+    assert sentence in html[html.index("</table>") : html.index("<figure>")].replace("&#39;", "'")
+    for table in (folder / "tables").glob("*.csv"):
+        assert {line["selection"] for line in read_csv(table)} == {results["selection"]}
+
+
+def test_summary_csv_holds_the_numbers_of_the_results(shape):
+    _, results, folder, _ = shape
+    lines = read_csv(folder / "tables/summary.csv")
+    models = {(None, m["name"], None, m["seed"]): m for m in results["teachers"]}
+    models |= {(m["arm"], m["teacher"], m["temperature"], m["seed"]): m for m in results["students"]}
+    assert len(lines) == len(models)
+    for line in lines:
+        teacher = line["teacher"] if line["role"] == "student" else line["name"]
+        temperature: str | float | None = line["temperature"] or None
+        if temperature and temperature not in ("sigma", "teacher_sigma"):
+            temperature = float(temperature)
+        model = models[line["arm"] or None, teacher or None, temperature, int(line["seed"])]
+        for key in ("accuracy", "confidence", "ece", "ece_equal_mass", "nll", "brier", "training_s"):
+            assert float(line[key]) == model[key]
+        scaled = model["ece_after_temperature_scaling"]
+        assert line["ece_after_temperature_scaling"] == ("" if scaled is None else repr(scaled))
+        assert float(line["ece_lower"]) == model["intervals"]["ece"][0]
+        assert float(line["nonlinearity_0.5"]) == model["vicinity"]["nonlinearity"][10]
+        assert float(line["dominance_0.5"]) == model["vicinity"]["dominance"][10]
+        gain = model.get("linearity_gain")
+        assert line["linearity_gain_0.5"] == ("" if gain is None else repr(gain[10]))
+        alignment = model.get("alignment")
+        assert line["kl_mixed"] == ("" if alignment is None else repr(alignment["kl_mixed"]))
+
+
+def test_vicinity_csv_holds_every_curve(shape):
+    _, results, folder, _ = shape
+    lines = [line for line in read_csv(folder / "tables/vicinity.csv") if line["temperature_scaled"] == "False"]
+    models = results["teachers"] + results["students"]
+    assert len(lines) == 21 * len(models)
+    first = lines[:21]
+    vicinity = models[0]["vicinity"]
+    assert [float(line["lam"]) for line in first] == vicinity["lam"]
+    assert [float(line["nonlinearity"]) for line in first] == vicinity["nonlinearity"]
+    assert [float(line["entropy_upper"]) for line in first] == vicinity["intervals"]["entropy"]["upper"]
+
+
+def test_against_teachers_csv_compares_students_that_ask_none(tmp_path):
+    results = make_results()
+    write_report(write_results(tmp_path, results))
+    lines = [line for line in read_csv(tmp_path / "tables/against_teachers.csv") if line["arm"] == "mixup"]
+    assert [line["against_teacher"] for line in lines] == ["calibrated", "overconfident"]
+    mixup = next(m for m in results["students"] if m["arm"] == "mixup")
+    assert float(lines[1]["linearity_gain_0.5"]) == mixup["against_teachers"]["overconfident"]["linearity_gain"][10]
+
+
+def test_mean_and_spread_over_seeds(tmp_path):
+    results = make_results(seeds=(0, 1, 2))
+    section = next(s for s in shown_table(arrange(results)) if s.heading == "Teacher overconfident")
+    line = next(found for found in section.lines if found.label == "KD + mixup")
+    models = [m for m in results["students"] if m["arm"] == "kd_mixup" and m["teacher"] == "overconfident"]
+    headings = [column.heading for column in COLUMNS]
+    accuracy, ece = line.cells[headings.index("Accuracy %")], line.cells[headings.index("ECE")]
+    values = [100 * m["accuracy"] for m in models]
+    assert accuracy.text == f"{statistics.mean(values):.1f}"
+    assert accuracy.small == f"± {statistics.stdev(values):.1f}"
+    assert ece.text == f"{statistics.mean(m['ece'] for m in models):.3f}"
+    gain = line.cells[headings.index("Δ_lin(½)")]
+    assert gain.text == f"{statistics.mean(m['linearity_gain'][10] for m in models):+.3f}"
+    write_report(write_results(tmp_path, results))
+    markdown = (tmp_path / "tables/summary.md").read_text(encoding="utf-8")
+    assert f"{accuracy.text} {accuracy.small}" in markdown
+
+
+def test_negative_gains_are_shown_with_a_minus_sign():
+    results = make_results()
+    for student in results["students"]:
+        if student["linearity_gain"]:
+            student["linearity_gain"] = [-value for value in student["linearity_gain"]]
+    cells = [line.cells[8].text for section in shown_table(arrange(results)) for line in section.lines]
+    assert any(text.startswith("−0.") for text in cells)
+
+
+def test_scale_free_students_carry_a_note_and_marks(shape):
+    name, results, folder, html = shape
+    has_sigma = any(m["scale_free"] for m in results["students"])
+    assert has_sigma == (name in ("sigma_and_temperatures", "no_validation"))
+    marked = html.count('class="doubtful"')
+    assert (SCALE_FREE_NOTE[:40] in html) == has_sigma
+    assert (marked > 0) == has_sigma
+    assert (SCALE_FREE_NOTE in (folder / "tables/summary.md").read_text(encoding="utf-8")) == has_sigma
+
+
+def test_without_a_validation_split_nothing_is_scaled(tmp_path):
+    html = write_report(write_results(tmp_path, make_results(validation=False))).read_text(encoding="utf-8")
+    assert "no validation split" in html
+    assert "No validation split, so nothing is temperature-scaled." in html
+
+
+def test_the_papers_protocol_is_prominent(tmp_path):
+    page = write_report(write_results(tmp_path, make_results(selection="paper_best_test"))).read_text(encoding="utf-8")
+    assert page.count('class="warning"') == 2
+    ordinary = write_report(write_results(tmp_path, make_results())).read_text(encoding="utf-8")
+    assert 'class="warning"' not in ordinary
+
+
+def test_text_from_the_data_is_escaped(tmp_path):
+    results = make_results()
+    results["data"]["class_names"][0] = "<script>alert(1)</script>"
+    results["title"] = "a <b>title</b> & more"
+    results["notes"] = ["<img src=x>"]
+    html = write_report(write_results(tmp_path, results)).read_text(encoding="utf-8")
+    assert "<script>" not in html
+    assert "&lt;script&gt;alert(1)" in html
+    assert "<b>title" not in html
+    assert "<img" not in html
+
+
+def test_the_same_results_give_the_same_bytes(tmp_path):
+    first = write_results(tmp_path / "a", make_results())
+    second = write_results(tmp_path / "b", make_results())
+    write_report(first)
+    write_report(second)
+    for path in sorted(first.rglob("*")):
+        if path.is_file():
+            assert path.read_bytes() == (second / path.relative_to(first)).read_bytes()
+
+
+def test_missing_optional_parts_leave_empty_cells(tmp_path):
+    results = make_results()
+    for model in results["teachers"] + results["students"]:
+        model.pop("intervals")
+        model["vicinity"].pop("intervals")
+        model.pop("fitted_temperature")
+        model["vicinity"]["dominance"][0] = None
+    for student in results["students"]:
+        student["linearity_gain_interval"] = None
+        student.pop("against_teachers")
+    assert write_report(write_results(tmp_path, results)).is_file()
+
+
+def test_labels():
+    assert student_label("kd_mixup", 2.0, several=False) == "KD + mixup"
+    assert student_label("kd_mixup", 4.0, several=True) == "KD + mixup · T = 4"
+    assert student_label("kd", "sigma", several=False) == "KD · T = σ"
+    assert student_label("kd", "teacher_sigma", several=True) == "KD · T = σ_t"
+    assert student_label("baseline", None, several=False) == "Baseline"
+    assert student_label("gentle", 0.5, several=True) == "gentle · T = 0.5"
+
+
+def test_missing_results_are_a_usage_error(tmp_path):
+    with pytest.raises(UsageError, match=r"holds no results\.json") as raised:
+        write_report(tmp_path)
+    assert "\n" not in str(raised.value)
+    assert str(tmp_path) in str(raised.value)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"schema": 1, "version": "0.1.0"}'])
+def test_damaged_results_are_a_usage_error(tmp_path, content):
+    (tmp_path / "results.json").write_text(content, encoding="utf-8")
+    with pytest.raises(UsageError, match="vicinal run") as raised:
+        write_report(tmp_path)
+    assert "\n" not in str(raised.value)
+
+
+def test_another_schema_names_the_version_that_wrote_it(tmp_path):
+    with pytest.raises(UsageError, match=r"schema 99, written by vicinal 7\.3\.0") as raised:
+        write_report(write_results(tmp_path, {**make_results(), "schema": 99, "version": "7.3.0"}))
+    assert str(tmp_path) in str(raised.value)
+    assert "run the study again" in str(raised.value)
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_a_lacking_key_is_named(tmp_path):
+    results = copy.deepcopy(make_results())
+    del results["students"][1]["ece"]
+    with pytest.raises(UsageError, match=r"students\[1\]\.ece"):
+        write_report(write_results(tmp_path, results))
+
+
+def test_a_legend_says_scaled_only_where_it_is(tmp_path):
+    for validation in (True, False):
+        folder = write_results(tmp_path / str(validation), make_results(validation=validation, temperatures=("sigma",)))
+        write_report(folder)
+        assert ("† (scaled)" in (folder / "figures/vicinal_curves.svg").read_text(encoding="utf-8")) == validation
+
+
+def test_one_teacher_for_all_seeds(tmp_path):
+    results = make_results(seeds=(0, 1, 2))
+    results["teachers"] = [{**teacher, "seed": 7} for teacher in results["teachers"] if teacher["seed"] == 0]
+    html = write_report(write_results(tmp_path, results)).read_text(encoding="utf-8")
+    assert "Seeds 0, 1, 2." in html
+    assert "for a network of one seed its 95\u00a0% bootstrap interval" in html
