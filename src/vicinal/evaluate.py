@@ -74,10 +74,13 @@ def ask(
     lam = lam_grid(vicinity.lam_points)
     classes = len(data.class_names)
     empty = torch.zeros(0, classes)
-    answers_i, answers_j, answers_mixed = [], [], []
+    answers_i: list[Tensor] = []
+    answers_j: list[Tensor] = []
+    answers_mixed: list[Tensor] = []
     pairs_at_once = max(1, EVALUATION_BATCH // len(lam))
     network.eval()
-    with torch.inference_mode():
+    # TF32 keeps ten bits, too few for a measure, and PyTorch's convolutions use it unasked.
+    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         for part_i, part_j in zip(i.split(pairs_at_once), j.split(pairs_at_once), strict=True):
             x_i = evaluation_pixels(pair_images.images[part_i].to(device), pair_spec.augment, image_size)
             x_j = evaluation_pixels(pair_images.images[part_j].to(device), pair_spec.augment, image_size)
@@ -93,9 +96,13 @@ def ask(
             answers_i.append(z_i)
             answers_j.append(z_j)
             answers_mixed.append(torch.cat([z_j[:, None], z_mixed, z_i[:, None]], 1))
+        validation, test = (
+            predict(network, part, spec, image_size, device) if len(part) else empty
+            for part in (data.validation, data.test)
+        )
     return Predictions(
-        validation=predict(network, data.validation, spec, image_size, device) if len(data.validation) else empty,
-        test=predict(network, data.test, spec, image_size, device),
+        validation=validation,
+        test=test,
         validation_labels=data.validation.labels,
         test_labels=data.test.labels,
         pair_i=torch.cat(answers_i),

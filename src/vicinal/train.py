@@ -96,12 +96,10 @@ def train(
     # The network, its training images and its phases.
     with torch.random.fork_rng(devices=_cuda_devices(device)):
         torch.manual_seed(run.seed)
-        network = build_classifier(spec, data.classes, data.train.images.shape[-1]).to(device)
-        if spec.channels_last:
-            network = network.to(memory_format=torch.channels_last)
+        network = build_classifier(spec, data.classes, data.train.images.shape[-1])
+        network = network.to(device, memory_format=torch.channels_last if spec.channels_last else torch.preserve_format)
         pipeline = ImagePipeline(data.train.images, data.train.labels, spec.augment, data.image_size, device)
         phases = _phases(run, len(data.train))
-        steps = sum(phase.steps for phase in phases)
         trains_in_bf16 = _trains_in_bf16(spec, device)
 
         # Where it stands: at the start, or at the last checkpoint.
@@ -112,10 +110,8 @@ def train(
             _set_generators(saved["generators"])
         folder.rewind_log(state.step)
         frozen = _frozen_teacher(teacher, run, pipeline, state) if teacher is not None else None
-        watcher = _Watcher(
-            run, steps, progress.run(run.name, run_images(run, len(data.train)), _images_done(phases, state.step))
-        )
-        last_checkpoint, resumed_at = time.monotonic(), time.monotonic() - state.seconds
+        watcher = _Watcher(run, phases, state, progress)
+        checkpoints = _Checkpoints(folder, run, state, checkpoint_seconds)
 
         first_step = 0
         for phase in phases:
@@ -152,13 +148,10 @@ def train(
                     watcher.add(loss.detach(), len(planned), lr)
 
                     ends_epoch = (state.step - first_step) % phase.plan.batches == 0
-                    late = time.monotonic() - last_checkpoint >= checkpoint_seconds
-                    if ends_epoch or late or watcher.is_full:
+                    if ends_epoch or checkpoints.are_due or watcher.is_full:
                         watcher.read(state, _epochs_before(phases, phase) + epoch + 1, _epoch_count(phases))
-                    if late and not ends_epoch:
-                        state.seconds = time.monotonic() - resumed_at
-                        _save_checkpoint(folder, run, phase, state, network, optimizer)
-                        last_checkpoint = time.monotonic()
+                    if checkpoints.are_due and watcher.is_empty and not ends_epoch:
+                        checkpoints.save(phase, network, optimizer)
                 start_batch = 0
 
                 # The epoch's end: look at the watched images, log, keep the best.
@@ -170,14 +163,13 @@ def train(
                     entry["watched_accuracy"] = float((logits.argmax(1) == data.watched.labels).double().mean())
                     _keep_best(state, run, network, epoch + 1, entry["watched_accuracy"])
                 state.epoch_loss, state.epoch_images = 0.0, 0
-                state.seconds = time.monotonic() - resumed_at
-                folder.append_log({**entry, "seconds": round(state.seconds, 3)})
-                if time.monotonic() - last_checkpoint >= checkpoint_seconds:
-                    _save_checkpoint(folder, run, phase, state, network, optimizer)
-                    last_checkpoint = time.monotonic()
+                folder.append_log({**entry, "seconds": round(checkpoints.seconds(), 3)})
+                if checkpoints.are_due:
+                    checkpoints.save(phase, network, optimizer)
             first_step += phase.steps
 
     # The end: the weights, then the mark that they are whole.
+    state.seconds = checkpoints.seconds()
     if state.best_weights:
         network.load_state_dict(state.best_weights)
     save_weights(network, folder.weights)
@@ -314,8 +306,10 @@ def _summary(
 class _Watcher:
     """Collects losses on the device, reads them together, and stops the run at the first that is not finite."""
 
-    def __init__(self, run: RunSpec, steps: int, bar: Any) -> None:
-        self._run, self._steps, self._bar = run, steps, bar
+    def __init__(self, run: RunSpec, phases: list[_Phase], state: _State, progress: StudyProgress) -> None:
+        self._run, self._steps = run, sum(phase.steps for phase in phases)
+        images = sum(phase.epochs * phase.plan.images for phase in phases)
+        self._bar = progress.run(run.name, images, _images_done(phases, state.step))
         self._losses: list[Tensor] = []
         self._images: list[int] = []
         self._lrs: list[float] = []
@@ -328,6 +322,10 @@ class _Watcher:
     @property
     def is_full(self) -> bool:
         return len(self._losses) >= WATCH_STEPS
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._losses
 
     def read(self, state: _State, epoch: int, epochs: int) -> None:
         losses = torch.stack(self._losses).double().cpu()
@@ -377,18 +375,34 @@ def save_weights(network: Classifier, path: Path) -> None:
     write_atomically(path, save({name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}))
 
 
-def _save_checkpoint(
-    folder: RunFolder, run: RunSpec, phase: _Phase, state: _State, network: nn.Module, optimizer: torch.optim.Optimizer
-) -> None:
-    value = {
-        "fingerprint": run.fingerprint(),
-        "phase": phase.name,
-        "state": vars(state),
-        "network": network.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "generators": [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])],
-    }
-    write_file_atomically(folder.checkpoint, lambda path: torch.save(value, path))
+class _Checkpoints:
+    """The checkpoints of a run, at least `interval_s` apart, and the seconds it has trained, also before it was killed."""
+
+    def __init__(self, folder: RunFolder, run: RunSpec, state: _State, interval_s: float) -> None:
+        self._folder, self._run, self._state, self._interval_s = folder, run, state, interval_s
+        self._last = time.monotonic()
+        self._started = self._last - state.seconds
+
+    @property
+    def are_due(self) -> bool:
+        return time.monotonic() - self._last >= self._interval_s
+
+    def seconds(self) -> float:
+        return time.monotonic() - self._started
+
+    def save(self, phase: _Phase, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        self._state.seconds = self.seconds()
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        value = {
+            "fingerprint": self._run.fingerprint(),
+            "phase": phase.name,
+            "state": vars(self._state),
+            "network": network.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "generators": [torch.get_rng_state(), *cuda],
+        }
+        write_file_atomically(self._folder.checkpoint, lambda path: torch.save(value, path))
+        self._last = time.monotonic()
 
 
 def _load_checkpoint(folder: RunFolder, run: RunSpec) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-CHUNK = 50  # resamples at a time: memory stays at CHUNK × N numbers however many are asked for
+NUMBERS_AT_ONCE = 2_000_000  # resamples × samples drawn together: memory does not grow with either
 
 
 def resampled_means(values: Tensor, resamples: int, seed: int = 0) -> Tensor:
@@ -22,8 +22,11 @@ def resampled_means(values: Tensor, resamples: int, seed: int = 0) -> Tensor:
     n = len(values)
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, n])))
     double, parts = values.double(), []
-    for start in range(0, resamples, CHUNK):
-        counts = generator.multinomial(n, np.full(n, 1 / n), size=min(CHUNK, resamples - start))
+    at_once = max(1, NUMBERS_AT_ONCE // n)
+    for start in range(0, resamples, at_once):
+        size = min(at_once, resamples - start)
+        drawn = generator.integers(n, size=(size, n)) + n * np.arange(size)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n)
         parts.append(torch.from_numpy(counts).to(double) @ double / n)
     return torch.cat(parts)
 

@@ -1,0 +1,115 @@
+"""Fixtures that several test files share: tiny image folders, tiny study files, and the command line called in process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+CLASSES = ("east", "north", "south")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command came back with."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def last(self) -> str:
+        """The last line on stderr."""
+        return self.err.strip().splitlines()[-1] if self.err.strip() else ""
+
+
+def write_images(root: Path, per_class: int, seed: int, noise: int = 150, side: int = 12) -> Path:
+    """ROOT/<class>/<n>.png: grey images with a brighter third in noise, which a small network learns in a few epochs."""
+    generator = np.random.default_rng(seed)
+    third = side // len(CLASSES)
+    for position, name in enumerate(CLASSES):
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for n in range(per_class):
+            pixels = generator.integers(0, noise, (side, side))
+            pixels[:, position * third : (position + 1) * third] += 60
+            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(root / name / f"{n:03}.png")
+    return root
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` by dotted key."""
+    value = yaml.safe_load(yaml.safe_dump(dict(base)))
+    for path, new in changes.items():
+        here = value
+        *parents, last = path.split(".")
+        for part in parents:
+            here = here.setdefault(part, {})
+        here[last] = new
+    return value
+
+
+@pytest.fixture(scope="session")
+def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """90 training and 60 test images of 3 classes, 12 px, grey."""
+    root = tmp_path_factory.mktemp("images")
+    write_images(root / "train", 30, seed=1)
+    write_images(root / "test", 20, seed=2)
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny(image_folder: Path) -> dict[str, Any]:
+    """A study, as plain values, that trains one teacher and three students in about two seconds."""
+    return {
+        "name": "tiny",
+        "data": {"source": str(image_folder), "validation": 0.2},
+        "teachers": {"one": {"model": "vicinal_resnet8", "epochs": 4, "batch_size": 20, "lr": 1e-2}},
+        "student": {"model": "vicinal_mobilenet", "epochs": 4, "batch_size": 15, "lr": 1e-2, "train_images": 45},
+        "arms": ["baseline", {"name": "kd_mixup", "temperature": [2, "sigma"]}],
+        "measures": {"vicinity": {"pairs": 12, "lam_points": 5}, "bootstrap": 100, "ece_bins": 7},
+        "runtime": {"device": "cpu"},
+    }
+
+
+@pytest.fixture(scope="session")
+def smallest(tiny: dict[str, Any]) -> dict[str, Any]:
+    """A study with one epoch each and one student, for tests that need a finished folder and no good network."""
+    return merged(
+        tiny,
+        {"name": "smallest", "teachers.one.epochs": 1, "student.epochs": 1, "arms": ["kd"], "measures.ece_bins": 15},
+    )
+
+
+@pytest.fixture(scope="session")
+def study_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """study_file(values, **{"dotted.key": value}): write a study file of its own folder."""
+
+    def write(values: Mapping[str, Any], changes: Mapping[str, Any] | None = None) -> Path:
+        path = tmp_path_factory.mktemp("study") / f"{values['name']}.yaml"
+        path.write_text(yaml.safe_dump(merged(values, changes or {}), sort_keys=False), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def vicinal(capfd: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+    """vicinal("run", file, ...): the command line, in this process. An exception that gets out fails the test: a traceback."""
+    from vicinal.cli import main
+
+    def call(*arguments: object) -> Answer:
+        capfd.readouterr()
+        try:
+            code = main([str(a) for a in arguments])
+        except SystemExit as stop:  # argparse
+            code = int(stop.code or 0)
+        out, err = capfd.readouterr()
+        return Answer(code, out, err)
+
+    return call

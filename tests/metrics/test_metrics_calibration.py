@@ -1,0 +1,166 @@
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torchmetrics.classification import MulticlassCalibrationError
+
+from vicinal import functional as vf
+from vicinal.metrics import Calibration
+
+FIGURES = ("accuracy", "confidence", "ece", "ece_equal_mass", "nll", "brier")
+
+
+def answers(n=200, k=5, seed=0, scale=2.0):
+    generator = np.random.default_rng(seed)
+    return torch.from_numpy(generator.normal(size=(n, k)) * scale), torch.from_numpy(generator.integers(k, size=n))
+
+
+def measured(logits, labels, batch=None, **values):
+    metric = Calibration(**values)
+    for z, y in zip(logits.split(batch or len(logits)), labels.split(batch or len(labels)), strict=True):
+        metric.update(z, y)
+    return metric
+
+
+@settings(max_examples=20, deadline=None)
+@given(n=st.integers(1, 90), batch=st.integers(1, 40), seed=st.integers(0, 1000))
+def test_batches_of_any_size_give_what_the_pure_functions_give(n, batch, seed):
+    logits, labels = answers(n, seed=seed)
+    got = measured(logits, labels, batch).compute()
+    p = logits.softmax(-1)
+    expected = {
+        "accuracy": (p.argmax(-1) == labels).double().mean(),
+        "confidence": p.amax(-1).mean(),
+        "ece": vf.expected_calibration_error(p, labels),
+        "ece_equal_mass": vf.equal_mass_calibration_error(p, labels),
+        "nll": vf.negative_log_likelihood(logits, labels).mean(),
+        "brier": vf.brier_score(p, labels).mean(),
+    }
+    for name in FIGURES:
+        assert got[name] == pytest.approx(float(expected[name]), rel=1e-9), name
+    assert got == measured(logits, labels).compute()
+
+
+def test_the_last_partial_batch_counts_by_its_size():
+    logits, labels = torch.tensor([[1.0, 0.0]] * 5), torch.tensor([0, 0, 0, 0, 1])
+    assert measured(logits, labels, batch=4).compute()["accuracy"] == 0.8  # a mean over batches is 0.5
+
+
+def test_ece_agrees_with_torchmetrics():
+    logits, labels = answers(500, seed=2)
+    oracle = MulticlassCalibrationError(num_classes=5, n_bins=10, norm="l1")(logits.softmax(-1), labels)
+    assert measured(logits, labels, 64, bins=10).compute()["ece"] == pytest.approx(float(oracle), abs=1e-6)
+
+
+def test_bins_add_up_to_the_figures():
+    logits, labels = answers()
+    got = measured(logits, labels, bins=8).compute()
+    bins = got["reliability"]
+    assert all(len(bins[name]) == 8 for name in ("lower", "upper", "count", "accuracy", "confidence"))
+    assert bins["lower"][1:] == bins["upper"][:-1]
+    assert (bins["lower"][0], bins["upper"][-1], sum(bins["count"])) == (0, 1, 200)
+    full = [(n, a, c) for n, a, c in zip(bins["count"], bins["accuracy"], bins["confidence"], strict=True) if n > 0]
+    assert sum(n * a for n, a, c in full) / 200 == pytest.approx(got["accuracy"])
+    assert sum(n * c for n, a, c in full) / 200 == pytest.approx(got["confidence"])
+    assert sum(n * abs(a - c) for n, a, c in full) / 200 == pytest.approx(got["ece"])
+    assert all(lo < c <= hi for lo, hi, c in zip(bins["lower"], bins["upper"], bins["confidence"], strict=True) if c)
+    empty = [k for k, n in enumerate(bins["count"]) if n == 0]
+    assert empty  # five classes leave no confidence below 0.2
+    assert all(bins["accuracy"][k] is None and bins["confidence"][k] is None for k in empty)
+    json.dumps(got, allow_nan=False)
+
+
+def test_temperature_divides_the_logits():
+    logits, labels = answers()
+    scaled, by_hand = measured(logits, labels, temperature=2.5).compute(), measured(logits / 2.5, labels).compute()
+    assert scaled == by_hand
+    assert scaled["nll"] != measured(logits, labels).compute()["nll"]
+
+
+def test_low_precision_logits_are_measured_in_float64():
+    logits, labels = answers()
+    low = logits.half()
+    assert measured(low, labels, 7).compute() == measured(low.double(), labels).compute()
+
+
+@pytest.mark.filterwarnings("ignore:The ``compute`` method:UserWarning")
+def test_forward_answers_for_its_batch_and_remembers_all():
+    logits, labels = answers()
+    metric = Calibration()
+    for z, y in zip(logits.split(80), labels.split(80), strict=True):
+        assert metric(z, y) == measured(z, y).compute()
+    assert metric.compute() == measured(logits, labels).compute()
+    metric.reset()
+    with pytest.raises(ValueError, match="call update first"):
+        metric.compute()
+    metric.update(logits[:10], labels[:10])
+    assert metric.compute() == measured(logits[:10], labels[:10]).compute()
+
+
+def test_two_metrics_merge():
+    logits, labels = answers()
+    first, second = measured(logits[:70], labels[:70]), measured(logits[70:], labels[70:])
+    first.merge_state(second)
+    got, expected = first.compute(), measured(logits, labels).compute()
+    assert [got[name] for name in FIGURES] == pytest.approx([expected[name] for name in FIGURES])
+
+
+def test_processes_are_gathered():
+    """As torchmetrics gathers them: each process's samples, joined to one tensor."""
+    logits, labels = answers()
+    joined = measured(logits, labels, distributed_available_fn=lambda: True, dist_sync_fn=lambda x, group=None: [x, x])
+    got, expected = joined.compute(), measured(logits, labels).compute()
+    assert [got[name] for name in FIGURES] == pytest.approx([expected[name] for name in FIGURES])
+    assert sum(got["reliability"]["count"]) == 400
+
+
+def test_intervals_hold_the_figures():
+    logits, labels = answers(1000)
+    metric = measured(logits, labels, 300)
+    got, intervals = metric.compute(), metric.intervals(400)
+    assert set(intervals) == {"accuracy", "confidence", "nll", "brier", "ece"}
+    for name in ("accuracy", "confidence", "nll", "brier"):
+        low, high = intervals[name]
+        assert low < got[name] < high, name
+    p = got["accuracy"]
+    width = 2 * 1.96 * math.sqrt(p * (1 - p) / 1000)
+    assert intervals["accuracy"][1] - intervals["accuracy"][0] == pytest.approx(width, rel=0.15)
+    assert metric.intervals(400) == intervals
+    narrow = metric.intervals(400, coverage=0.5)
+    assert all(narrow[n][1] - narrow[n][0] < intervals[n][1] - intervals[n][0] for n in intervals)
+
+
+def test_the_interval_of_ece_is_that_of_resampled_data():
+    logits, labels = answers(60, seed=4)
+    low, high = measured(logits, labels).intervals(300)["ece"]
+    generator = np.random.default_rng(0)
+    p = logits.softmax(-1)
+    drawn = [
+        float(vf.expected_calibration_error(p[index], labels[index]))
+        for index in (torch.from_numpy(generator.integers(60, size=60)) for _ in range(1000))
+    ]
+    assert (low, high) == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=0.03)
+
+
+def test_accuracy_intervals_cover_as_often_as_they_say():
+    generator, held = np.random.default_rng(1), 0
+    for _ in range(100):
+        labels = torch.from_numpy((generator.random(150) > 0.7).astype(np.int64))
+        low, high = measured(torch.tensor([[2.0, 0.0]]).expand(150, 2), labels).intervals(100, 0.9)["accuracy"]
+        held += low <= 0.7 <= high
+    assert 80 <= held <= 97
+
+
+@pytest.mark.parametrize("values", [{"bins": 0}, {"temperature": 0}, {"temperature": -1.0}])
+def test_bins_and_temperature_must_be_positive(values):
+    with pytest.raises(ValueError, match="bins must be at least 1 and temperature above 0"):
+        Calibration(**values)
+
+
+def test_other_shapes_are_an_error():
+    with pytest.raises(ValueError, match=r"expected \(N, K\) logits and \(N,\) labels"):
+        Calibration().update(torch.zeros(3, 2), torch.zeros(2, dtype=torch.int64))
