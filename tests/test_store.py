@@ -44,11 +44,11 @@ def test_text_and_bytes_are_written_and_folders_made(tmp_path: Path):
     assert (tmp_path / "a" / "b.txt").stat().st_mode & 0o777 == 0o644
 
 
-class Boom(Exception):
+class BoomError(Exception):
     pass
 
 
-@pytest.mark.parametrize("error", [Boom("torn"), KeyboardInterrupt(), MemoryError()])
+@pytest.mark.parametrize("error", [BoomError("torn"), KeyboardInterrupt(), MemoryError()])
 def test_a_writer_that_fails_leaves_the_old_file(tmp_path: Path, error: BaseException):
     path = tmp_path / "file"
     path.write_text("old")
@@ -237,8 +237,8 @@ def test_the_second_process_hears_who_holds_it_and_a_kill_lets_go(tmp_path: Path
 
 
 def test_a_folder_is_let_go_after_an_error(tmp_path: Path):
-    with pytest.raises(Boom), hold(tmp_path):
-        raise Boom
+    with pytest.raises(BoomError), hold(tmp_path):
+        raise BoomError
     with hold(tmp_path):
         pass
 

@@ -128,17 +128,22 @@ def test_the_networks_learned_something(results: dict[str, Any]):
 # --- every figure again, with plain numpy -----------------------------------------------------------------------------
 
 
-def softmax(logits: Array) -> Array:
-    e = np.exp(logits - logits.max(-1, keepdims=True))
-    return e / e.sum(-1, keepdims=True)
+def log_softmax(logits: Array) -> Array:
+    shifted = logits - logits.max(-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
 
 
-def kl(p: Array, q: Array) -> Array:
-    return (p * np.log(p / q)).sum(-1)
+def kl(log_p: Array, log_q: Array) -> Array:
+    return (np.exp(log_p) * (log_p - log_q)).sum(-1)
+
+
+def entropy(log_p: Array) -> Array:
+    return -(np.exp(log_p) * log_p).sum(-1)
 
 
 def calibration(logits: Array, labels: Array, bins: int) -> dict[str, float]:
-    p = softmax(logits)
+    log_p = log_softmax(logits)
+    p = np.exp(log_p)
     conf, right = p.max(1), p.argmax(1) == labels
     ece = 0.0
     for k in range(bins):
@@ -149,21 +154,21 @@ def calibration(logits: Array, labels: Array, bins: int) -> dict[str, float]:
         "accuracy": right.mean(),
         "confidence": conf.mean(),
         "ece": ece,
-        "nll": -np.log(p[np.arange(len(p)), labels]).mean(),
+        "nll": -log_p[np.arange(len(p)), labels].mean(),
         "brier": ((p - np.eye(p.shape[1])[labels]) ** 2).sum(1).mean(),
     }
 
 
 def curves(stored: dict[str, Array], temperature: float) -> dict[str, Array]:
     """NL, H, D and I_lin, each pair in both orders."""
-    lam = stored["lam"]
-    p_i, p_j, p_mixed = (softmax(stored[k] / temperature) for k in ("pair_i", "pair_j", "pair_mixed"))
+    lam = stored["lam"][None, :, None]
+    i, j, log_mixed = (log_softmax(stored[k] / temperature) for k in ("pair_i", "pair_j", "pair_mixed"))
     nl, h, info = [], [], []
-    for first, second, mixed in ((p_i, p_j, p_mixed), (p_j, p_i, p_mixed[:, ::-1])):
-        linear = lam[None, :, None] * first[:, None] + (1 - lam)[None, :, None] * second[:, None]
+    for first, second, mixed in ((i, j, log_mixed), (j, i, log_mixed[:, ::-1])):
+        linear = np.log(lam * np.exp(first)[:, None] + (1 - lam) * np.exp(second)[:, None])
         nl.append(kl(linear, mixed))
-        h.append(-(mixed * np.log(mixed)).sum(-1))
-        info.append(-(linear * np.log(linear)).sum(-1) - nl[-1])
+        h.append(entropy(mixed))
+        info.append(entropy(linear) - nl[-1])
     nl, h, info = (np.concatenate(v).mean(0) for v in (nl, h, info))
     return {"nonlinearity": nl, "entropy": h, "dominance": nl / h, "linearity_information": info}
 
@@ -199,8 +204,8 @@ def test_comparisons_come_from_the_stored_predictions(finished: Path, results: d
     against = student["against_teachers"]["one"]
     close(against["linearity_gain"], curves(t, 1)["nonlinearity"] - curves(s, 1)["nonlinearity"])
     clean = [np.concatenate([x["pair_i"], x["pair_j"]]) for x in (t, s)]
-    kl_real = kl(softmax(clean[0]), softmax(clean[1])).mean()
-    by_lam = kl(softmax(t["pair_mixed"]), softmax(s["pair_mixed"])).mean(0)
+    kl_real = kl(log_softmax(clean[0]), log_softmax(clean[1])).mean()
+    by_lam = kl(log_softmax(t["pair_mixed"]), log_softmax(s["pair_mixed"])).mean(0)
     kl_mixed = ((by_lam[1:] + by_lam[:-1]) / 2 * np.diff(s["lam"])).sum()
     close(against["alignment"]["kl_real"], kl_real)
     close(against["alignment"]["kl_mixed"], kl_mixed)
@@ -219,18 +224,17 @@ def test_all_networks_answer_the_same_images(finished: Path, results: dict[str, 
 
 
 def best_temperature(logits: Array, labels: Array) -> float:
-    grid = np.exp(np.linspace(np.log(1e-3), np.log(1e3), 4001))
+    grid = np.exp(np.linspace(np.log(1e-3), np.log(1e3), 2001))
     return grid[np.argmin([calibration(logits / t, labels, 1)["nll"] for t in grid])]
 
 
-@pytest.mark.filterwarnings("ignore:divide by zero")
 def test_the_temperature_is_fitted_on_validation_images_and_not_on_test(finished: Path, results: dict[str, Any]):
     ratios = []
     for model in models(results):
         stored = stored_predictions(finished, model)
         assert len(stored["validation"]) == 18
         fitted = best_temperature(stored["validation"], stored["validation_labels"])
-        assert model["fitted_temperature"] == pytest.approx(fitted, rel=5e-3)
+        assert model["fitted_temperature"] == pytest.approx(fitted, rel=8e-3)
         ratios.append(best_temperature(stored["test"], stored["test_labels"]) / fitted)
     assert any(abs(np.log(r)) > 0.02 for r in ratios)  # the test images would have given another
 

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 __all__ = [
+    "bin_of",
     "brier_score",
     "calibration_bins",
     "confidence",
@@ -139,6 +140,7 @@ def nonlinearity_residual(logits_i: Tensor, logits_j: Tensor, logits_mixed: Tens
 
 def linearity_information(logits_i: Tensor, logits_j: Tensor, logits_mixed: Tensor, lam: Lam) -> Tensor:
     """I_lin = H[λ p_i + (1 − λ) p_j] − NL for each pair (eq. 14), in nats. Arguments as `nonlinearity_residual`."""
+    _same_shape(logits_i, logits_mixed)
     log_linear = linear_log_probabilities(logits_i, logits_j, lam)
     return _entropy(log_linear) - _kl(log_linear, _precise(logits_mixed).log_softmax(-1))
 
@@ -172,6 +174,13 @@ def confidence(probabilities: Tensor) -> Tensor:
     return probabilities.amax(-1)
 
 
+def bin_of(confidences: Tensor, bins: int = 15) -> Tensor:
+    """Which of the equal-width bins (lo, hi] of [0, 1] each confidence falls in: (N,) to (N,) int64."""
+    # k / bins rounded once: linspace accumulates, and its edges lie an ulp off.
+    edges = (torch.arange(1, bins, dtype=torch.float64) / bins).to(confidences)
+    return torch.bucketize(confidences.contiguous(), edges, right=False)
+
+
 def calibration_bins(confidences: Tensor, correct: Tensor, bins: int = 15) -> tuple[Tensor, Tensor, Tensor]:
     """Sums over equal-width bins (lo, hi] of [0, 1]; confidence 0 falls in the first bin, 1 in the last.
 
@@ -183,8 +192,7 @@ def calibration_bins(confidences: Tensor, correct: Tensor, bins: int = 15) -> tu
     """
     if confidences.numel() and not (confidences.amin() >= 0 and confidences.amax() <= 1 + 1e-6):
         raise ValueError("confidences must lie in [0, 1]")
-    edges = torch.linspace(0, 1, bins + 1, dtype=confidences.dtype, device=confidences.device)
-    where = torch.bucketize(confidences, edges[1:-1], right=False)
+    where = bin_of(confidences, bins)
     count = torch.zeros(bins, dtype=torch.float64, device=confidences.device)
     total, right = count.clone(), count.clone()
     count.index_add_(0, where, torch.ones_like(confidences, dtype=torch.float64))
@@ -276,8 +284,10 @@ def _same_shape(a: Tensor, b: Tensor) -> None:
 
 def _deviation(logits: Tensor) -> Tensor:
     # Constant logits (a head that starts at zero) have no deviation and no gradient of one: they are left as they are.
+    # Rounding gives equal logits a deviation of some eps, which is none either.
     variance = logits.var(-1, correction=0, keepdim=True)
-    constant = variance == 0
+    rounding = 4 * torch.finfo(logits.dtype).eps * logits.detach().abs().amax(-1, keepdim=True)
+    constant = variance <= rounding.square()
     return torch.where(constant, 1.0, torch.where(constant, 1.0, variance).sqrt())
 
 

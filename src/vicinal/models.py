@@ -24,6 +24,8 @@ from vicinal.errors import UsageError
 from vicinal.specs import NetworkSpec
 from vicinal.vicinity import resize
 
+_OWN_KEYS = {"mean", "std"}  # weights saved by vicinal hold their normalisation
+_BUILT_IN = ("vicinal_resnet8", "vicinal_mobilenet")
 HEAD_START_STD = 1e-3  # of a new classifier's weights: logits start near 0, so a short fine-tuning keeps its features
 BOTTLENECK_UNITS = 256
 
@@ -116,7 +118,11 @@ def build_classifier(spec: NetworkSpec, classes: int, channels: int) -> Classifi
         raise UsageError(f"no timm model is named {spec.model!r}{hint}")
     local = None if spec.weights is None or spec.weights == "hub" else Path(spec.weights)
     saved = read_weights(local) if local is not None else None
-    own = saved is not None and any(name.startswith("backbone.") for name in saved)
+    own = saved is not None and _OWN_KEYS <= saved.keys() and any(name.startswith("head.") for name in saved)
+    if spec.epochs == 0 and spec.head != "keep" and not own:
+        raise UsageError(
+            f"epochs: 0 would leave the new head of {spec.model} untrained; use head: keep, or epochs above 0"
+        )
     backbone = _timm_model(spec, channels, None if own else saved)
     mean, std = _normalisation(spec, backbone, channels)
     if own and saved is not None:
@@ -168,7 +174,13 @@ def file_hash(path: Path) -> str:
 def _timm_model(spec: NetworkSpec, channels: int, saved: dict[str, Tensor] | None) -> nn.Module:
     try:
         if saved is not None:
-            overlay = {"file": spec.weights}
+            overlay: dict[str, Any] = {"file": spec.weights}
+            held = _classes_held(spec, saved)
+            if held is not None:  # as many as the file holds: timm would otherwise ask for the model's own number
+                overlay["num_classes"] = held
+                return timm.create_model(
+                    spec.model, pretrained=True, in_chans=channels, num_classes=held, pretrained_cfg_overlay=overlay
+                )
             return timm.create_model(spec.model, pretrained=True, in_chans=channels, pretrained_cfg_overlay=overlay)
         return timm.create_model(spec.model, pretrained=spec.weights == "hub", in_chans=channels)
     except RuntimeError as error:
@@ -181,6 +193,16 @@ def _timm_model(spec: NetworkSpec, channels: int, saved: dict[str, Tensor] | Non
                 f"the hub's weights of {spec.model} cannot be had ({_short(error)}); give a local safetensors file as 'weights'"
             ) from None
         raise UsageError(f"timm cannot make {spec.model}: {_short(error)}") from None
+
+
+def _classes_held(spec: NetworkSpec, saved: dict[str, Tensor]) -> int | None:
+    """The number of classes in a timm file, 0 without a classifier; None where the model does not name its classifier."""
+    cfg = timm.get_pretrained_cfg(spec.model, allow_unregistered=True)
+    name = getattr(cfg, "classifier", None) or ("head" if spec.model in _BUILT_IN else None)
+    if not isinstance(name, str):
+        return None
+    weight = saved.get(f"{name}.weight")
+    return 0 if weight is None else len(weight)
 
 
 def _short(error: BaseException) -> str:

@@ -36,7 +36,7 @@ class FrozenTeacher(nn.Module):
     @torch.no_grad()
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, C, H, W) pixels in [0, 1] to (B, K) float32 logits."""
-        if self.network.training:
+        if any(module.training for module in self.network.modules()):
             raise RuntimeError("the frozen teacher's network was put into train mode behind its back")
         with torch.autocast(pixels.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             return cast(Tensor, self.network(pixels)).float()

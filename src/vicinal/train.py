@@ -97,7 +97,9 @@ def train(
     with torch.random.fork_rng(devices=_cuda_devices(device)):
         torch.manual_seed(run.seed)
         network = build_classifier(spec, data.classes, data.train.images.shape[-1])
-        network = network.to(device, memory_format=torch.channels_last if spec.channels_last else torch.preserve_format)
+        network = network.to(device)
+        if spec.channels_last:
+            network = network.to(memory_format=torch.channels_last)
         pipeline = ImagePipeline(data.train.images, data.train.labels, spec.augment, data.image_size, device)
         phases = _phases(run, len(data.train))
         trains_in_bf16 = _trains_in_bf16(spec, device)

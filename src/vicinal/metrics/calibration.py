@@ -13,6 +13,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities.data import dim_zero_cat
 
 from vicinal.functional import (
+    bin_of,
     brier_score,
     calibration_bins,
     confidence,
@@ -84,8 +85,7 @@ class Calibration(Metric):
         logits, labels = self._all()
         probabilities = logits.softmax(-1)
         conf, correct = confidence(probabilities), logits.argmax(-1) == labels
-        edges = torch.linspace(0, 1, self.bins + 1, dtype=conf.dtype)
-        in_bin = torch.nn.functional.one_hot(torch.bucketize(conf, edges[1:-1]), self.bins)
+        in_bin = torch.nn.functional.one_hot(bin_of(conf, self.bins), self.bins)
         gaps = in_bin * (correct.double() - conf)[:, None]  # the ECE is the sum over bins of |mean gap|
         figures = [correct.double(), conf, negative_log_likelihood(logits, labels), brier_score(probabilities, labels)]
         values = torch.cat([torch.stack(figures, 1), gaps], 1)
@@ -98,7 +98,7 @@ class Calibration(Metric):
         return {name: [float(low), float(high)] for name, low, high in zip(names, lower, upper, strict=True)}
 
     def _all(self) -> tuple[Tensor, Tensor]:
-        if not self.logits:
+        if isinstance(self.logits, list) and not self.logits:
             raise ValueError("nothing to compute: call update first")
         return dim_zero_cat(self.logits).double().cpu() / self.temperature, dim_zero_cat(self.labels).cpu()
 

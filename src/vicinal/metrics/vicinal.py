@@ -130,12 +130,23 @@ class Alignment(Metric):
         self, teacher_logits: Tensor, student_logits: Tensor, teacher_mixed: Tensor, student_mixed: Tensor
     ) -> None:
         """Both networks' answers to the same inputs; see the class."""
+        expected = (len(teacher_logits), len(self.lam), teacher_logits.shape[-1])
+        paired = (len(student_mixed), len(self.lam), student_logits.shape[-1])
+        if (
+            teacher_mixed.shape[1:] != expected[1:]
+            or student_mixed.shape != teacher_mixed.shape
+            or paired[1:] != expected[1:]
+        ):
+            raise ValueError(
+                f"expected mixed answers of shape (P, {len(self.lam)}, {expected[2]}), got "
+                f"{tuple(teacher_mixed.shape)} and {tuple(student_mixed.shape)}"
+            )
         self.real.append(kl_divergence(teacher_logits.double(), student_logits.double()))
         self.mixed.append(kl_divergence(teacher_mixed.double(), student_mixed.double()))
 
     def compute(self) -> dict[str, Tensor]:
         """kl_real, kl_mixed, independent_response: (); kl_mixed_by_lam: (L,)."""
-        if not self.real:
+        if isinstance(self.real, list) and not self.real:
             raise ValueError("nothing to compute: call update first")
         kl_real, by_lam = dim_zero_cat(self.real).cpu().mean(), dim_zero_cat(self.mixed).cpu().mean(0)
         kl_mixed = torch.trapezoid(by_lam, self.lam)
