@@ -180,7 +180,7 @@ def stored_predictions(folder: Path, model: dict[str, Any]) -> dict[str, Array]:
 
 
 def close(value: Any, expected: Any) -> None:
-    np.testing.assert_allclose(value, expected, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(value, expected, rtol=2e-6, atol=1e-8)  # answers are divided by T in float32
 
 
 @pytest.mark.parametrize("which", range(4))

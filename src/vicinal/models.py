@@ -6,14 +6,15 @@ student fed one mixed image each see it as they were trained to.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import timm
 import torch
-import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.layers import ConvNormAct
@@ -57,7 +58,8 @@ class Classifier(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return cast(Tensor, self.head(self._pooled(pixels)))
+        with _running_statistics(self) if self.training and len(pixels) == 1 else contextlib.nullcontext():
+            return cast(Tensor, self.head(self._pooled(pixels)))
 
     def features(self, pixels: Tensor) -> Tensor:
         """(B, D') features that the last linear layer sees: behind the bottleneck where the head has one."""
@@ -79,20 +81,24 @@ def bottleneck_head(features: int, classes: int) -> nn.Sequential:
     """The paper's student head: Linear to 256 without bias, BatchNorm, ReLU, Dropout 0.3, Linear (authors' repository)."""
     return nn.Sequential(
         nn.Linear(features, BOTTLENECK_UNITS, bias=False),
-        _BatchNorm(BOTTLENECK_UNITS),
+        nn.BatchNorm1d(BOTTLENECK_UNITS),
         nn.ReLU(inplace=True),
         nn.Dropout(0.3),
         _new_classifier(BOTTLENECK_UNITS, classes),
     )
 
 
-class _BatchNorm(nn.BatchNorm1d):
-    """Batch norm that answers a batch of one image, the odd one at an epoch's end, by its running statistics."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        if self.training and len(input) == 1:
-            return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-        return super().forward(input)
+@contextlib.contextmanager
+def _running_statistics(network: nn.Module) -> Iterator[None]:
+    """Batch norms answer by their running statistics: a batch of one image, the odd one at an epoch's end, has none."""
+    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
+    for norm in norms:
+        norm.eval()
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.train()
 
 
 def _new_classifier(features: int, classes: int) -> nn.Linear:
@@ -118,7 +124,7 @@ def build_classifier(spec: NetworkSpec, classes: int, channels: int) -> Classifi
         raise UsageError(f"no timm model is named {spec.model!r}{hint}")
     local = None if spec.weights is None or spec.weights == "hub" else Path(spec.weights)
     saved = read_weights(local) if local is not None else None
-    own = saved is not None and _OWN_KEYS <= saved.keys() and any(name.startswith("head.") for name in saved)
+    own = saved is not None and saved.keys() >= _OWN_KEYS and any(name.startswith("head.") for name in saved)
     if spec.epochs == 0 and spec.head != "keep" and not own:
         raise UsageError(
             f"epochs: 0 would leave the new head of {spec.model} untrained; use head: keep, or epochs above 0"
