@@ -11,6 +11,7 @@ from pathlib import Path
 
 from vicinal import __version__
 from vicinal.errors import VicinalError
+from vicinal.store import check_out_folder, check_study_folder
 from vicinal.study_file import load_study, packaged_studies
 
 INTERRUPTED = 130  # the shells' number for a program ended by Ctrl-C
@@ -77,7 +78,7 @@ def _parse(given: list[str]) -> argparse.Namespace:
     parser = _parser()
     parsed, rest = parser.parse_known_args(given)
     # argparse gives up on KEY=VALUE words that stand behind an option; they are overrides like those before it.
-    stray = [word for word in rest if word.startswith("-") or "=" not in word or parsed.verb not in ("run", "plan")]
+    stray = [word for word in rest if word.startswith("-") or parsed.verb not in ("run", "plan")]
     if stray:
         parser.error(f"unrecognized arguments: {' '.join(stray)}")
     if rest:
@@ -88,6 +89,7 @@ def _parse(given: list[str]) -> argparse.Namespace:
 def _run(parsed: argparse.Namespace, given: list[str]) -> None:
     spec = load_study(parsed.study, parsed.overrides)
     out = parsed.out or Path("runs") / spec.name
+    check_out_folder(out, spec.name)
     from vicinal.study import Study
 
     Study(spec, out).execute(shlex.join(["vicinal", *given]))
@@ -97,6 +99,7 @@ def _run(parsed: argparse.Namespace, given: list[str]) -> None:
 def _plan(parsed: argparse.Namespace) -> None:
     spec = load_study(parsed.study, parsed.overrides)
     out = parsed.out or Path("runs") / spec.name
+    check_out_folder(out, spec.name)
     from rich.console import Console
     from rich.table import Table
 
@@ -128,6 +131,7 @@ def _plan(parsed: argparse.Namespace) -> None:
 
 
 def _report(folder: Path) -> None:
+    check_study_folder(folder)
     from vicinal.report import write_report
 
     print(f"report: {write_report(folder)}")

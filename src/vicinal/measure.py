@@ -30,7 +30,7 @@ class Measured:
     def _curves(self, temperature: float) -> VicinalCurves:
         p = self.predictions
         curves = VicinalCurves(p.lam)
-        curves.update(p.pair_i / temperature, p.pair_j / temperature, p.pair_mixed / temperature)
+        curves.update(*(logits.double() / temperature for logits in (p.pair_i, p.pair_j, p.pair_mixed)))
         return curves
 
     def _interval(self, values: Tensor) -> dict[str, list[float | None]]:

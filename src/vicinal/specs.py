@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 SCHEMA = 1  # of study folders and results.json; raised when an older reader or writer would go wrong
 TRAINING_SEMANTICS = 1  # raised when the same RunSpec would train to other weights; part of every run's fingerprint
@@ -23,6 +23,14 @@ class Frozen(BaseModel):
     """A value: immutable, no unknown keys, no NaN."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _yes_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML's true would pass as 1."""
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise ValueError(f"{str(value).lower()} is no value for it")
+        return value
 
 
 # --- mixing, augmentation, objectives ---------------------------------------------------------------------------------

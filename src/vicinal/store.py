@@ -111,17 +111,26 @@ def clear_leftovers(folder: Path) -> None:
 
 def open_study_folder(folder: Path, study: str) -> None:
     """Make a study folder or check that this one is the same study's and of this schema. Raises UsageError otherwise."""
-    mark = folder / STUDY_FILE
-    if not mark.exists():
-        others = [p.name for p in folder.iterdir() if p.name != LOCK_FILE] if folder.is_dir() else []
+    check_out_folder(folder, study)
+    if not (folder / STUDY_FILE).exists():
+        write_json(folder / STUDY_FILE, {"schema": SCHEMA, "version": __version__, "study": study})
+
+
+def check_out_folder(folder: Path, study: str) -> None:
+    """UsageError where a study cannot have this folder: it is no folder, or holds something else. Changes nothing."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is a file; choose a folder with --out")
+    if not (folder / STUDY_FILE).exists():
+        others = [p.name for p in folder.iterdir() if p.name != LOCK_FILE]
         if others:
             raise UsageError(
                 f"{folder} holds other files ({others[0]}, ...) and no study; choose an empty folder with --out"
             )
-        write_json(mark, {"schema": SCHEMA, "version": __version__, "study": study})
         return
     check_study_folder(folder)
-    held = read_json(mark).get("study")
+    held = read_json(folder / STUDY_FILE).get("study")
     if held != study:
         raise UsageError(f"{folder} holds the study {held!r}, not {study!r}; choose another folder with --out")
 
@@ -130,11 +139,17 @@ def check_study_folder(folder: Path) -> None:
     """UsageError where the folder is no study folder or was written in another schema."""
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder; vicinal run STUDY --out {folder} makes one")
-    if not (folder / STUDY_FILE).exists():
+    mark_file = folder / STUDY_FILE
+    if not mark_file.exists():
         raise UsageError(f"{folder} holds no study (no {STUDY_FILE}); vicinal run STUDY --out DIR makes one")
-    mark = read_json(folder / STUDY_FILE)
-    if not isinstance(mark, dict) or mark.get("schema") != SCHEMA:
-        schema, version = (mark.get("schema"), mark.get("version")) if isinstance(mark, dict) else (None, None)
+    try:
+        mark = json.loads(mark_file.read_text(encoding="utf-8"))
+        schema, version = mark["schema"], mark["version"]
+    except (OSError, ValueError, TypeError, KeyError):
+        raise UsageError(
+            f"{mark_file} is damaged, so nobody knows whose folder it is; choose another with --out"
+        ) from None
+    if schema != SCHEMA:
         raise UsageError(
             f"{folder} was written by vicinal {version} (schema {schema}); this is vicinal {__version__} (schema {SCHEMA}): "
             f"use that version for it, or another folder with --out"
@@ -208,7 +223,9 @@ class RunFolder:
         self.checkpoint.unlink(missing_ok=True)
 
     def summary(self) -> dict[str, Any]:
-        value: dict[str, Any] = read_json(self.path / "done.json")
+        value = read_json(self.path / "done.json")
+        if not isinstance(value, dict) or "training_s" not in value:
+            raise UsageError(f"{self.path / 'done.json'} is damaged; delete it and give the command again")
         return value
 
     def read_log(self) -> list[dict[str, Any]]:

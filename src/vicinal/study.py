@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import platform
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from vicinal import __version__
 from vicinal.data import ImageData, ImageSet, load_data, stratified_subset
@@ -167,7 +169,10 @@ class Study:
             network = build_classifier(spec, self.classes, self.channels)
         except UsageError as error:
             raise UsageError(f"{path}: {error}") from None
-        images = self.training_images(spec)
+        try:
+            images = self.training_images(spec)
+        except UsageError as error:
+            raise UsageError(f"{path}.train_images: {error}") from None
         pixels = evaluation_pixels(images.images[:2], spec.augment, self.spec.data.image_size)
         try:
             with torch.inference_mode():
@@ -182,7 +187,7 @@ class Study:
 
     def load_network(self, run: PlannedRun) -> Classifier:
         """The trained network of a finished run, on the study's device."""
-        plain = run.spec.network.model_copy(update={"weights": None, "head": self._head_of(run)})
+        plain = run.spec.network.model_copy(update={"weights": None, "epochs": 1, "head": self._head_of(run)})
         network = build_classifier(plain, self.classes, self.channels)
         try:
             network.load_state_dict(read_weights(run.folder.weights))
@@ -251,7 +256,8 @@ class Study:
     def _ask(self, run: PlannedRun, progress: StudyProgress) -> Predictions:
         path = run.folder.predictions(self._prediction_fingerprint)
         if path.exists():
-            return Predictions.load(path)
+            with contextlib.suppress(SafetensorError, TypeError):  # a damaged file is made again
+                return Predictions.load(path)
         started = time.monotonic()
         main = self.main_network
         predictions = ask(

@@ -15,14 +15,16 @@ from pydantic import BaseModel, ValidationError
 from vicinal.errors import UsageError
 from vicinal.specs import StudySpec
 
+_MERGE, _MERGE_TAG = "<<", "tag:yaml.org,2002:merge"
+
 
 class _NoDuplicates(yaml.SafeLoader):
     """Safe YAML in which a key given twice is an error instead of the last one winning in silence."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        keys = [_MERGE if key.tag == _MERGE_TAG else self.construct_object(key, deep=True) for key, _ in node.value]
         for key in keys:
-            if keys.count(key) > 1:
+            if key != _MERGE and keys.count(key) > 1:
                 raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", node.start_mark)
         return super().construct_mapping(node, deep)
 
@@ -117,7 +119,13 @@ def _list_position(items: list[Any], part: str, path: str) -> int:
 
 def _explain(error: ValidationError) -> str:
     lines: list[str] = []
-    for problem in error.errors(include_url=False):
+    problems = error.errors(include_url=False)
+    for problem in problems:
+        within = [other for other in problems if len(other["loc"]) > len(problem["loc"])]
+        if problem["type"] == "too_short" and any(
+            other["loc"][: len(problem["loc"])] == problem["loc"] for other in within
+        ):
+            continue  # the list is short because an item of it is wrong, which is told by itself
         path, allowed = _walk(problem["loc"])
         kind, message = problem["type"], problem["msg"].removeprefix("Value error, ")
         if kind == "extra_forbidden":

@@ -174,6 +174,8 @@ def train(
     state.seconds = checkpoints.seconds()
     if state.best_weights:
         network.load_state_dict(state.best_weights)
+    if not all(bool(t.isfinite().all()) for t in network.state_dict().values()):
+        raise VicinalError(f"{run.name}: weights are not finite after the last step; try a lower lr or precision: fp32")
     save_weights(network, folder.weights)
     folder.finish(_summary(run, state, network, len(data.train), device))
     watcher.finish(f"done in {format_seconds(state.seconds)}")
@@ -414,7 +416,7 @@ def _load_checkpoint(folder: RunFolder, run: RunSpec) -> dict[str, Any] | None:
         value: dict[str, Any] = torch.load(folder.checkpoint, map_location="cpu", weights_only=True)
     except Exception as error:
         raise VicinalError(
-            f"the checkpoint {folder.checkpoint} cannot be read ({str(error).splitlines()[0][:100]}); "
+            f"the checkpoint {folder.checkpoint} cannot be read ({(str(error) or type(error).__name__).splitlines()[0][:100]}); "
             "delete it and give the command again: the run starts anew"
         ) from None
     if value.get("fingerprint") != run.fingerprint():
