@@ -279,10 +279,10 @@ def test_a_run_is_done_when_its_mark_and_its_weights_are_there(run: RunFolder):
     assert not run.is_done
     run.weights.write_text("w")
     assert not run.is_done
-    run.finish({"steps": 3})
+    run.finish({"training_s": 3})
     assert run.is_done
     assert not run.checkpoint.exists()
-    assert run.summary() == {"steps": 3}
+    assert run.summary() == {"training_s": 3}
     run.weights.unlink()
     assert not run.is_done
 

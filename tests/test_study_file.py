@@ -156,10 +156,11 @@ def test_a_file_that_is_no_text(tmp_path: Path):
 
 def test_merge_keys_of_yaml_work(tmp_path: Path, tiny: dict[str, Any]):
     """`<<: *anchor` is plain YAML 1.1, which PyYAML's safe loader reads; two like teachers are the usual reason."""
-    text = yaml.safe_dump(merged(tiny, {}), sort_keys=False).replace("teachers:\n  one:\n", "teachers:\n  one: &one\n")
-    head, _, tail = text.partition("student:")
+    values = merged(tiny, {})
+    values["teachers"] = values.pop("teachers")  # last, so that a second teacher can be appended
+    text = yaml.safe_dump(values, sort_keys=False).replace("teachers:\n  one:\n", "teachers:\n  one: &one\n")
     path = tmp_path / "s.yaml"
-    path.write_text(f"{head}  two:\n    <<: *one\n    epochs: 7\nstudent:{tail}")
+    path.write_text(f"{text}  two:\n    <<: *one\n    epochs: 7\n")
     spec = load_study(str(path))
     assert spec.teachers["two"].epochs == 7
     assert spec.teachers["two"].lr == spec.teachers["one"].lr

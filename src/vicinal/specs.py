@@ -351,7 +351,7 @@ class StudySpec(Frozen):
     @field_validator("seeds", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
-        return [value] if isinstance(value, int) else value
+        return [value] if isinstance(value, int) and not isinstance(value, bool) else value
 
     @model_validator(mode="after")
     def _holds_together(self) -> Self:

@@ -270,6 +270,10 @@ class Study:
             self.spec.data.image_size,
             self.device,
         )
+        if not all(bool(logits.isfinite().all()) for logits in vars(predictions).values()):
+            raise VicinalError(
+                f"{run.spec.name}: its answers are not finite, so its training diverged; try a lower lr for it"
+            )
         predictions.save(path)
         progress.say(
             f"{run.spec.name}: asked on validation, test and mixed images in {format_seconds(time.monotonic() - started)}"
