@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,9 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+
+# Networks this small gain nothing from a second thread, and threads change the last digits. Before torch, also in subprocesses.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 CLASSES = ("east", "north", "south")
 BRIGHTER = 30  # hard enough that no network is right on every validation image: a fitted temperature stays finite
