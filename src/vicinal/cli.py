@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from vicinal import __version__
 from vicinal.errors import VicinalError
-from vicinal.store import check_out_folder, check_study_folder
+from vicinal.store import check_not_held, check_out_folder, check_study_folder
 from vicinal.study_file import load_study, packaged_studies
 
-INTERRUPTED = 130  # the shells' number for a program ended by Ctrl-C
+INTERRUPTED, TERMINATED = 130, 143  # the shells' numbers for a program ended by Ctrl-C and by kill
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, as a batch system sends it."""
+
 
 _EXAMPLES = """\
 examples:
@@ -26,8 +34,15 @@ examples:
 """
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"vicinal: {message}; {self.prog} --help shows how\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="vicinal",
         description="Train small image classifiers by mixup-based distillation and measure whether their confidence can be trusted.",
         epilog=_EXAMPLES,
@@ -54,6 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     parsed = _parse(given)
     try:
+        with contextlib.suppress(ValueError):  # only a main thread may ask for signals
+            signal.signal(signal.SIGTERM, _terminate)
         match parsed.verb:
             case "run":
                 _run(parsed, given)
@@ -63,15 +80,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 _report(parsed.folder)
             case "studies":
                 _studies()
+        sys.stdout.flush()
     except VicinalError as error:
         print(f"vicinal: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("vicinal: stopped; the same command continues from the last checkpoint", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return TERMINATED if isinstance(stop, _Terminated) else INTERRUPTED
+    except BrokenPipeError:  # nobody reads on, as with | head
+        _discard_output()
+    except OSError as error:  # without a file name it is the standard output, for example on a full disk
+        _discard_output()
+        print(f"vicinal: {error.filename or 'the standard output'}: {error.strerror}", file=sys.stderr)
+        return 1
     return 0
+
+
+def _discard_output() -> None:
+    """Let Python's own flush at the end succeed."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _terminate(*_: object) -> None:
+    raise _Terminated
 
 
 def _parse(given: list[str]) -> argparse.Namespace:
@@ -90,6 +121,7 @@ def _run(parsed: argparse.Namespace, given: list[str]) -> None:
     spec = load_study(parsed.study, parsed.overrides)
     out = parsed.out or Path("runs") / spec.name
     check_out_folder(out, spec.name)
+    check_not_held(out)
     from vicinal.study import Study
 
     Study(spec, out).execute(shlex.join(["vicinal", *given]))
@@ -120,6 +152,7 @@ def _plan(parsed: argparse.Namespace) -> None:
         table.add_row(run.spec.name, source, network.model, run.status, *numbers)
     console = Console(highlight=False, soft_wrap=True)
     console.width = max(console.width, 120)  # a narrow terminal wraps a line, which loses less than cut cells
+    console.begin_capture()  # rich would end the program by itself where nobody reads on
     console.print(table)
     data, left = study.data, [run for run in runs if run.status != "done"]
     console.print(
@@ -128,6 +161,7 @@ def _plan(parsed: argparse.Namespace) -> None:
         f"{len(left)} of {len(runs)} runs to do, {sum(run.images for run in left):,} images in training.",
         markup=False,
     )
+    print(console.end_capture(), end="")
 
 
 def _report(folder: Path) -> None:

@@ -6,11 +6,13 @@ measure asks nothing again. Shapes: P pairs, L values of λ, K classes, (N, H, W
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -41,8 +43,17 @@ class Predictions:
         write_atomically(path, save({name: t.contiguous() for name, t in vars(self).items()}))
 
     @classmethod
-    def load(cls, path: Path) -> Predictions:
-        return cls(**load_file(path))
+    def load(cls, path: Path) -> Predictions | None:
+        """The stored answers; None where the file is damaged or holds something else, so that they are asked for again."""
+        try:
+            predictions = cls(**load_file(path))
+        except (SafetensorError, TypeError):
+            return None
+        return predictions if predictions.are_finite else None
+
+    @property
+    def are_finite(self) -> bool:
+        return all(bool(t.isfinite().all()) for t in vars(self).values())
 
 
 def draw_pairs(images: int, spec: VicinitySpec) -> tuple[Tensor, Tensor]:
@@ -51,6 +62,11 @@ def draw_pairs(images: int, spec: VicinitySpec) -> tuple[Tensor, Tensor]:
     i = generator.integers(images, size=spec.pairs)
     j = (i + generator.integers(1, images, size=spec.pairs)) % images
     return torch.from_numpy(i), torch.from_numpy(j)
+
+
+def images_asked(data: ImageData, vicinity: VicinitySpec) -> int:
+    """The images, clean and mixed, that `ask` passes through a network."""
+    return vicinity.pairs * vicinity.lam_points + len(data.validation) + len(data.test)
 
 
 def ask(
@@ -62,6 +78,7 @@ def ask(
     vicinity: VicinitySpec,
     image_size: int | None,
     device: torch.device,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> Predictions:
     """All that the measures need of a network, in eval mode, fp32.
 
@@ -69,6 +86,7 @@ def ask(
         spec: of the network: test images are prepared as its training prepared them.
         pair_images: the images that pairs are drawn from; pair_spec: how they are prepared, one way for all networks,
             since curves are compared on the same inputs.
+        advance: told the number of images after each batch; `images_asked` says how many there are in all.
     """
     i, j = draw_pairs(len(pair_images), vicinity)
     lam = lam_grid(vicinity.lam_points)
@@ -96,8 +114,9 @@ def ask(
             answers_i.append(z_i)
             answers_j.append(z_j)
             answers_mixed.append(torch.cat([z_j[:, None], z_mixed, z_i[:, None]], 1))
+            advance(len(part_i) * len(lam))
         validation, test = (
-            predict(network, part, spec, image_size, device) if len(part) else empty
+            predict(network, part, spec, image_size, device, advance) if len(part) else empty
             for part in (data.validation, data.test)
         )
     return Predictions(

@@ -26,6 +26,7 @@ from vicinal.specs import NetworkSpec
 from vicinal.vicinity import resize
 
 _OWN_KEYS = {"mean", "std"}  # weights saved by vicinal hold their normalisation
+_HUB_PREFIXES = ("hf-hub:", "hf_hub:")  # timm's names for anyone's model on the Hugging Face hub
 _BUILT_IN = ("vicinal_resnet8", "vicinal_mobilenet")
 HEAD_START_STD = 1e-3  # of a new classifier's weights: logits start near 0, so a short fine-tuning keeps its features
 BOTTLENECK_UNITS = 256
@@ -118,7 +119,7 @@ def build_classifier(spec: NetworkSpec, classes: int, channels: int) -> Classifi
         UsageError: an unknown model, weights that are missing, damaged or do not fit, more classes in the data than in a kept
             head, or a normalisation that nobody states.
     """
-    if not timm.is_model(spec.model):
+    if not timm.is_model(spec.model) and not spec.model.startswith(_HUB_PREFIXES):
         close = difflib.get_close_matches(spec.model, timm.list_models(), n=3)
         hint = f"; close ones: {', '.join(close)}" if close else ""
         raise UsageError(f"no timm model is named {spec.model!r}{hint}")
@@ -163,8 +164,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except SafetensorError as error:
         raise UsageError(f"{path} is no readable safetensors file ({error}); get it again") from None
     except Exception as error:
-        reason = str(error).split("\n")[0][:120]
-        raise UsageError(f"{path} holds no plain tensors ({reason}); save its state_dict as safetensors") from None
+        raise UsageError(
+            f"{path} is no file of plain tensors ({type(error).__name__}); save the model's state_dict as safetensors"
+        ) from None
     value = value.get("state_dict", value) if isinstance(value, dict) else value
     if not isinstance(value, dict) or not all(isinstance(t, Tensor) for t in value.values()):
         raise UsageError(f"{path} is no state_dict; save model.state_dict() as safetensors")
@@ -196,7 +198,7 @@ def _timm_model(spec: NetworkSpec, channels: int, saved: dict[str, Tensor] | Non
     except (OSError, ValueError) as error:
         if spec.weights == "hub":
             raise UsageError(
-                f"the hub's weights of {spec.model} cannot be had ({_short(error)}); give a local safetensors file as 'weights'"
+                f"the hub's weights of {spec.model} cannot be had ({_short(error)}); or give a local safetensors file as 'weights'"
             ) from None
         raise UsageError(f"timm cannot make {spec.model}: {_short(error)}") from None
 
@@ -359,7 +361,7 @@ _FASHION_MNIST_CFG = {"mean": (0.286,), "std": (0.353,), "input_size": (1, 28, 2
 
 def _small(blocks: nn.Sequential, features: int, kwargs: dict[str, Any]) -> nn.Module:
     if kwargs.pop("pretrained", False) and not (kwargs.get("pretrained_cfg_overlay") or {}).get("file"):
-        raise ValueError("the built-in networks have no pretrained weights; give a local file or leave 'weights' out")
+        raise ValueError("the built-in networks have none; leave 'weights' out to train from the start")
     overlay = kwargs.get("pretrained_cfg_overlay") or {}
     network = _SmallNetwork(blocks, features, kwargs.get("num_classes", 10))
     cfg = _FASHION_MNIST_CFG | overlay

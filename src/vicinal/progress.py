@@ -56,6 +56,10 @@ class StudyProgress:
         self._advance(done_images, worked=False)
         return RunProgress(self, title, total_images, done_images)
 
+    def asking(self, title: str, total_images: int) -> AskingProgress:
+        """The progress of asking a trained network on the images that it is measured by."""
+        return AskingProgress(self, title, total_images)
+
     def _advance(self, images: int, worked: bool = True) -> None:
         self._done += images
         self._worked += images if worked else 0
@@ -103,6 +107,35 @@ class RunProgress:
         if self._study._bars is not None:
             self._study._bars.remove_task(self._bar)
         self._study.say(f"{self._title}: {text}")
+
+
+class AskingProgress:
+    """The progress of asking one network: a bar that goes when it is done, or a line every ten seconds."""
+
+    def __init__(self, study: StudyProgress, title: str, total_images: int) -> None:
+        self._study, self._title, self._total, self._done = study, title, total_images, 0
+        self._started = self._last_line = time.monotonic()
+        if study._bars is not None:
+            self._bar = study._bars.add_task(f"{title}: measuring", total=max(total_images, 1), detail="")
+
+    def advance(self, images: int) -> None:
+        """`images` more, clean or mixed, were answered."""
+        self._done += images
+        now = time.monotonic()
+        speed = self._done / max(now - self._started, 1e-9)
+        if self._study._bars is not None:
+            self._study._bars.update(self._bar, completed=self._done, detail=f"{speed:,.0f} images/s")
+        elif now - self._last_line >= PLAIN_LINE_SECONDS:
+            self._last_line = now
+            left = format_seconds((self._total - self._done) / speed)
+            self._study.say(f"{self._title}: measuring  {speed:,.0f} images/s  {left} left for it")
+
+    def finish(self) -> None:
+        """All is answered: one line that stays."""
+        if self._study._bars is not None:
+            self._study._bars.remove_task(self._bar)
+        took = format_seconds(time.monotonic() - self._started)
+        self._study.say(f"{self._title}: asked on validation, test and mixed images in {took}")
 
 
 def format_seconds(seconds: float) -> str:

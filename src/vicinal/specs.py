@@ -16,7 +16,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 SCHEMA = 1  # of study folders and results.json; raised when an older reader or writer would go wrong
 TRAINING_SEMANTICS = 1  # raised when the same RunSpec would train to other weights; part of every run's fingerprint
 
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$"
+# A name becomes part of a folder's name, of which file systems take 255 bytes.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=64)]
 
 
 class Frozen(BaseModel):
@@ -29,7 +30,7 @@ class Frozen(BaseModel):
     def _yes_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
         """YAML's true would pass as 1."""
         if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
-            raise ValueError(f"{str(value).lower()} is no value for it")
+            raise ValueError(f"{str(value).lower()} is no value here; only keys that are switches take true or false")
         return value
 
 
@@ -129,7 +130,7 @@ ARMS: Mapping[str, Objective] = {
 class ArmSpec(Frozen):
     """One way to train the student. A known name brings its values; `like` starts a new name from a known one."""
 
-    name: str = Field(pattern=NAME_PATTERN)
+    name: Name
     like: Literal["baseline", "mixup", "kd", "kd_mixup"] | None = None
     alpha: float = Field(ge=0)
     beta: float = Field(ge=0)
@@ -332,11 +333,11 @@ SELECTION_SENTENCES: Mapping[str, str] = {
 class StudySpec(Frozen):
     """Teachers × arms × seeds and what is measured: one YAML file."""
 
-    name: str = Field(pattern=NAME_PATTERN)
+    name: Name
     title: str = ""
     description: str = ""
     data: DataSpec
-    teachers: dict[Annotated[str, Field(pattern=NAME_PATTERN)], TeacherSpec] = Field(min_length=1)
+    teachers: dict[Name, TeacherSpec] = Field(min_length=1)
     student: StudentSpec | None = None
     arms: tuple[ArmSpec, ...] = ()
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)

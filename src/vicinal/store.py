@@ -21,7 +21,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from vicinal import __version__
 from vicinal.errors import UsageError, VicinalError
@@ -83,7 +83,7 @@ def _cannot_write(path: Path, error: BaseException) -> VicinalError:
             f"the disk is full: could not write {path}; what was finished is kept, so free some space and give the same command again"
         )
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return VicinalError(f"cannot write {path}: {reason}; choose another folder with --out or change its permissions")
+    return VicinalError(f"cannot write {path}: {reason}; see to the permissions and to what lies in its way")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -168,19 +168,29 @@ def hold(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise UsageError(f"cannot use {folder}: {error.strerror}; choose another folder with --out") from None
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.seek(0)
-            holder = file.read().strip() or "another process"
-            raise UsageError(
-                f"{folder} is held by {holder}; wait for it, or choose another folder with --out"
-            ) from None
+        _lock(file, folder)
         file.truncate(0)
         started = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         file.write(f"process {os.getpid()} on {socket.gethostname()} since {started}")
         file.flush()
         yield
+
+
+def check_not_held(folder: Path) -> None:
+    """UsageError where another process holds the folder now: the early word of what `hold` makes sure of."""
+    held = folder / LOCK_FILE
+    with contextlib.suppress(OSError), held.open(encoding="utf-8") as file:
+        _lock(file, folder)
+
+
+def _lock(file: TextIO, folder: Path) -> None:
+    """Take the kernel's lock on an open file, until it is closed."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.seek(0)
+        holder = file.read().strip() or "another process"
+        raise UsageError(f"{folder} is held by {holder}; wait for it, or choose another folder with --out") from None
 
 
 # --- run folders ------------------------------------------------------------------------------------------------------
@@ -218,7 +228,9 @@ class RunFolder:
             write_json(self.path / "spec.json", self.spec.model_dump(mode="json"))
 
     def finish(self, summary: dict[str, Any]) -> None:
-        """Mark the run as done; the checkpoint has served."""
+        """Mark the run as done; the checkpoint has served, and answers stored before were another network's."""
+        for answers in self.path.glob("predictions-*.safetensors"):
+            answers.unlink()
         write_json(self.path / "done.json", summary)
         self.checkpoint.unlink(missing_ok=True)
 

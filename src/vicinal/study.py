@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import platform
@@ -15,15 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
 from vicinal import __version__
 from vicinal.data import ImageData, ImageSet, load_data, stratified_subset
 from vicinal.errors import UsageError, VicinalError
-from vicinal.evaluate import Predictions, ask
+from vicinal.evaluate import Predictions, ask, images_asked
 from vicinal.measure import Measured
 from vicinal.models import Classifier, build_classifier, file_hash, read_weights
-from vicinal.progress import StudyProgress, format_seconds
+from vicinal.progress import StudyProgress
 from vicinal.specs import SCHEMA, NetworkSpec, Objective, RunSpec, StudySpec, fingerprint
 from vicinal.store import RunFolder, clear_leftovers, hold, open_study_folder, write_json
 from vicinal.train import TrainingData, run_images, train
@@ -220,9 +218,12 @@ class Study:
             with StudyProgress(sum(run.images for run in to_do)) as progress:
                 if len(to_do) < len(unique):
                     progress.say(f"{len(unique) - len(to_do)} of {len(unique)} runs are done already")
-                for run in to_do:
-                    self._train(run, progress)
-                predictions = {run.folder.path: self._ask(run, progress) for run in unique}
+                predictions = {}
+                for run in unique:
+                    if not run.folder.is_done:
+                        self._train(run, progress)
+                    # Asked at once, so that a network that diverged is known before others learn from it.
+                    predictions[run.folder.path] = self._ask(run, progress)
             earlier = sum(run.folder.summary()["training_s"] for run in unique if run not in to_do)
             results = self._results(predictions, command)
             results["wall_time_s"] = round(time.monotonic() - started + earlier, 1)
@@ -255,11 +256,11 @@ class Study:
 
     def _ask(self, run: PlannedRun, progress: StudyProgress) -> Predictions:
         path = run.folder.predictions(self._prediction_fingerprint)
-        if path.exists():
-            with contextlib.suppress(SafetensorError, TypeError):  # a damaged file is made again
-                return Predictions.load(path)
-        started = time.monotonic()
+        stored = Predictions.load(path) if path.exists() else None
+        if stored is not None:
+            return stored
         main = self.main_network
+        asking = progress.asking(run.spec.name, images_asked(self.data, self.spec.measures.vicinity))
         predictions = ask(
             self.load_network(run),
             run.spec.network,
@@ -269,15 +270,14 @@ class Study:
             self.spec.measures.vicinity,
             self.spec.data.image_size,
             self.device,
+            asking.advance,
         )
-        if not all(bool(logits.isfinite().all()) for logits in vars(predictions).values()):
+        if not predictions.are_finite:
             raise VicinalError(
                 f"{run.spec.name}: its answers are not finite, so its training diverged; try a lower lr for it"
             )
         predictions.save(path)
-        progress.say(
-            f"{run.spec.name}: asked on validation, test and mixed images in {format_seconds(time.monotonic() - started)}"
-        )
+        asking.finish()
         return predictions
 
     def _results(self, predictions: dict[Path, Predictions], command: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -360,15 +361,20 @@ def _keep_best(state: _State, run: RunSpec, network: nn.Module, epoch: int, accu
 
 @torch.inference_mode()
 def predict(
-    network: nn.Module, images: ImageSet, spec: NetworkSpec, image_size: int | None, device: torch.device
+    network: nn.Module,
+    images: ImageSet,
+    spec: NetworkSpec,
+    image_size: int | None,
+    device: torch.device,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> Tensor:
     """(N, K) float32 logits on a set of images, in eval mode and fp32; the last partial batch included."""
     network.eval()
-    parts = [
-        network(evaluation_pixels(part.to(device), spec.augment, image_size)).float().cpu()
-        for part in images.images.split(EVALUATION_BATCH)
-    ]
-    return torch.cat(parts)
+    answers = []
+    for part in images.images.split(EVALUATION_BATCH):
+        answers.append(network(evaluation_pixels(part.to(device), spec.augment, image_size)).float().cpu())
+        advance(len(part))
+    return torch.cat(answers)
 
 
 # --- checkpoints ------------------------------------------------------------------------------------------------------

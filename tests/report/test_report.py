@@ -242,6 +242,10 @@ def test_a_lacking_key_is_named(tmp_path):
     del results["students"][1]["ece"]
     with pytest.raises(UsageError, match=r"students\[1\]\.ece"):
         write_report(write_results(tmp_path, results))
+    results = copy.deepcopy(make_results())
+    del results["teachers"][0]["reliability"]["count"]
+    with pytest.raises(UsageError, match=r"teachers\[0\]\.reliability\.count"):
+        write_report(write_results(tmp_path, results))
 
 
 def test_a_legend_says_scaled_only_where_it_is(tmp_path):

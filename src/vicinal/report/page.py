@@ -213,7 +213,8 @@ def what_was_selected(results: Results) -> list[str]:
         )
     if measures.get("bootstrap"):
         lines.append(
-            f"Intervals: {results.coverage}, from {measures['bootstrap']:,} bootstrap resamples of test images or pairs."
+            f"Intervals: {results.coverage}, from {measures['bootstrap']:,} bootstrap resamples of test images or pairs; "
+            "those of a small ECE lie somewhat high, since resampling adds noise to every bin."
         )
     temperatures = [row for row in results.rows if row.values("fitted_temperature")]
     if temperatures:

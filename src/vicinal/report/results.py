@@ -22,6 +22,7 @@ SCALED = "_after_temperature_scaling"  # ending of every key measured after temp
 
 _TOP_KEYS = ("study", "version", "environment", "selection", "data", "measures", "teachers", "students")
 _MODEL_KEYS = ("seed", "accuracy", "confidence", "ece", "nll", "brier", "reliability", "vicinity")
+_RELIABILITY_KEYS = ("count", "accuracy", "confidence")
 _VICINITY_KEYS = ("lam", "nonlinearity", "entropy", "dominance", "linearity_information")
 
 
@@ -145,9 +146,10 @@ def _first_missing(raw: dict[str, Any]) -> str | None:
             for key in (*names, *_MODEL_KEYS):
                 if key not in model:
                     return f"{role}[{position}].{key}"
-            for key in _VICINITY_KEYS:
-                if key not in model["vicinity"]:
-                    return f"{role}[{position}].vicinity.{key}"
+            for part, keys in (("reliability", _RELIABILITY_KEYS), ("vicinity", _VICINITY_KEYS)):
+                for key in keys:
+                    if key not in model[part]:
+                        return f"{role}[{position}].{part}.{key}"
     return None
 
 
