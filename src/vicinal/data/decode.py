@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import contextlib
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -57,12 +58,10 @@ def decode_splits(
 
 def available_memory() -> int | None:
     """Bytes of memory that a program can still take, or None where the system does not say."""
-    try:
+    with contextlib.suppress(OSError):
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
-    except OSError:
-        pass
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
