@@ -104,13 +104,15 @@ def test_autocast_does_not_lower_the_loss():
     torch.testing.assert_close(inside, loss(objective))
 
 
-def test_the_four_arms():
+def test_the_arms():
     told = {name: (o.alpha, o.beta, o.mixing.mixes, o.asks_teacher) for name, o in ARMS.items()}
     assert told == {
         "baseline": (1, 0, False, False),
         "mixup": (1, 0, True, False),
         "kd": (0, 1, False, True),
         "kd_mixup": (0, 1, True, True),
+        "linear_target": (0, 1, True, True),
+        "label_smoothing": (1, 0, False, False),
     }
 
 
@@ -125,3 +127,48 @@ def test_an_objective_that_teaches_nothing_or_is_wrong_is_an_error(values):
 def test_a_temperature_is_kept_as_given():
     assert Objective(temperature=0.5).temperature == 0.5
     assert Objective(temperature="sigma").temperature == "sigma"
+
+
+@pytest.mark.parametrize("temperature", [0.7, 2.0, "sigma"])
+def test_the_linear_target_is_the_mix_of_two_answers(temperature):
+    partner = TEACHER[torch.tensor([3, 0, 1, 5, 2, 4])]
+    objective = Objective(alpha=0, beta=1, temperature=temperature, mixing=ARMS["mixup"].mixing, target="linear")
+
+    def scaled(logits):
+        return logits / (logits.std(-1, correction=0, keepdim=True) if temperature == "sigma" else temperature)
+
+    weight = LAM[:, None]
+    target = weight * scaled(TEACHER).softmax(-1) + (1 - weight) * scaled(partner).softmax(-1)
+    divergence = (target * (target.log() - scaled(STUDENT).log_softmax(-1))).sum(-1).mean()
+    factor = 1 if temperature == "sigma" else temperature**2
+    ours = objective_loss(objective, STUDENT, LABELS, PARTNERS, LAM, TEACHER, partner)
+    torch.testing.assert_close(ours, factor * divergence, rtol=1e-4, atol=1e-6)
+
+
+def test_at_the_ends_the_linear_target_is_plain_distillation():
+    linear, plain = (Objective(alpha=0, beta=1, mixing=ARMS["mixup"].mixing, target=t) for t in ("linear", "teacher"))
+    other = TEACHER.flip(0)
+    for lam, answer in ((1.0, TEACHER), (0.0, other)):
+        ours = objective_loss(linear, STUDENT, LABELS, PARTNERS, lam, TEACHER, other)
+        torch.testing.assert_close(ours, loss(plain, teacher=answer))
+
+
+def test_label_smoothing_agrees_with_torch():
+    objective = ARMS["label_smoothing"]
+    expected = F.cross_entropy(STUDENT, LABELS, label_smoothing=objective.label_smoothing)
+    torch.testing.assert_close(loss(objective, teacher=None, lam=1.0), expected)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"target": "linear"},
+        {"target": "linear", "alpha": 1, "beta": 0, "mixing": {"distribution": "uniform"}},
+        {"target": "linear", "temperature": "teacher_sigma", "mixing": {"distribution": "uniform"}},
+        {"label_smoothing": 0.1},
+        {"alpha": 1, "label_smoothing": 1.0},
+    ],
+)
+def test_controls_that_mean_nothing_are_refused(values):
+    with pytest.raises(ValidationError):
+        Objective(**values)

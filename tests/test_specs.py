@@ -142,13 +142,15 @@ def test_the_grid_holds_one_half(points: int):
 # --- arms -------------------------------------------------------------------------------------------------------------
 
 
-def test_the_four_arms_are_values_of_one_objective():
+def test_the_arms_are_values_of_one_objective():
     told = {name: (arm.alpha, arm.beta, arm.mixing.distribution) for name, arm in ARMS.items()}
     assert told == {
         "baseline": (1, 0, "none"),
         "mixup": (1, 0, "uniform"),
         "kd": (0, 1, "none"),
         "kd_mixup": (0, 1, "uniform"),
+        "linear_target": (0, 1, "uniform"),
+        "label_smoothing": (1, 0, "none"),
     }
     assert [name for name, arm in ARMS.items() if arm.asks_teacher] == ["kd", "kd_mixup"]
 

@@ -26,6 +26,7 @@ __all__ = [
     "kd_loss",
     "kl_divergence",
     "linear_log_probabilities",
+    "linear_target_loss",
     "linearity_gain",
     "linearity_information",
     "mix",
@@ -87,11 +88,50 @@ def kd_loss(
     return temperature**2 * kl_divergence(teacher / temperature, student / temperature)
 
 
-def mixed_cross_entropy(logits: Tensor, labels: Tensor, partner_labels: Tensor, lam: Lam) -> Tensor:
+def linear_target_loss(
+    student_logits: Tensor,
+    teacher_logits_i: Tensor,
+    teacher_logits_j: Tensor,
+    lam: Lam,
+    temperature: float | Literal["sigma"],
+) -> Tensor:
+    """T² · KL(λ p_i^T + (1 − λ) p_j^T ‖ student^T) for each sample: taught by the answer of a perfectly linear teacher.
+
+    A control that the paper lacks: beside `kd_loss` on the mixed input it shows what the teacher's own answer there adds or
+    takes away.
+
+    Args:
+        student_logits: (B, K) answers to the mixed images; teacher_logits_i, teacher_logits_j: to the two clean images. No
+            gradient flows to the teacher.
+        lam: a number or (B,).
+        temperature: a positive number, or `sigma` (every logit vector over its own deviation, no factor).
+
+    Returns:
+        (B,) nats times T².
+
+    Raises:
+        ValueError: shapes differ, or the temperature is none of the above.
+    """
+    _same_shape(student_logits, teacher_logits_i)
+    _same_shape(student_logits, teacher_logits_j)
+    student, i, j = _precise(student_logits), _precise(teacher_logits_i.detach()), _precise(teacher_logits_j.detach())
+    if temperature == "sigma":
+        target = linear_log_probabilities(i / _deviation(i), j / _deviation(j), lam)
+        return kl_divergence(target, student / _deviation(student))
+    if isinstance(temperature, str | bool) or not 0 < temperature < float("inf"):
+        raise ValueError(f"a temperature is a positive number or 'sigma', not {temperature!r}")
+    target = linear_log_probabilities(i / temperature, j / temperature, lam)
+    return temperature**2 * kl_divergence(target, student / temperature)
+
+
+def mixed_cross_entropy(
+    logits: Tensor, labels: Tensor, partner_labels: Tensor, lam: Lam, label_smoothing: float = 0.0
+) -> Tensor:
     """Cross-entropy with the mixed label λ y_i + (1 − λ) y_j for each sample (eq. 5, 8).
 
     Args:
         logits: (B, K); labels, partner_labels: (B,) int64; lam: a number or (B,).
+        label_smoothing: share of the label that is spread evenly over all classes (Szegedy et al. 2016).
 
     Returns:
         (B,) nats.
@@ -100,7 +140,8 @@ def mixed_cross_entropy(logits: Tensor, labels: Tensor, partner_labels: Tensor, 
     weight = _lam(lam, log_p)
     own = log_p.gather(-1, labels[..., None]).squeeze(-1)
     partner = log_p.gather(-1, partner_labels[..., None]).squeeze(-1)
-    return -(weight * own + (1 - weight) * partner)
+    hard = -(weight * own + (1 - weight) * partner)
+    return hard if label_smoothing == 0 else (1 - label_smoothing) * hard - label_smoothing * log_p.mean(-1)
 
 
 def kl_divergence(p_logits: Tensor, q_logits: Tensor) -> Tensor:

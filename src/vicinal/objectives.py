@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from vicinal.functional import kd_loss, mixed_cross_entropy
+from vicinal.functional import kd_loss, linear_target_loss, mixed_cross_entropy
 from vicinal.specs import ARMS, Objective
 
 __all__ = ["ARMS", "Objective", "objective_loss"]
@@ -17,23 +17,34 @@ def objective_loss(
     partner_labels: Tensor,
     lam: Tensor | float,
     teacher_logits: Tensor | None = None,
+    partner_logits: Tensor | None = None,
 ) -> Tensor:
-    """α·CE(mixed labels) + β·T²·KL(teacher^T ‖ student^T), mean over the batch, float32 whatever autocast does.
+    """α·CE(mixed labels) + β·T²·KL(target^T ‖ student^T), mean over the batch, float32 whatever autocast does.
 
     Args:
         objective: α, β and T.
-        student_logits, teacher_logits: (B, K) answers to the mixed images; the teacher's may be None where β is 0.
+        student_logits: (B, K) answers to the mixed images.
+        teacher_logits: (B, K) the teacher's answers to the mixed images, or, for the linear target, to the clean ones; may be
+            None where β is 0.
+        partner_logits: (B, K) for the linear target: the teacher's answers to the clean partners.
         labels, partner_labels: (B,) int64, of each image and of the one mixed into it.
         lam: (B,) or a number, the share of the image itself.
 
     Raises:
-        ValueError: β is above 0 and there is no teacher's answer.
+        ValueError: β is above 0 and a teacher's answer is missing.
     """
     terms = []
     if objective.alpha > 0:
-        terms.append(objective.alpha * mixed_cross_entropy(student_logits, labels, partner_labels, lam).mean())
+        per_sample = mixed_cross_entropy(student_logits, labels, partner_labels, lam, objective.label_smoothing)
+        terms.append(objective.alpha * per_sample.mean())
     if objective.beta > 0:
         if teacher_logits is None:
             raise ValueError("beta is above 0, so the objective needs the teacher's logits")
-        terms.append(objective.beta * kd_loss(student_logits, teacher_logits, objective.temperature).mean())
+        if objective.target == "linear":
+            if partner_logits is None or objective.temperature == "teacher_sigma":  # the latter is refused by Objective
+                raise ValueError("the linear target needs the teacher's logits on the partners too")
+            per_sample = linear_target_loss(student_logits, teacher_logits, partner_logits, lam, objective.temperature)
+        else:
+            per_sample = kd_loss(student_logits, teacher_logits, objective.temperature)
+        terms.append(objective.beta * per_sample.mean())
     return sum(terms[1:], start=terms[0])

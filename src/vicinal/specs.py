@@ -64,7 +64,11 @@ class AugmentSpec(Frozen):
     """Random crops and flips of training images. Test images are resized (and centre-cropped after `resize`) only."""
 
     crop: Literal["none", "pad", "resize"] = "none"
-    pad: int = Field(2, ge=1, description="crop: pad — zero pixels added on each side before the random crop")
+    pad: int = Field(
+        2,
+        ge=1,
+        description="crop: pad — zero pixels added on each side of the image as it is stored, before the random crop",
+    )
     resize: int | None = Field(None, ge=1, description="crop: resize — side before the random crop to the image size")
     flip: bool = False
 
@@ -94,22 +98,37 @@ def _check_temperature(value: Any) -> Any:
 Temperature = Annotated[float | Literal["sigma", "teacher_sigma"], BeforeValidator(_check_temperature)]
 
 
+Target = Literal["teacher", "linear"]
+
+
 class Objective(Frozen):
     """What a network is trained on: α·CE(mixed labels) + β·T²·KL(teacher^T ‖ student^T) on images mixed as `mixing` says (eq. 2).
 
     `temperature` is a positive number, `sigma` (each network's logits over their own per-sample deviation, no T²: the
     authors' code) or `teacher_sigma` (both over the teacher's deviation: the paper's text). The loss is in `vicinal.objectives`.
+    `target` is the teacher's answer to the mixed image, or `linear`: λ p_t(x_i) + (1 − λ) p_t(x_j), the answer that a perfectly
+    linear teacher would give, as a control for what its confusion between images does.
     """
 
     alpha: float = Field(0.0, ge=0)
     beta: float = Field(1.0, ge=0)
     temperature: Temperature = 2.0
     mixing: MixingSpec = MixingSpec(distribution="none")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of every true label spread over all classes")
+    target: Target = "teacher"
 
     @model_validator(mode="after")
     def _teaches_something(self) -> Self:
         if self.alpha == 0 and self.beta == 0:
             raise ValueError("alpha and beta are both 0: nothing to learn from; set one above 0")
+        if self.alpha == 0 and self.label_smoothing:
+            raise ValueError("label_smoothing has no meaning where alpha is 0: no true labels are learned from")
+        if self.target == "linear" and (self.beta == 0 or not self.mixing.mixes):
+            raise ValueError(
+                "target: linear is the mix of the teacher's two answers, so it needs beta above 0 and mixing"
+            )
+        if self.target == "linear" and self.temperature == "teacher_sigma":
+            raise ValueError("target: linear mixes two answers of the teacher, so there is no single teacher_sigma")
         return self
 
     @property
@@ -124,6 +143,8 @@ ARMS: Mapping[str, Objective] = {
     "mixup": Objective(alpha=1, beta=0, mixing=UNIFORM_MIXING),
     "kd": Objective(alpha=0, beta=1, mixing=NO_MIXING),
     "kd_mixup": Objective(alpha=0, beta=1, mixing=UNIFORM_MIXING),
+    "linear_target": Objective(alpha=0, beta=1, mixing=UNIFORM_MIXING, target="linear"),
+    "label_smoothing": Objective(alpha=1, beta=0, mixing=NO_MIXING, label_smoothing=0.1),
 }
 
 
@@ -131,11 +152,14 @@ class ArmSpec(Frozen):
     """One way to train the student. A known name brings its values; `like` starts a new name from a known one."""
 
     name: Name
-    like: Literal["baseline", "mixup", "kd", "kd_mixup"] | None = None
+    like: Literal["baseline", "mixup", "kd", "kd_mixup", "linear_target", "label_smoothing"] | None = None
     alpha: float = Field(ge=0)
     beta: float = Field(ge=0)
     temperature: tuple[Temperature, ...] = (2.0,)
     mixing: MixingSpec
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    target: Target = "teacher"
+    teachers: tuple[str, ...] | None = Field(None, min_length=1, description="ask these teachers; default: all")
 
     @model_validator(mode="before")
     @classmethod
@@ -147,7 +171,8 @@ class ArmSpec(Frozen):
         known = value.get("like") or value.get("name")
         if isinstance(known, str) and known in ARMS:
             start = ARMS[known]
-            return {"alpha": start.alpha, "beta": start.beta, "mixing": start.mixing, **value}
+            keys = ("alpha", "beta", "mixing", "label_smoothing", "target")
+            return {**{key: getattr(start, key) for key in keys}, **value}
         if "alpha" not in value or "beta" not in value or "mixing" not in value:
             raise ValueError(
                 f"arm {value.get('name')!r} is not a known one ({', '.join(ARMS)}): "
@@ -169,14 +194,15 @@ class ArmSpec(Frozen):
             raise ValueError(f"temperature lists a value twice: {list(self.temperature)}")
         if self.beta == 0 and len(self.temperature) > 1:
             raise ValueError(f"arm {self.name!r} asks no teacher (beta 0), so a list of temperatures has no meaning")
+        if self.beta == 0 and self.teachers is not None:
+            raise ValueError(f"arm {self.name!r} asks no teacher (beta 0), so 'teachers' has no meaning")
         self.objectives()
         return self
 
     def objectives(self) -> tuple[Objective, ...]:
         """One objective for each temperature (one in all for an arm that asks no teacher)."""
-        return tuple(
-            Objective(alpha=self.alpha, beta=self.beta, temperature=t, mixing=self.mixing) for t in self.temperature
-        )
+        shared = {key: getattr(self, key) for key in ("alpha", "beta", "mixing", "label_smoothing", "target")}
+        return tuple(Objective(**shared, temperature=t) for t in self.temperature)
 
 
 # --- data and networks ------------------------------------------------------------------------------------------------
@@ -193,7 +219,9 @@ class DataSpec(Frozen):
         None, min_length=1, description="what tables call the data; default: the source's own name"
     )
     image_size: int | None = Field(
-        None, ge=4, description="side in px that networks see; default: the images' own size"
+        None,
+        ge=4,
+        description="side in px that networks see; default: the images' own size (smaller ones are stored as they are)",
     )
     validation: float = Field(0.1, ge=0, lt=1, description="share of the training images kept for validation")
     test: float = Field(0.2, gt=0, lt=1, description="share cut off for testing where the source has no test split")
@@ -306,9 +334,54 @@ class VicinitySpec(Frozen):
         return value
 
 
+Corruption = Literal["gaussian_noise", "motion_blur", "fog", "jpeg_compression", "contrast", "pixelate"]
+CORRUPTIONS: tuple[Corruption, ...] = (
+    "gaussian_noise",
+    "motion_blur",
+    "fog",
+    "jpeg_compression",
+    "contrast",
+    "pixelate",
+)  # the six of the paper's section 7.5, in its order
+
+
+class CorruptionsSpec(Frozen):
+    """Accuracy and ECE on corrupted test images (section 7.5), at five severities."""
+
+    names: tuple[Corruption, ...] = Field(CORRUPTIONS, min_length=1)
+    images: int | None = Field(None, ge=1, description="corrupt this many test images (class-balanced); default: all")
+    published: str | None = Field(
+        None, min_length=1, description="folder of published .npy files (CIFAR-10-C, CIFAR-100-C) to read instead"
+    )
+    seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _parameters_fit(self) -> Self:
+        if self.published is not None and self.images is not None:
+            raise ValueError("'images' goes with corruptions made here; the published files have all test images")
+        return self
+
+
+class RepresentationSpec(Frozen):
+    """Penultimate features of a few classes of test images: t-SNE, V-score and silhouette (appendix A)."""
+
+    classes: tuple[str, ...] | None = Field(
+        None, min_length=2, description="default: the paper's five, else the five that the first teacher confuses most"
+    )
+    images_per_class: int = Field(100, ge=2)
+    seed: int = Field(0, ge=0)
+
+
 class MeasuresSpec(Frozen):
+    """What is measured of every network. Calibration, the vicinal curves and alignment always are."""
+
     ece_bins: int = Field(15, ge=1)
     vicinity: VicinitySpec = VicinitySpec()
+    corruptions: CorruptionsSpec | None = Field(None, description="{} for the six corruptions; default: not measured")
+    representation: RepresentationSpec | None = Field(None, description="{} for its defaults; default: not measured")
+    ood: DataSpec | None = Field(
+        None, description="other images, as under data: how well confidence tells them from the test images"
+    )
     bootstrap: int = Field(1000, ge=100, description="resamples behind every interval")
     interval: float = Field(0.95, gt=0, lt=1, description="coverage of the intervals")
 
@@ -363,6 +436,12 @@ class StudySpec(Frozen):
         names = [arm.name for arm in self.arms]
         if len(set(names)) != len(names):
             raise ValueError(f"two arms have one name: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
+        for arm in self.arms:
+            unknown = [name for name in arm.teachers or () if name not in self.teachers]
+            if unknown:
+                raise ValueError(
+                    f"arm {arm.name!r} asks {unknown[0]!r}, which is no teacher: {', '.join(self.teachers)}"
+                )
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds lists a value twice: {list(self.seeds)}")
         for path, network in self.networks().items():

@@ -103,7 +103,7 @@ class Study:
             yield teachers[name]
         for arm in spec.arms:
             for objective in arm.objectives():
-                asked: list[str | None] = [*teachers] if objective.asks_teacher else [None]
+                asked: list[str | None] = [*(arm.teachers or teachers)] if objective.asks_teacher else [None]
                 for asked_name in asked:
                     temperature = objective.temperature if objective.asks_teacher else None
                     label = {"arm": arm.name, "teacher": asked_name, "temperature": temperature, "seed": seed}
@@ -301,6 +301,7 @@ class Study:
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "environment": environment(self.device),
             "selection": spec.selection,
+            "watched": ("test" if spec.selection == "paper_best_test" else "validation") if len(self.watched) else None,
             "data": {
                 "name": spec.data.name or data.name,
                 "source": data.source,
@@ -344,6 +345,8 @@ class Study:
             "model": network.model,
             "head": network.head,
             "epochs": network.epochs,
+            "objective": run.spec.objective.model_dump(mode="json"),
+            "history": _history(run.folder.read_log()),
             **{key: summary[key] for key in keys},
         }
 
@@ -356,6 +359,12 @@ class Study:
         own = against.get(run.label["teacher"] or "", nothing)
         scale_free = run.spec.objective.temperature == "sigma" and run.spec.objective.alpha == 0
         return {**run.label, **self._common(run), **student.figures(scale_free), **own, "against_teachers": against}
+
+
+def _history(log: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Loss and watched accuracy along the epochs, without the head's warm-up."""
+    epochs = [entry for entry in log if entry.get("phase") == "train" and "epoch" in entry]
+    return {key: [entry.get(key) for entry in epochs] for key in ("epoch", "loss", "watched_accuracy")}
 
 
 def _hash_images(images: ImageSet) -> str:

@@ -26,7 +26,7 @@ from vicinal.progress import StudyProgress, format_seconds
 from vicinal.specs import ARMS, NetworkSpec, RunSpec
 from vicinal.store import RunFolder, write_atomically, write_file_atomically
 from vicinal.teachers import FrozenTeacher, choose_precision
-from vicinal.vicinity import ImagePipeline, VicinalPlan, evaluation_pixels
+from vicinal.vicinity import ImagePipeline, VicinalBatch, VicinalPlan, evaluation_pixels
 
 WATCH_STEPS = 10  # losses are read, checked and shown this often: reading one makes the device wait
 EVALUATION_BATCH = 500
@@ -138,11 +138,17 @@ def train(
 
                     # The step: make the batch, ask the teacher, ask the student, learn.
                     batch = pipeline.make(planned)
-                    answers = frozen(batch.mixed) if frozen is not None and phase.objective.asks_teacher else None
+                    answers, partner_answers = _ask_teacher(frozen, phase.objective, batch)
                     with torch.autocast(device.type, torch.bfloat16, enabled=trains_in_bf16):
                         logits = network(batch.mixed)
                     loss = objective_loss(
-                        phase.objective, logits, batch.labels, batch.partner_labels, batch.lam, answers
+                        phase.objective,
+                        logits,
+                        batch.labels,
+                        batch.partner_labels,
+                        batch.lam,
+                        answers,
+                        partner_answers,
                     )
                     optimizer.zero_grad(set_to_none=True)
                     loss.backward()
@@ -282,6 +288,18 @@ def _frozen_teacher(teacher: Classifier, run: RunSpec, pipeline: ImagePipeline, 
         mixed = pipeline.make(plan.batch(0, 0)).mixed
         state.ask_precision = choose_precision(teacher, mixed) if asked == "auto" else asked
     return FrozenTeacher(teacher, cast(Literal["fp32", "bf16"], state.ask_precision))
+
+
+def _ask_teacher(
+    frozen: FrozenTeacher | None, objective: Objective, batch: VicinalBatch
+) -> tuple[Tensor | None, Tensor | None]:
+    """The teacher's answers that an objective learns from: to the mixed images, or to both clean ones of each."""
+    if frozen is None or not objective.asks_teacher:
+        return None, None
+    if objective.target == "teacher":
+        return frozen(batch.mixed), None
+    clean = frozen(batch.clean)  # partners are in the batch, so they are asked once
+    return clean, clean[batch.partner]
 
 
 def _looks(run: RunSpec, epoch: int) -> bool:

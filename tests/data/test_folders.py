@@ -191,11 +191,20 @@ def test_sixteen_bit_images_are_refused(tmp_path):
 
 def test_too_many_images_for_memory(tmp_path, monkeypatch):
     write_classes(tmp_path)
+    Image.new("RGB", (9, 8)).save(tmp_path / "cat" / "002.png")  # one that differs, so all are resized
     monkeypatch.setattr(decode, "available_memory", lambda: 1_000_000_000)
-    load(tmp_path)
+    load(tmp_path, image_size=16)
     message = r"^10 images of 8000 x 8000 x 3 need 1\.9 GB .* 1\.0 GB free may take 60%: lower data\.image_size or data\.train"
     with pytest.raises(UsageError, match=message):
         load(tmp_path, image_size=8000)
+
+
+def test_small_images_of_one_size_are_kept_and_others_resized(tmp_path):
+    write_classes(tmp_path)
+    kept = load(tmp_path, image_size=64)
+    assert kept.train.images.shape[1:] == load(tmp_path).train.images.shape[1:] == (8, 8, 3)
+    Image.new("RGB", (12, 12)).save(tmp_path / "cat" / "002.png")
+    assert load(tmp_path, image_size=64).train.images.shape[1:] == (64, 64, 3)
     assert decode.available_memory() > 0
 
 

@@ -32,28 +32,38 @@ class _ColourFound(Exception):  # noqa: N818 - a signal, caught in this module
     """An image has colours where all before it were grey."""
 
 
+class _AnotherSize(Exception):  # noqa: N818 - a signal, caught in this module
+    """An image has another size than the small square ones before it."""
+
+
 def decode_splits(
     parts: Sequence[tuple[Split, NDArray[np.int64]]], image_size: int | None
 ) -> list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
     """Read the images at the given sorted positions of each split.
 
-    With `image_size` the shorter side is resized to it (bilinear, antialiased) and the centre square is cut out;
-    without, all images must have one size. EXIF orientation is applied. C is 1 if all images are grey, else 3 (RGB;
+    With `image_size` the shorter side is resized to it (bilinear, antialiased) and the centre square is cut out; without, all
+    images must have one size. Square images of one size below `image_size` are kept as they are: enlarging them is left to
+    the device, where it costs no memory. EXIF orientation is applied. C is 1 if all images are grey, else 3 (RGB;
     transparency is dropped). Returns for each part pixels uint8 (n, H, W, C) and the SHA-256 of each image's pixels,
     uint8 (n, 32).
     Raises UsageError for an image that cannot be read, sizes that differ, or more images than memory can hold.
     """
     first_split, first_index = parts[0]
     first_image = _open(*next(first_split.items(first_index[:1])))
-    size = (image_size, image_size) if image_size is not None else (first_image.height, first_image.width)
+    own = (first_image.height, first_image.width)
+    size = own if image_size is None or (own[0] == own[1] < image_size) else (image_size, image_size)
     count = sum(len(index) for _, index in parts)
     channels = 1 if first_image.mode in _GREY else 3
     small = first_image.width * first_image.height <= _SMALL
     workers = 1 if small else min(16, os.cpu_count() or 1)
-    try:
-        return _decode_all(parts, image_size, count, (*size, channels), workers)
-    except _ColourFound:
-        return _decode_all(parts, image_size, count, (*size, 3), workers)
+    while True:
+        try:
+            return _decode_all(parts, image_size, count, (*size, channels), workers)
+        except _ColourFound:
+            channels = 3
+        except _AnotherSize:
+            assert image_size is not None
+            size = (image_size, image_size)
 
 
 def available_memory() -> int | None:
@@ -156,7 +166,10 @@ def _pixels(
     target = "L" if channels == 1 else "RGB"
     if image.mode != target:
         image = image.convert(target)
-    if image_size is not None:
+    if image_size is not None and height < image_size:  # small images kept as they are, while they are alike
+        if (image.height, image.width) != (height, width):
+            raise _AnotherSize
+    elif image_size is not None:
         image = _fit(image, image_size)
     if (image.height, image.width) != (height, width):
         raise UsageError(
