@@ -226,6 +226,7 @@ class DataSpec(Frozen):
     validation: float = Field(0.1, ge=0, lt=1, description="share of the training images kept for validation")
     test: float = Field(0.2, gt=0, lt=1, description="share cut off for testing where the source has no test split")
     split_seed: int = Field(0, ge=0)
+    stream: bool = Field(False, description="read images as they are needed instead of holding all in memory")
     train_images: int | None = Field(
         None, ge=2, description="keep this many training images (class-balanced); default: all"
     )
@@ -233,6 +234,14 @@ class DataSpec(Frozen):
     image_column: str | None = Field(None, description="Parquet and hfds: default img or image")
     label_column: str | None = Field(None, description="Parquet and hfds: default label")
     root: str | None = Field(None, description="torch/...: folder that holds (or receives) the files")
+
+
+class PlateauSpec(Frozen):
+    """schedule: plateau — lr falls by `factor` after `patience_epochs` without a better watched accuracy, down to `min_lr`."""
+
+    patience_epochs: int = Field(10, ge=1)
+    factor: float = Field(0.1, gt=0, lt=1)
+    min_lr: float = Field(0.0, ge=0)
 
 
 Head = Literal["linear", "bottleneck", "keep"]
@@ -262,13 +271,14 @@ class NetworkSpec(Frozen):
     lr: float = Field(1e-3, gt=0)
     weight_decay: float = Field(1e-4, ge=0)
     momentum: float = Field(0.9, ge=0, lt=1, description="sgd")
-    schedule: Literal["one_cycle", "cosine", "constant", "piecewise"] = "one_cycle"
+    schedule: Literal["one_cycle", "cosine", "constant", "piecewise", "plateau"] = "one_cycle"
     rise: float = Field(
         0.2, ge=0, lt=1, description="one_cycle, cosine: share of the steps in which lr rises to its peak"
     )
     lr_segments: tuple[tuple[float, float, float, float, Literal["linear", "cosine"]], ...] | None = Field(
         None, description="piecewise: [first epoch, last epoch, lr at its start, lr at its end, linear or cosine]"
     )
+    plateau: PlateauSpec | None = Field(None, description="schedule: plateau — when and how far lr falls")
     head_warmup_epochs: int = Field(0, ge=0, description="first train the head alone, on true labels, backbone frozen")
     head_warmup_lr: float = Field(1e-3, gt=0)
     precision: Literal["auto", "fp32", "bf16"] = Field(
@@ -284,6 +294,8 @@ class NetworkSpec(Frozen):
             raise ValueError("'std' must be above 0")
         if (self.lr_segments is not None) != (self.schedule == "piecewise"):
             raise ValueError("'lr_segments' goes with schedule: piecewise, and piecewise needs it")
+        if (self.plateau is not None) != (self.schedule == "plateau"):
+            raise ValueError("'plateau' goes with schedule: plateau, and that schedule needs it ({} for its defaults)")
         end = 0.0
         for first, last, *lrs, _shape in self.lr_segments or ():
             if first != end or last <= first or min(lrs) <= 0:
@@ -452,6 +464,13 @@ class StudySpec(Frozen):
                 )
         if self.selection == "best_validation" and self.data.validation == 0:
             raise ValueError("selection: best_validation needs data.validation above 0")
+        for path, network in self.networks().items():
+            if network.schedule == "plateau" and self.selection != "paper_best_test" and self.data.validation == 0:
+                raise ValueError(
+                    f"{path}.schedule: plateau watches validation images, so data.validation must be above 0"
+                )
+            if network.schedule == "plateau" and self.validate_every_epochs != 1:
+                raise ValueError(f"{path}.schedule: plateau looks at every epoch, so validate_every_epochs must be 1")
         return self
 
     def networks(self) -> dict[str, NetworkSpec]:
@@ -475,13 +494,18 @@ class RunSpec(Frozen):
     selection: Selection = "last"
     validate_every_epochs: int = 1
 
+    @property
+    def watches(self) -> bool:
+        """Whether the watched images decide something: which epoch is kept, or when lr falls."""
+        return self.selection != "last" or self.network.schedule == "plateau"
+
     def fingerprint(self) -> str:
         """12 hex digits over all that decides the weights."""
         value = self.model_dump(mode="json", exclude={"name"})
         if value["weights_hash"] is not None:
             value["network"]["weights"] = None
-        if self.selection == "last":
-            value["validate_every_epochs"] = None  # only watched, decides nothing
+        if not self.watches:
+            value["validate_every_epochs"] = None  # only looked at, decides nothing
         return fingerprint({"semantics": TRAINING_SEMANTICS, **value})
 
     @property

@@ -136,7 +136,7 @@ class Study:
         path = f"teachers.{name}" if role == "teacher" else "student"
         images = self._hashes[path]
         data = {"train": images, "classes": list(self.data.class_names), "image_size": self.spec.data.image_size}
-        if self.spec.selection != "last":
+        if self.spec.selection != "last" or network.schedule == "plateau":
             data["watched"] = _hash_images(self.watched)
         run = RunSpec(
             role=role,

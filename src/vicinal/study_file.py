@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from vicinal.errors import UsageError
 from vicinal.specs import StudySpec
 
+EXTENDS = "extends"  # the key that names the study file to start from
 _MERGE, _MERGE_TAG = "<<", "tag:yaml.org,2002:merge"
 
 
@@ -44,14 +45,22 @@ def load_study(study: str, overrides: Sequence[str] = ()) -> StudySpec:
 
     Raises UsageError, in one line, for an unknown study, key or value.
     """
+    value, origin = _read_study(study, ())
+    for override in overrides:
+        _apply_override(value, override)
+    return parse_study(value, origin)
+
+
+def _read_study(study: str, readers: tuple[str, ...]) -> tuple[dict[str, Any], str]:
+    """The plain values of a study, on top of those of the study that it extends, and its name in messages."""
     packaged = packaged_studies()
     if study in packaged:
         text, origin = packaged[study].read_text(encoding="utf-8"), study
     else:
         path = Path(study)
         if not path.is_file():
-            close = difflib.get_close_matches(study, packaged, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
+            close = difflib.get_close_matches(study, packaged, n=3)
+            hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
             raise UsageError(
                 f"no study {study!r}: {hint}packaged studies are {', '.join(packaged)}; or give a YAML file"
             )
@@ -62,9 +71,29 @@ def load_study(study: str, overrides: Sequence[str] = ()) -> StudySpec:
     value = _safe_yaml(text, origin)
     if not isinstance(value, dict):
         raise UsageError(f"{origin}: a study file is a mapping of keys (name, data, teachers, student, arms, ...)")
-    for override in overrides:
-        _apply_override(value, override)
-    return parse_study(value, origin)
+    if EXTENDS not in value:
+        return value, origin
+    base = value.pop(EXTENDS)
+    if not isinstance(base, str):
+        raise UsageError(f"{origin}: {EXTENDS} is the name of a packaged study or a YAML file, not {base!r}")
+    if base not in packaged:
+        base = str(Path(study).parent / base)
+    if base in (*readers, study):
+        raise UsageError(f"{origin}: {EXTENDS}: {base} extends itself")
+    below, _ = _read_study(base, (*readers, study))
+    return _merged(below, value), origin
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """`above` on `below`: mappings are merged key by key, null removes one, everything else is replaced."""
+    merged = dict(below)
+    for key, value in above.items():
+        if value is None and isinstance(merged.get(key), dict):
+            del merged[key]
+            continue
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged
 
 
 def parse_study(value: Mapping[str, Any], origin: str) -> StudySpec:

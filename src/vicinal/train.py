@@ -57,6 +57,9 @@ class _State:
     best_epoch: int = 0
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     ask_precision: str = ""
+    lr_factor: float = 1.0  # of schedule: plateau
+    plateau_accuracy: float = -1.0
+    plateau_epochs: int = 0  # since the watched accuracy was last better
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,7 @@ def train(
                 epoch_started, images_before = time.monotonic(), state.epoch_images
                 for planned in phase.plan.epoch(epoch, start_batch):
                     lr = learning_rate(spec, phase.name, (state.step - first_step) / phase.plan.batches)
+                    lr = _lowered(lr, spec, phase, state)
                     for group in optimizer.param_groups:
                         group["lr"] = lr
 
@@ -170,6 +174,7 @@ def train(
                 if phase.name == "train" and len(data.watched) and _looks(run, epoch + 1):
                     logits = predict(network, data.watched, spec, data.image_size, device)
                     entry["watched_accuracy"] = float((logits.argmax(1) == data.watched.labels).double().mean())
+                    _watch_plateau(state, spec, entry["watched_accuracy"])
                     _keep_best(state, run, network, epoch + 1, entry["watched_accuracy"])
                 state.epoch_loss, state.epoch_images = 0.0, 0
                 folder.append_log({**entry, "seconds": round(checkpoints.seconds(), 3)})
@@ -197,7 +202,7 @@ def learning_rate(spec: NetworkSpec, phase: str, epoch: float) -> float:
         return spec.head_warmup_lr
     progress = epoch / spec.epochs
     match spec.schedule:
-        case "constant":
+        case "constant" | "plateau":
             return spec.lr
         case "one_cycle":  # Smith and Topin 2018, with cosine flanks and the start and end of PyTorch's OneCycleLR
             start, end = spec.lr / 25, spec.lr / 25e4
@@ -213,6 +218,25 @@ def learning_rate(spec: NetworkSpec, phase: str, epoch: float) -> float:
             first, last, lr_first, lr_last, shape = next(s for s in segments if epoch < s[1])
             share = (epoch - first) / (last - first)
             return lr_first + (lr_last - lr_first) * share if shape == "linear" else _cosine(lr_first, lr_last, share)
+
+
+def _lowered(lr: float, spec: NetworkSpec, phase: _Phase, state: _State) -> float:
+    """The learning rate after what schedule: plateau took off it."""
+    if spec.plateau is None or phase.name == "head_warmup":
+        return lr
+    return max(lr * state.lr_factor, min(spec.plateau.min_lr, lr))
+
+
+def _watch_plateau(state: _State, spec: NetworkSpec, accuracy: float) -> None:
+    """After an epoch: lower lr where the watched accuracy has not been better for long (Keras' ReduceLROnPlateau)."""
+    if spec.plateau is None:
+        return
+    if accuracy > state.plateau_accuracy:
+        state.plateau_accuracy, state.plateau_epochs = accuracy, 0
+        return
+    state.plateau_epochs += 1
+    if state.plateau_epochs >= spec.plateau.patience_epochs:
+        state.lr_factor, state.plateau_epochs = state.lr_factor * spec.plateau.factor, 0
 
 
 def _cosine(start: float, end: float, share: float) -> float:
