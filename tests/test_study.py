@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from vicinal.cli import main
@@ -567,3 +568,56 @@ def test_a_failure_while_measuring_keeps_what_is_trained(smallest, study_file, t
     assert answer.code == 0
     assert "1 of 2 runs are done already" in answer.err
     assert weights.items() <= stamps(out, "runs/*/weights.safetensors").items()
+
+
+# --- the paper's scale, small -----------------------------------------------------------------------------------------
+
+
+def imagenet_shaped(root: Path) -> Path:
+    """train/ and val/ with a folder of colour JPEGs of different sizes for each class."""
+    generator = np.random.default_rng(5)
+    for split, count in (("train", 12), ("val", 6)):
+        for label, wnid in enumerate(("n01440764", "n02102040", "n03000684")):
+            (root / split / wnid).mkdir(parents=True)
+            for n in range(count):
+                width, height = generator.integers(40, 70, 2)
+                pixels = generator.integers(0, 120, (height, width, 3))
+                pixels[..., label] += 100
+                Image.fromarray(pixels.astype(np.uint8)).save(root / split / wnid / f"{n}.JPEG")
+    return root
+
+
+@pytest.mark.parametrize("protocol", ["sound", "paper"])
+def test_the_imagenet_study_from_a_folder_end_to_end(tmp_path: Path, vicinal, protocol: str):
+    teachers = ["convnext_large", "vit_base_patch16", "resnet152", "convnext_tiny"]
+    small = [f"teachers.{name}={{model: vicinal_resnet8, epochs: 1, batch_size: 16}}" for name in teachers]
+    answer = vicinal(
+        "run",
+        f"imagenet-{protocol}",
+        "--out",
+        tmp_path / "out",
+        f"data.source={imagenet_shaped(tmp_path / 'imagenet')}",
+        "data.image_size=32",
+        "data.validation=0.25",
+        *small,
+        "student.model=vicinal_mobilenet",
+        "student.weights=null",
+        "student.augment.resize=36",
+        "student.epochs=2",
+        "student.head_warmup_epochs=1",
+        "student.batch_size=16",
+        "measures.vicinity.pairs=6",
+        "measures.vicinity.lam_points=3",
+        "measures.bootstrap=100",
+        "runtime.device=cpu",
+    )
+    assert answer.code == 0, answer.err
+    results = read(tmp_path / "out")
+    assert len(results["teachers"]) == 4
+    arms = {"baseline", "mixup", "kd", "kd_mixup"}
+    assert {s["arm"] for s in results["students"]} == (
+        arms if protocol == "paper" else arms | {"label_smoothing", "linear_target"}
+    )
+    assert all(s["objective"]["alpha"] == 0.2 for s in results["students"] if s["teacher"])
+    assert results["watched"] == ("test" if protocol == "paper" else "validation")
+    assert all(len(model["history"]["watched_accuracy"]) == model["epochs"] for model in models(results))

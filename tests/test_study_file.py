@@ -246,3 +246,60 @@ def test_a_study_goes_to_plain_values_and_back(tiny: dict[str, Any]):
     spec = parse_study(tiny, "here")
     assert isinstance(spec, StudySpec)
     assert parse_study(spec.model_dump(mode="json"), "there") == spec
+
+
+# --- extending --------------------------------------------------------------------------------------------------------
+
+
+def test_a_study_extends_a_packaged_one(tmp_path: Path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "extends: quickstart\nname: mine\nstudent: {epochs: 3}\nteachers: {overconfident: null}\narms: [kd]\n"
+    )
+    mine, quickstart = load_study(str(file)), load_study("quickstart")
+    assert (mine.name, mine.student.epochs, list(mine.teachers)) == ("mine", 3, ["calibrated"])
+    assert mine.student.lr == quickstart.student.lr
+    assert [arm.name for arm in mine.arms] == ["kd"]
+    assert load_study(str(file), ["student.epochs=5"]).student.epochs == 5
+
+
+def test_a_study_extends_a_file_beside_it(tmp_path: Path):
+    (tmp_path / "below.yaml").write_text("extends: quickstart\nname: below\nseeds: [4]\n")
+    (tmp_path / "above.yaml").write_text("extends: below.yaml\nname: above\n")
+    assert load_study(str(tmp_path / "above.yaml")).seeds == (4,)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("extends: circle.yaml\n", "extends itself"),
+        ("extends: [quickstart]\n", "extends is the name"),
+        ("extends: nowhere\n", "no study"),
+    ],
+)
+def test_an_extension_that_leads_nowhere(tmp_path: Path, text: str, words: str):
+    (tmp_path / "circle.yaml").write_text(text)
+    with pytest.raises(UsageError, match=words):
+        load_study(str(tmp_path / "circle.yaml"))
+
+
+@pytest.mark.parametrize("data", ["cifar10", "cifar100", "imagenet"])
+@pytest.mark.parametrize("protocol", ["paper", "sound"])
+def test_the_studies_at_the_papers_scale(data: str, protocol: str):
+    study = load_study(f"{data}-{protocol}")
+    assert study.name == f"{data}-{protocol}"
+    assert {"convnext_large", "vit_base_patch16", "resnet152", "convnext_tiny"} <= study.teachers.keys()
+    assert study.student.head == "bottleneck"
+    asked = {name for arm in study.arms for name in arm.teachers or study.teachers if arm.beta}
+    assert asked == set(study.teachers)  # no teacher is trained for nothing
+    if protocol == "paper":
+        assert study.selection == "paper_best_test"
+        assert (study.student.epochs, study.student.batch_size, study.student.head_warmup_epochs) == (500, 200, 10)
+        assert study.student.schedule == "piecewise"
+        assert not {"linear_target", "label_smoothing"} & {arm.name for arm in study.arms}
+    else:
+        assert study.selection == "last"
+        assert study.data.validation > 0
+        assert {"linear_target", "label_smoothing"} <= {arm.name for arm in study.arms}
+    alphas = {arm.alpha for arm in study.arms if arm.beta}
+    assert alphas == ({0.2} if data == "imagenet" else {0.0})

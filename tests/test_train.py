@@ -298,3 +298,25 @@ def test_the_teacher_is_unchanged_by_training_a_student(go: Callable[..., RunFol
     go(run_spec(ARMS["kd_mixup"], teacher="t"), teacher)
     save_weights(teacher, tmp_path / "after.safetensors")
     assert (tmp_path / "before.safetensors").read_bytes() == (tmp_path / "after.safetensors").read_bytes()
+
+
+def test_plateau_lowers_the_learning_rate_where_nothing_improves(go: Callable[..., RunFolder]) -> None:
+    plateau = {"patience_epochs": 2, "factor": 0.1, "min_lr": 2e-8}
+    spec = network(schedule="plateau", plateau=plateau, lr=1e-6, epochs=10)  # too small a step to learn much
+    log = go(run_spec(network=spec)).read_log()
+    accuracies = [entry["watched_accuracy"] for entry in log]
+    lr, since, expected = 1e-6, 0, []
+    for epoch in range(10):
+        expected.append(lr)
+        since = 0 if epoch == 0 or accuracies[epoch] > max(accuracies[:epoch]) else since + 1
+        if since == 2:
+            lr, since = max(lr / 10, 2e-8), 0
+    assert len(set(expected)) == 3
+    assert [entry["lr"] for entry in log] == pytest.approx(expected)
+
+
+def test_plateau_watches_so_validation_images_define_the_run() -> None:
+    plain = run_spec(network=network(schedule="constant"))
+    watching = run_spec(network=network(schedule="plateau", plateau={}))
+    assert not plain.watches
+    assert watching.watches

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import time
@@ -137,7 +136,7 @@ class Study:
         images = self._hashes[path]
         data = {"train": images, "classes": list(self.data.class_names), "image_size": self.spec.data.image_size}
         if self.spec.selection != "last" or network.schedule == "plateau":
-            data["watched"] = _hash_images(self.watched)
+            data["watched"] = self.watched.content_hash()
         run = RunSpec(
             role=role,
             name=name,
@@ -156,7 +155,7 @@ class Study:
 
     @cached_property
     def _hashes(self) -> dict[str, str]:
-        return {path: _hash_images(self.training_images(network)) for path, network in self.spec.networks().items()}
+        return {path: self.training_images(network).content_hash() for path, network in self.spec.networks().items()}
 
     def _weights_hash(self, network: NetworkSpec) -> str | None:
         return None if network.weights in (None, "hub") else file_hash(Path(str(network.weights)))
@@ -245,9 +244,9 @@ class Study:
         main = self.main_network
         return fingerprint(
             {
-                "test": _hash_images(self.data.test),
-                "validation": _hash_images(self.data.validation),
-                "pairs": _hash_images(self.training_images(main)),
+                "test": self.data.test.content_hash(),
+                "validation": self.data.validation.content_hash(),
+                "pairs": self.training_images(main).content_hash(),
                 "augment": main.augment.model_dump(mode="json"),
                 "vicinity": self.spec.measures.vicinity.model_dump(mode="json"),
                 "image_size": self.spec.data.image_size,
@@ -365,13 +364,6 @@ def _history(log: list[dict[str, Any]]) -> dict[str, list[Any]]:
     """Loss and watched accuracy along the epochs, without the head's warm-up."""
     epochs = [entry for entry in log if entry.get("phase") == "train" and "epoch" in entry]
     return {key: [entry.get(key) for entry in epochs] for key in ("epoch", "loss", "watched_accuracy")}
-
-
-def _hash_images(images: ImageSet) -> str:
-    digest = hashlib.sha256(repr(tuple(images.images.shape)).encode())
-    for tensor in (images.images, images.labels):
-        digest.update(tensor.numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _device(name: str) -> torch.device:

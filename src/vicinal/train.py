@@ -134,14 +134,13 @@ def train(
             for epoch in range(start_epoch, phase.epochs):
                 _train_mode(network, phase)
                 epoch_started, images_before = time.monotonic(), state.epoch_images
-                for planned in phase.plan.epoch(epoch, start_batch):
+                for planned, batch in pipeline.batches(phase.plan.epoch(epoch, start_batch)):
                     lr = learning_rate(spec, phase.name, (state.step - first_step) / phase.plan.batches)
                     lr = _lowered(lr, spec, phase, state)
                     for group in optimizer.param_groups:
                         group["lr"] = lr
 
-                    # The step: make the batch, ask the teacher, ask the student, learn.
-                    batch = pipeline.make(planned)
+                    # The step: ask the teacher, ask the student, learn.
                     answers, partner_answers = _ask_teacher(frozen, phase.objective, batch)
                     with torch.autocast(device.type, torch.bfloat16, enabled=trains_in_bf16):
                         logits = network(batch.mixed)

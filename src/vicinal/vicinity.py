@@ -8,9 +8,12 @@ order of asking can change them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -24,6 +27,7 @@ from vicinal.specs import UNIFORM_MIXING, AugmentSpec, MixingSpec
 # Purposes of random numbers. Each has a stream of its own: turning flips on must not change which images meet.
 _ORDER, _PARTNER, _LAM, _UNMIXED, _CROP, _FLIP = range(6)
 STREAMS = {"train": 0, "head_warmup": 1}
+READ_AHEAD = 3  # batches of lazy images that are read while a step runs
 
 
 @dataclass(frozen=True)
@@ -153,8 +157,19 @@ class VicinalBatch:
         return self.labels[self.partner]
 
 
+class LazyImages(Protocol):
+    """Images that are read when they are indexed by int64 positions; they come as (B, H, W, C) uint8."""
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]: ...
+
+    def __getitem__(self, key: Tensor) -> Tensor: ...
+
+
 class ImagePipeline:
-    """Makes planned batches of an in-memory training set, batched on tensors on `device`: gather, crop, flip, resize, mix.
+    """Makes planned batches of a training set, batched on tensors on `device`: gather, crop, flip, resize, mix.
+
+    A tensor of images lies on the device as a whole; lazy ones are read in threads ahead of the step that needs them.
 
     Args:
         images: (N, H, W, C) uint8; labels: (N,) int64.
@@ -164,39 +179,72 @@ class ImagePipeline:
 
     def __init__(
         self,
-        images: Tensor,
+        images: Tensor | LazyImages,
         labels: Tensor,
         augment: AugmentSpec,
         image_size: int | None,
         device: torch.device | str = "cpu",
     ) -> None:
-        if images.dtype != torch.uint8 or images.dim() != 4:
+        if isinstance(images, Tensor) and (images.dtype != torch.uint8 or images.dim() != 4):
             raise ValueError(f"expected (N, H, W, C) uint8 images, got {tuple(images.shape)} {images.dtype}")
         self.augment, self.image_size = augment, image_size
         self._height, self._width = images.shape[1:3]
-        if augment.crop == "pad":
-            p = augment.pad
-            images = F.pad(images, (0, 0, p, p, p, p))  # once, so that a crop is one gather of an epoch's own place
-        self._images, self._labels = images.to(device), labels.to(device)
         self._device = torch.device(device)
+        # Padded once, so that a crop is one gather of an epoch's own place.
+        self._images = self._padded(images) if isinstance(images, Tensor) else None
+        self._lazy = None if isinstance(images, Tensor) else images
+        self._labels = labels.to(device)
+
+    def _padded(self, images: Tensor) -> Tensor:
+        p = self.augment.pad if self.augment.crop == "pad" else 0
+        return (F.pad(images, (0, 0, p, p, p, p)) if p else images).to(self._device, non_blocking=True)
 
     def __len__(self) -> int:
         return len(self._labels)
 
+    def batches(self, plan: Iterable[PlannedBatch]) -> Iterator[tuple[PlannedBatch, VicinalBatch]]:
+        """Every planned batch and what it became; lazy images are read `READ_AHEAD` batches ahead."""
+        if self._lazy is None:
+            for planned in plan:
+                yield planned, self.make(planned)
+            return
+        reader = ThreadPoolExecutor(1, thread_name_prefix="vicinal-read")
+        ahead: deque[tuple[PlannedBatch, Future[Tensor]]] = deque()
+        try:
+            for planned in plan:
+                ahead.append((planned, reader.submit(self._lazy.__getitem__, planned.index)))
+                if len(ahead) > READ_AHEAD:
+                    ready, pixels = ahead.popleft()
+                    yield ready, self._make(ready, pixels.result())
+            while ahead:
+                ready, pixels = ahead.popleft()
+                yield ready, self._make(ready, pixels.result())
+        finally:
+            reader.shutdown(wait=False, cancel_futures=True)
+
     def make(self, planned: PlannedBatch) -> VicinalBatch:
         """The batch of a plan, on the pipeline's device."""
+        return self._make(planned, None if self._lazy is None else self._lazy[planned.index])
+
+    def _make(self, planned: PlannedBatch, read: Tensor | None) -> VicinalBatch:
         index, partner, lam = (
             t.to(self._device, non_blocking=True) for t in (planned.index, planned.partner, planned.lam)
         )
-        clean = self._augmented(planned, index)
+        if self._images is not None:
+            stored, place = self._images, index
+        else:
+            assert read is not None
+            stored, place = self._padded(read), torch.arange(len(planned), device=self._device)
+        clean = self._augmented(planned, stored, place)
         mixed = clean if bool((planned.lam == 1).all()) else mix(clean, clean[partner], lam)
         return VicinalBatch(clean=clean, mixed=mixed, labels=self._labels[index], partner=partner, lam=lam)
 
-    def _augmented(self, planned: PlannedBatch, index: Tensor) -> Tensor:
+    def _augmented(self, planned: PlannedBatch, stored: Tensor, index: Tensor) -> Tensor:
+        """Crops and flips of the images at `index` among those stored."""
         crop = self.augment.crop
         if crop == "resize":
             assert self.augment.resize is not None  # held by AugmentSpec
-            images = to_float(self._images[index], self.augment.resize)
+            images = to_float(stored[index], self.augment.resize)
             height = width = self.image_size or min(self._height, self._width)
             source, room_y, room_x = (
                 images.permute(0, 2, 3, 1),
@@ -206,7 +254,7 @@ class ImagePipeline:
             index = torch.arange(len(planned), device=self._device)
         else:
             height, width = self._height, self._width
-            source = self._images
+            source = stored
             room_y = room_x = 2 * self.augment.pad if crop == "pad" else 0
         rows = torch.arange(height).expand(len(planned), -1)
         columns = torch.arange(width).expand(len(planned), -1)

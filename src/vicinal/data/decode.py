@@ -9,6 +9,7 @@ import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -64,6 +65,21 @@ def decode_splits(
         except _AnotherSize:
             assert image_size is not None
             size = (image_size, image_size)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How one image of a stream becomes pixels: decoded as RGB, the shorter side resized, the centre square cut out."""
+
+    side: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return (self.side, self.side, 3)
+
+    def read(self, data: Path | bytes | NDArray[np.uint8], where: str) -> NDArray[np.uint8]:
+        """uint8 (H, W, C). Raises UsageError for an image that cannot be read."""
+        return _pixels(data, where, self.side, self.shape)
 
 
 def available_memory() -> int | None:

@@ -82,18 +82,21 @@ def _source(root: Path, by_role: dict[Role, Path], unused: list[str]) -> Source:
             left_out += len(entries) - len(images)
             paths += images
             labels += [label] * len(images)
-        splits[role] = _split(paths, labels)
+        splits[role] = _split(folder, paths, labels)
     notes = [f"Folders beside the splits that were not used: {_some(unused)}."] * bool(unused)
     if left_out:
         notes.append(f"Left out of the class folders: {left_out} entries that are no image files by their ending.")
     return Source(f"{root.resolve().name} (folder)", tuple(classes), splits, tuple(notes))
 
 
-def _split(paths: list[Path], labels: list[int]) -> Split:
+def _split(folder: Path, paths: list[Path], labels: list[int]) -> Split:
     def items(index: NDArray[np.int64]) -> Iterator[Item]:
         return ((paths[i], str(paths[i])) for i in index)
 
-    return Split(np.array(labels, dtype=np.int64), items)
+    def identities(index: NDArray[np.int64]) -> Iterator[str]:
+        return (f"{paths[i].relative_to(folder)} {paths[i].stat().st_size}" for i in index)
+
+    return Split(np.array(labels, dtype=np.int64), items, identities)
 
 
 def _visible(folder: Path) -> list[Path]:

@@ -85,4 +85,8 @@ def _split(name: str, rows: Any, image: str, label: str, datasets: Any) -> Split
     labels = rows[label][:]
     if any(value is None for value in labels):
         raise UsageError(f"{name} has rows without a value in {label!r}: use another column or data set")
-    return Split(np.asarray(labels, dtype=np.int64), items)
+
+    def identities(index: NDArray[np.int64]) -> Iterator[str]:
+        return (f"{rows._fingerprint} {i}" for i in index)
+
+    return Split(np.asarray(labels, dtype=np.int64), items, identities)

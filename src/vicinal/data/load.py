@@ -13,20 +13,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vicinal.data.decode import decode_splits
+from vicinal.data.decode import Reader, decode_splits
 from vicinal.data.embedded import find_embedded
 from vicinal.data.folders import find_folders
 from vicinal.data.hub import find_hub
 from vicinal.data.named import KNOWN, find_named
 from vicinal.data.parquet import find_parquet, parquet_files
+from vicinal.data.shards import find_shards, shard_files
 from vicinal.data.splits import stratified_split, stratified_subset
+from vicinal.data.stream import StreamedImages
 from vicinal.data.values import ROLES, ImageData, ImageSet, Role, Source
 from vicinal.errors import UsageError
 from vicinal.specs import DataSpec
 
 SOURCES_HELP = (
     f"embedded/fashion-mnist, {', '.join(f'torch/{name}' for name in KNOWN)}, hfds/OWNER/NAME, "
-    "a folder of class folders (or of train/, val/, test/ with class folders), or Parquet (a file or a folder)"
+    "a folder of class folders (or of train/, val/, test/ with class folders), Parquet (a file or a folder), "
+    "or a folder of WebDataset shards (train*.tar, val*.tar, test*.tar)"
 )
 
 
@@ -44,6 +47,8 @@ def load_data(spec: DataSpec) -> ImageData:
     source = _find(spec)
     _check_labels(source)
     where, notes = _assign(source, spec)
+    if spec.stream:
+        return _streamed(source, spec, where, notes)
     sets = [name for name in ROLES if len(where[name][1])]
     decoded = decode_splits([(source.splits[where[s][0]], where[s][1]) for s in sets], spec.image_size)
     pixels = {s: images for s, (images, _) in zip(sets, decoded, strict=True)}
@@ -63,6 +68,35 @@ def load_data(spec: DataSpec) -> ImageData:
         train=image_set("train"),
         validation=image_set("validation"),
         test=image_set("test"),
+        notes=(*source.notes, *notes),
+    )
+
+
+def _streamed(
+    source: Source, spec: DataSpec, where: dict[Role, tuple[Role, NDArray[np.int64]]], notes: list[str]
+) -> ImageData:
+    """The same sets with images that are read when they are asked for; nothing but labels is read here."""
+    if spec.image_size is None:
+        raise UsageError("data.stream needs data.image_size: the side in px that every image is brought to")
+    if any(split.identities is None for split in source.splits.values()):
+        raise UsageError(f"data.stream goes with folders, Parquet, WebDataset shards and hfds/, not with {spec.source}")
+    reader, name = Reader(spec.image_size), source.name
+
+    def image_set(of: Role) -> ImageSet:
+        role, index = where[of]
+        split = source.splits[role]
+        return ImageSet(StreamedImages(split, index, reader, f"{name} {role}"), torch.from_numpy(split.labels[index]))
+
+    sets = {of: image_set(of) for of in ROLES}
+    digest = hashlib.sha256(json.dumps(source.class_names).encode())
+    for of in ROLES:
+        digest.update(sets[of].content_hash().encode())
+    return ImageData(
+        name=name,
+        source=spec.source,
+        class_names=source.class_names,
+        content_hash=digest.hexdigest(),
+        **sets,
         notes=(*source.notes, *notes),
     )
 
@@ -93,6 +127,8 @@ def _find(spec: DataSpec) -> Source:
         raise UsageError(f"data.source={spec.source} is a file, but no .parquet file: allowed are {SOURCES_HELP}")
     elif path.is_file() or (path.is_dir() and parquet_files(path)):
         has_columns, find = True, partial(find_parquet, path, *columns)
+    elif path.is_dir() and shard_files(path):
+        find = partial(find_shards, path)
     elif path.is_dir():
         find = partial(find_folders, path)
     else:

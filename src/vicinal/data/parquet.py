@@ -189,7 +189,15 @@ def _split(files: list[Path], image: str, label: str) -> Split:
                     row += rows
                 start += row
 
-    return Split(np.concatenate([_read_labels(file, label) for file in files]), items)
+    labels = [_read_labels(file, label) for file in files]
+    starts = np.cumsum([0, *map(len, labels)])
+
+    def identities(index: NDArray[np.int64]) -> Iterator[str]:
+        sizes = [file.stat().st_size for file in files]
+        for i, part in zip(index, np.searchsorted(starts, index, side="right") - 1, strict=True):
+            yield f"{files[part].name} {sizes[part]} {i - starts[part]}"
+
+    return Split(np.concatenate(labels), items, identities)
 
 
 def _read_images(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from vicinal.data.stream import StreamedImages
 
 Role = Literal["train", "validation", "test"]
 ROLES: tuple[Role, ...] = ("train", "validation", "test")
@@ -21,17 +25,19 @@ Item = tuple[Path | bytes | NDArray[np.uint8], str]
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Images with their true classes, in memory.
+    """Images with their true classes.
 
-    `images`: uint8 (N, H, W, C), C = 1 (grey) or 3 (RGB), contiguous.
+    `images`: uint8 (N, H, W, C), C = 1 (grey) or 3 (RGB), contiguous; or `StreamedImages`, which are read when asked for.
     `labels`: int64 (N,), positions in the class names.
     Raises ValueError where the two do not have this form.
     """
 
-    images: Tensor
+    images: Tensor | StreamedImages
     labels: Tensor
 
     def __post_init__(self) -> None:
+        if not isinstance(self.images, Tensor):
+            return
         if self.images.dtype != torch.uint8 or self.images.ndim != 4 or self.images.shape[3] not in (1, 3):
             raise ValueError(f"images are uint8 (N, H, W, 1 or 3), not {self.images.dtype} {tuple(self.images.shape)}")
         if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
@@ -43,8 +49,19 @@ class ImageSet:
         return len(self.labels)
 
     def subset(self, index: Tensor) -> ImageSet:
-        """The images at `index` (int64 positions, or a bool mask of length N), copied."""
-        return ImageSet(self.images[index], self.labels[index])
+        """The images at `index` (int64 positions, or a bool mask of length N), copied unless they are streamed."""
+        images = self.images[index] if isinstance(self.images, Tensor) else self.images.subset(index)
+        return ImageSet(images, self.labels[index])
+
+    def content_hash(self) -> str:
+        """SHA-256 over labels and pixels; over labels, names and sizes on disk where images are streamed."""
+        digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
+        if isinstance(self.images, Tensor):
+            digest.update(self.images.numpy().tobytes())
+        else:
+            digest.update(self.images.content_hash().encode())
+        digest.update(self.labels.numpy().tobytes())
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,10 +86,14 @@ class ImageData:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """One split of a source, images unread: labels int64 (N,), and a way to read those at sorted positions."""
+    """One split of a source, images unread: labels int64 (N,), and a way to read those at sorted positions.
+
+    `identities` names each image and its size on disk without reading it; a source without them cannot be streamed.
+    """
 
     labels: NDArray[np.int64]
     items: Callable[[NDArray[np.int64]], Iterator[Item]]
+    identities: Callable[[NDArray[np.int64]], Iterator[str]] | None = None
 
 
 @dataclass(frozen=True, eq=False)
