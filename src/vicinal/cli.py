@@ -1,4 +1,4 @@
-"""The command line: `vicinal run`, `plan`, `report`, `studies`. Heavy imports wait until they are needed."""
+"""The command line: `vicinal run`, `plan`, `report`, `studies`, `toy`. Heavy imports wait until they are needed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from vicinal import __version__
-from vicinal.errors import VicinalError
+from vicinal.errors import UsageError, VicinalError
 from vicinal.store import check_not_held, check_out_folder, check_study_folder
 from vicinal.study_file import load_study, packaged_studies
 
@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"vicinal {__version__}")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="{run,plan,report,studies}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="{run,plan,report,studies,toy}")
     run = verbs.add_parser("run", help="run a study (or continue it), measure it and write its report")
     plan = verbs.add_parser("plan", help="say what 'run' with the same arguments would do; spends nothing")
     for verb in (run, plan):
@@ -61,6 +61,11 @@ def _parser() -> argparse.ArgumentParser:
     report = verbs.add_parser("report", help="write the report of a study folder again")
     report.add_argument("folder", metavar="DIR", type=Path)
     verbs.add_parser("studies", help="list the packaged studies")
+    toy = verbs.add_parser(
+        "toy", help="draw the decision boundaries of every arm in two dimensions (the paper's figure 2)"
+    )
+    toy.add_argument("--out", metavar="DIR", type=Path, default=Path("runs/toy"), help="folder (default: runs/toy)")
+    toy.add_argument("--seed", metavar="N", type=int, default=0, help="of the points and the networks (default: 0)")
     return parser
 
 
@@ -80,6 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 _report(parsed.folder)
             case "studies":
                 _studies()
+            case "toy":
+                _toy(parsed.out, parsed.seed)
         sys.stdout.flush()
     except VicinalError as error:
         print(f"vicinal: {error}", file=sys.stderr)
@@ -175,6 +182,24 @@ def _studies() -> None:
     for name in packaged_studies():
         spec = load_study(name)
         print(f"{name:12}  {spec.title}\n{'':12}  {spec.description}")
+
+
+def _toy(out: Path, seed: int) -> None:
+    if seed < 0:
+        raise UsageError(f"--seed is a number from 0 on, not {seed}")
+    from vicinal.toy import TITLES, ToySpec, check_toy_folder, run_toy, write_toy
+
+    check_toy_folder(out)
+    toy = run_toy(ToySpec(seed=seed), lambda title: print(f"training: {title}", file=sys.stderr))
+    paths = write_toy(out, toy)
+    print(f"{'':32}{'accuracy':>10}{'ECE':>8}{'NL(0.5)':>9}{'ambivalent':>12}")
+    for field in toy.fields:
+        f = field.figures
+        print(
+            f"{TITLES[field.name]:32}{f['accuracy']:10.3f}{f['ece']:8.3f}{f['nonlinearity_at_half']:9.3f}"
+            f"{100 * f['ambivalent_share']:10.1f} %"
+        )
+    print(f"figure: {paths[0]}, {paths[1].name}; numbers: {paths[2].name}")
 
 
 if __name__ == "__main__":

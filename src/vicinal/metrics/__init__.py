@@ -1,6 +1,7 @@
-"""`torchmetrics.Metric` classes over `vicinal.functional`: calibration with its bins, vicinal curves, alignment."""
+"""`torchmetrics.Metric` classes over `vicinal.functional`: calibration with its bins, vicinal curves, alignment, information."""
 
 from vicinal.metrics.calibration import Calibration
+from vicinal.metrics.information import Information, InformationBound
 from vicinal.metrics.vicinal import Alignment, VicinalCurves, lam_grid
 
-__all__ = ["Alignment", "Calibration", "VicinalCurves", "lam_grid"]
+__all__ = ["Alignment", "Calibration", "Information", "InformationBound", "VicinalCurves", "lam_grid"]

@@ -1,0 +1,152 @@
+"""Information over λ (section 4.2.1): both sides of eq. 11 for one network, both readings of eq. 10 for two.
+
+Shapes: P pairs, L values of λ, K classes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities.data import dim_zero_cat
+
+from vicinal.functional import kl_divergence, prediction_entropy
+from vicinal.information import (
+    cross_entropy_with_teacher,
+    entropy_decomposition,
+    log_mean_prediction,
+)
+from vicinal.metrics.bootstrap import interval
+from vicinal.metrics.vicinal import lam_grid
+
+_CURVES = ("entropy_mixed", "entropy_clean", "nonlinearity", "residual_eq11")
+
+
+class Information(Metric):
+    """H[p(x̃)], H[p(x)], NL and what eq. 11 leaves over, of one classifier along λ, in nats.
+
+    `update(logits_i, logits_j, logits_mixed)` takes (P, K), (P, K) and (P, L, K), as `VicinalCurves` does. `compute` returns
+    lam, entropy_mixed, entropy_clean, nonlinearity and residual_eq11 = entropy_mixed − entropy_clean − nonlinearity.
+
+    Args:
+        lam: (L,) grid. With `both_orders` it must be symmetric about 0.5.
+        both_orders: each pair counts as (i, j) and as (j, i), which makes the curves symmetric.
+    """
+
+    full_state_update = False
+    higher_is_better = None
+    entropy_mixed: list[Tensor]
+    entropy_clean: list[Tensor]
+    nonlinearity: list[Tensor]
+    residual_eq11: list[Tensor]
+
+    def __init__(self, lam: Tensor | None = None, both_orders: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.lam, self.both_orders = _grid(lam, both_orders), both_orders
+        for name in _CURVES:
+            self.add_state(name, default=[], dist_reduce_fx="cat")
+
+    def update(self, logits_i: Tensor, logits_j: Tensor, logits_mixed: Tensor) -> None:
+        """The answers to a batch of pairs; see the class."""
+        if logits_mixed.shape != (len(logits_i), len(self.lam), logits_i.shape[-1]) or logits_i.shape != logits_j.shape:
+            raise ValueError(
+                f"expected (P, K), (P, K) and (P, {len(self.lam)}, K), got "
+                f"{tuple(logits_i.shape)}, {tuple(logits_j.shape)} and {tuple(logits_mixed.shape)}"
+            )
+        pairs, points, classes = logits_mixed.shape
+        i = logits_i[:, None].expand_as(logits_mixed).reshape(-1, classes).double()
+        j = logits_j[:, None].expand_as(logits_mixed).reshape(-1, classes).double()
+        parts = entropy_decomposition(
+            i, j, logits_mixed.reshape(-1, classes).double(), self.lam.to(logits_mixed.device).repeat(pairs)
+        )
+        for name, values in zip(_CURVES, parts, strict=True):
+            getattr(self, name).append(values.view(pairs, points))
+
+    def per_pair(self, name: str) -> Tensor:
+        """(P, L) float64 values of one of the curves, averaged over both orders."""
+        values = _all(getattr(self, name))
+        return (values + values.flip(1)) / 2 if self.both_orders else values
+
+    def compute(self) -> dict[str, Tensor]:
+        """lam and the four curves: (L,) float64 each."""
+        return {"lam": self.lam, **{name: self.per_pair(name).mean(0) for name in _CURVES}}
+
+    def intervals(
+        self, resamples: int = 1000, coverage: float = 0.95, seed: int = 0
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """(lower, upper) of each curve of `compute`, (L,) each: percentiles over resampled pairs."""
+        values = torch.cat([self.per_pair(name) for name in _CURVES], 1)
+        lower, upper = interval(values, lambda means: means, resamples, coverage, seed)
+        parts = zip(_CURVES, lower.split(len(self.lam)), upper.split(len(self.lam)), strict=True)
+        return {name: (low, high) for name, low, high in parts}
+
+
+class InformationBound(Metric):
+    """The bound of eq. 10 on what a student's answers tell of its teacher's, in both readings, along λ, in nats.
+
+    `update(teacher_mixed, student_mixed)` takes (P, L, K) answers to the same inputs; λ = 0 and 1 are the clean images. `compute`
+    returns lam, bound_per_sample (= −KL, H as the mean entropy) and bound_of_mean (H as the entropy of the mean answer).
+
+    Args:
+        lam, both_orders: as `Information`.
+    """
+
+    full_state_update = False
+    higher_is_better = None
+    divergence: list[Tensor]
+    cross_entropy: list[Tensor]
+    log_mean: list[Tensor]
+    count: list[Tensor]
+
+    def __init__(self, lam: Tensor | None = None, both_orders: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.lam, self.both_orders = _grid(lam, both_orders), both_orders
+        for name in ("divergence", "cross_entropy", "log_mean", "count"):
+            self.add_state(name, default=[], dist_reduce_fx="cat")
+
+    def update(self, teacher_mixed: Tensor, student_mixed: Tensor) -> None:
+        """Both networks' answers to a batch of pairs; see the class."""
+        if (
+            teacher_mixed.shape != student_mixed.shape
+            or teacher_mixed.dim() != 3
+            or teacher_mixed.shape[1] != len(self.lam)
+        ):
+            raise ValueError(
+                f"expected two of one shape (P, {len(self.lam)}, K), got {tuple(teacher_mixed.shape)} and {tuple(student_mixed.shape)}"
+            )
+        teacher, student = teacher_mixed.double(), student_mixed.double()
+        self.divergence.append(kl_divergence(teacher, student))
+        self.cross_entropy.append(cross_entropy_with_teacher(teacher, student))
+        # Only the batch's mean answer is kept, with its weight, since the entropy is taken of the mean of all.
+        self.log_mean.append(log_mean_prediction(teacher)[None])
+        self.count.append(torch.tensor([float(len(teacher))], dtype=torch.float64, device=teacher.device))
+
+    def compute(self) -> dict[str, Tensor]:
+        """lam, bound_per_sample and bound_of_mean: (L,) float64 each."""
+        divergence, cross_entropy = _all(self.divergence).mean(0), _all(self.cross_entropy).mean(0)
+        count = _all(self.count)
+        log_mean = (_all(self.log_mean) + (count / count.sum()).log()[:, None, None]).logsumexp(0)
+        if self.both_orders:
+            divergence, cross_entropy = ((curve + curve.flip(0)) / 2 for curve in (divergence, cross_entropy))
+            log_mean = torch.logaddexp(log_mean, log_mean.flip(0))  # an added constant changes no entropy
+        return {
+            "lam": self.lam,
+            "bound_per_sample": -divergence,
+            "bound_of_mean": prediction_entropy(log_mean) - cross_entropy,
+        }
+
+
+def _grid(lam: Tensor | None, both_orders: bool) -> Tensor:
+    grid = lam_grid() if lam is None else lam.double()
+    if both_orders and not torch.allclose(grid, 1 - grid.flip(0), atol=1e-9):
+        raise ValueError("both_orders needs a grid that is symmetric about 0.5")
+    return grid
+
+
+def _all(parts: list[Tensor]) -> Tensor:
+    if isinstance(parts, list) and not parts:
+        raise ValueError("nothing to compute: call update first")
+    values: Tensor = dim_zero_cat(parts).cpu()
+    return values

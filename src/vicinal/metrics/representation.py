@@ -1,0 +1,190 @@
+"""How a network's features hold its classes (appendix A, figures 7 and 8): V-measure, silhouette and a t-SNE picture.
+
+Shapes: N images, D features, K classes. Everything here runs on one thread, so that the same features give the same figures.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.manifold import TSNE
+from sklearn.metrics import silhouette_score, v_measure_score
+from threadpoolctl import threadpool_limits
+from torch import Tensor
+
+PAPER_CLASSES = ("baby", "boy", "girl", "man", "woman")  # of CIFAR-100, in figures 7 and 8
+PERPLEXITY = 30.0
+
+Array = NDArray[np.float64]
+Features = Tensor | NDArray[Any]
+
+
+def cluster_quality(features: Features, labels: Tensor | NDArray[Any], seed: int = 0) -> dict[str, float | None]:
+    """How well the classes lie apart in feature space.
+
+    The paper's "V-score" does not say what was clustered. Here it is the V-measure (Rosenberg and Hirschberg 2007) between the
+    classes and the clusters that k-means (k = the number of classes, ten starts) finds in the features as they are, not in
+    their t-SNE picture. The silhouette of the true classes (Rousseeuw 1987) needs no clustering and stands beside it.
+
+    Args:
+        features: (N, D) finite, of the penultimate layer; labels: (N,) integers of at least two classes.
+
+    Returns:
+        v_score in [0, 1]; silhouette in [−1, 1], None where every image is a class of its own.
+
+    Raises:
+        ValueError: shapes, fewer than two classes, or features that are not finite.
+    """
+    x, y = _features(features), _labels(labels)
+    if len(x) != len(y):
+        raise ValueError(f"expected as many labels as features, got {len(y)} and {len(x)}")
+    classes = len(np.unique(y))
+    if classes < 2:
+        raise ValueError(f"cluster quality compares classes; there is {classes}")
+    with threadpool_limits(limits=1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than clusters: they share one
+        clusters = KMeans(n_clusters=classes, n_init=10, random_state=seed).fit_predict(x)
+        silhouette = float(silhouette_score(x, y)) if classes < len(y) else None
+    return {"v_score": float(v_measure_score(y, clusters)), "silhouette": silhouette}
+
+
+def embed(features: Features, seed: int = 0) -> Array:
+    """A t-SNE picture of (N, D) features: (N, 2), started from the principal components, with perplexity 30 or what N allows.
+
+    Only which points are close to each other means anything: no axis, no scale, no distance between clusters.
+
+    Raises:
+        ValueError: not of shape (N, D), or not finite.
+    """
+    x = _features(features)
+    if len(x) < 2 or bool((x == x[:1]).all()):
+        return np.zeros((len(x), 2))
+    if x.shape[1] == 1:
+        x = np.column_stack([x, np.zeros(len(x))])  # two components need two columns
+    perplexity = min(PERPLEXITY, max(1.0, (len(x) - 1) / 3))
+    with threadpool_limits(limits=1):
+        picture = TSNE(n_components=2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(x)
+    return np.asarray(picture, dtype=np.float64)
+
+
+def most_confused(logits: Tensor, labels: Tensor, count: int) -> list[int]:
+    """The classes that a network confuses most with each other, by the probability it gives to the other class.
+
+    Starts from the pair with the largest mean probability for each other and adds the class that shares most with those
+    chosen. Probabilities are used, since a network that fits its data makes too few errors to count. Give answers to
+    validation images, where there are any, so that nothing is chosen on test images.
+
+    Args:
+        logits: (N, K); labels: (N,) int64.
+
+    Returns:
+        `count` class indices in ascending order, all classes where there are no more.
+    """
+    classes = logits.shape[-1]
+    if classes <= count:
+        return list(range(classes))
+    given = torch.zeros(classes, classes, dtype=torch.float64)
+    given.index_add_(0, labels.cpu(), logits.double().cpu().softmax(-1))
+    given /= labels.cpu().bincount(minlength=classes).clamp_min(1)[:, None]
+    shared = given + given.T
+    shared.fill_diagonal_(-1)
+    first = int(shared.argmax())
+    chosen = [first // classes, first % classes][:count]
+    while len(chosen) < count:
+        score = shared[chosen].sum(0)
+        score[chosen] = -torch.inf
+        chosen.append(int(score.argmax()))
+    return sorted(chosen)
+
+
+def default_classes(class_names: Sequence[str], logits: Tensor, labels: Tensor, count: int = 5) -> list[str]:
+    """Names of the classes to picture: the paper's five of CIFAR-100 where the data has them, else `most_confused`.
+
+    Args:
+        class_names: of all K classes; logits, labels: a teacher's, as `most_confused` takes them.
+    """
+    by_name = {name.casefold(): name for name in class_names}
+    if all(name in by_name for name in PAPER_CLASSES):
+        return [by_name[name] for name in PAPER_CLASSES]
+    return [class_names[k] for k in most_confused(logits, labels, count)]
+
+
+def draw_images(labels: Tensor, classes: Sequence[int], images_per_class: int | None, seed: int = 0) -> Tensor:
+    """(n,) ascending positions of at most `images_per_class` images of each class: the same ones for every network.
+
+    A function of the labels and the seed. None takes all.
+    """
+    own = labels.cpu()
+    parts = []
+    for k in classes:
+        where = (own == k).nonzero().squeeze(1)
+        if images_per_class is not None and len(where) > images_per_class:
+            generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, k])))
+            where = where[torch.from_numpy(generator.choice(len(where), images_per_class, replace=False))]
+        parts.append(where)
+    return torch.cat(parts).sort().values if parts else torch.zeros(0, dtype=torch.int64)
+
+
+def represent(
+    features: Features,
+    labels: Tensor,
+    class_names: Sequence[str],
+    classes: Sequence[str],
+    images_per_class: int | None = 100,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """The entry "representation" of results.json: cluster quality and picture of the features of some classes.
+
+    Args:
+        features: (N, D) of all images; labels: (N,) int64, indices into `class_names`.
+        classes: names of those to take (see `default_classes`).
+        images_per_class: at most so many of each, drawn by `seed`; None for all.
+
+    Returns:
+        classes, images, features (D), v_score, silhouette, points (n lists of x, y) and labels (n indices into classes).
+
+    Raises:
+        ValueError: a class is unknown, listed twice or without an image, or as `cluster_quality`.
+    """
+    unknown = [name for name in classes if name not in class_names]
+    if unknown:
+        raise ValueError(f"no class is called {unknown[0]!r}")
+    if len(set(classes)) < len(classes):
+        raise ValueError(f"a class is listed twice: {', '.join(classes)}")
+    wanted = [list(class_names).index(name) for name in classes]
+    where = draw_images(labels, wanted, images_per_class, seed)
+    own = labels.cpu()[where]
+    empty = [name for k, name in zip(wanted, classes, strict=True) if not bool((own == k).any())]
+    if empty:
+        raise ValueError(f"there is no image of class {empty[0]!r}")
+    x = _features(features)[where.numpy()]
+    position = {k: at for at, k in enumerate(wanted)}
+    y = np.array([position[int(k)] for k in own])
+    return {
+        "classes": list(classes),
+        "images": len(x),
+        "features": x.shape[1],
+        **cluster_quality(x, y, seed),
+        "points": [[round(float(a), 3), round(float(b), 3)] for a, b in embed(x, seed)],
+        "labels": y.tolist(),
+    }
+
+
+def _features(features: Features) -> Array:
+    x = np.asarray(features.detach().cpu() if isinstance(features, Tensor) else features, dtype=np.float64)
+    if x.ndim != 2 or x.shape[1] == 0:
+        raise ValueError(f"expected (N, D) features, got {x.shape}")
+    if not np.isfinite(x).all():
+        raise ValueError("the features hold values that are not finite")
+    return x
+
+
+def _labels(labels: Tensor | NDArray[Any]) -> NDArray[Any]:
+    return np.asarray(labels.detach().cpu() if isinstance(labels, Tensor) else labels)

@@ -1,0 +1,147 @@
+"""Whether confidence is of use: selective prediction, out-of-distribution detection, class-wise ECE, and McNemar's test.
+
+Shapes: N samples, K classes. These go beyond the paper.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from vicinal.functional import calibration_bins, prediction_entropy
+
+
+def confidence_score(logits: Tensor) -> Tensor:
+    """log(p / (1 − p)) of the largest probability p of each sample: (N, K) to (N,) float64, K ≥ 2.
+
+    It ranks samples as the confidence does, without the ties that rounding to 1 makes among sure answers.
+    """
+    # Sorted and relative to the top: the same answer under other class names, or shifted, is exactly a tie.
+    z = logits.double().sort(-1, descending=True).values
+    return -(z[..., 1:] - z[..., :1]).logsumexp(-1)
+
+
+def risk_coverage(scores: Tensor, correct: Tensor) -> tuple[Tensor, Tensor]:
+    """The risk-coverage curve (El-Yaniv and Wiener 2010): the share of errors among the k samples answered with most confidence.
+
+    Samples of one score have no order among themselves: risk is its expectation over all orders of them.
+
+    Args:
+        scores: (N,), higher is surer; correct: (N,) 0/1 or bool, N ≥ 1.
+
+    Returns:
+        coverage k / N and risk for k = 1 ... N: (N,) float64 each. The last risk is the error rate.
+    """
+    _paired(scores, correct)
+    values, group = (-scores.double()).unique(return_inverse=True)  # ascending, so the surest group is the first
+    wrong = torch.zeros(len(values), dtype=torch.float64, device=scores.device)
+    wrong.index_add_(0, group, 1 - correct.double())
+    size = group.bincount(minlength=len(values))
+    # Within a group each further sample is an error at the group's own rate.
+    errors = (wrong / size).repeat_interleave(size).cumsum(0)
+    answered = torch.arange(1, len(scores) + 1, dtype=torch.float64, device=scores.device)
+    return answered / len(scores), errors / answered
+
+
+def aurc(scores: Tensor, correct: Tensor) -> Tensor:
+    """Area under the risk-coverage curve: its mean over k = 1 ... N (Geifman, Uziel and El-Yaniv 2019). () float64."""
+    return risk_coverage(scores, correct)[1].mean()
+
+
+def selective(logits: Tensor, labels: Tensor, points: int = 50) -> dict[str, Any]:
+    """The entry "selective" of results.json: the curve at `points` even coverages (fewer for fewer samples), and the AURC of all.
+
+    Args:
+        logits: (N, K); labels: (N,) int64, N ≥ 1.
+    """
+    scores, correct = confidence_score(logits), logits.argmax(-1) == labels
+    coverage, risk = risk_coverage(scores, correct)
+    count = min(points, len(labels))
+    at = [-(-len(labels) * k // count) - 1 for k in range(1, count + 1)]
+    return {"coverage": coverage[at].tolist(), "risk": risk[at].tolist(), "aurc": float(risk.mean())}
+
+
+def ood_auroc(
+    logits: Tensor, other_logits: Tensor, score: Literal["max_probability", "entropy"] = "max_probability"
+) -> float:
+    """How well confidence tells known images from those of another data set (Hendrycks and Gimpel 2017).
+
+    The probability that a known image gets a higher score than another one, ties counting one half: 1 is perfect, 0.5 is chance.
+
+    Args:
+        logits: (N, K) answers to test images; other_logits: (M, K) to the other data set's. N, M ≥ 1.
+        score: the largest probability, or minus the entropy of the answer.
+    """
+    if score not in ("max_probability", "entropy"):
+        raise ValueError(f"score is max_probability or entropy, not {score!r}")
+    if len(logits) == 0 or len(other_logits) == 0:
+        raise ValueError("both data sets need at least one image")
+    known, other = (
+        confidence_score(z) if score == "max_probability" else -prediction_entropy(z.double())
+        for z in (logits, other_logits)
+    )
+    _, group, size = torch.cat([known, other]).unique(return_inverse=True, return_counts=True)
+    middle_rank = size.cumsum(0).double() - (size.double() - 1) / 2
+    ranks = middle_rank[group[: len(known)]].sum()
+    n, m = len(known), len(other)
+    return float((ranks - n * (n + 1) / 2) / (n * m))
+
+
+def classwise_expected_calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> Tensor:
+    """Class-wise ECE: the mean over classes of the ECE of "is it class k?" (Kull et al. 2019, section 2).
+
+    Each class's probability, of all samples, is binned by equal widths (lo, hi] and held against how often it is that class.
+    ECE asks for the top class only; this asks for all of them. It shrinks with K, so compare within one data set.
+
+    Args:
+        probabilities: (N, K); labels: (N,) int64, N ≥ 1.
+
+    Returns:
+        () a fraction.
+    """
+    if probabilities.dim() != 2 or labels.shape != probabilities.shape[:1] or len(labels) == 0:
+        raise ValueError(
+            f"expected (N, K) probabilities and (N,) labels, N ≥ 1, got {tuple(probabilities.shape)}, {tuple(labels.shape)}"
+        )
+    p = probabilities if probabilities.dtype == torch.float64 else probabilities.float()
+    total = torch.zeros((), dtype=torch.float64, device=p.device)
+    for k in range(p.shape[1]):
+        _, confidence, members = calibration_bins(p[:, k], labels == k, bins)
+        total += (members - confidence).abs().sum() / len(labels)
+    return (total / p.shape[1]).to(p.dtype)
+
+
+def mcnemar(correct: Tensor, other_correct: Tensor) -> dict[str, Any]:
+    """McNemar's exact test that two classifiers are right equally often, on the same samples (McNemar 1947).
+
+    Only samples that one gets right and the other wrong count; under the hypothesis they fall on either side like coins.
+
+    Args:
+        correct, other_correct: (N,) 0/1 or bool.
+
+    Returns:
+        only_first, only_second: how many; p_value: two-sided, from the binomial distribution.
+    """
+    first, second = correct.bool(), other_correct.bool()
+    if first.shape != second.shape or first.dim() != 1:
+        raise ValueError(f"expected two of one shape (N,), got {tuple(first.shape)} and {tuple(second.shape)}")
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    n, fewer = only_first + only_second, min(only_first, only_second)
+    if 2 * fewer >= n:
+        p_value = 1.0
+    else:
+        terms = [math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) for k in range(fewer + 1)]
+        largest = max(terms)  # the counts themselves overflow
+        tail = math.fsum(math.exp(term - largest) for term in terms)
+        p_value = min(1.0, math.exp(math.log(2) + largest + math.log(tail) - n * math.log(2)))
+    return {"only_first": only_first, "only_second": only_second, "p_value": p_value}
+
+
+def _paired(scores: Tensor, correct: Tensor) -> None:
+    if scores.shape != correct.shape or scores.dim() != 1 or len(scores) == 0:
+        raise ValueError(f"expected two of one shape (N,), N ≥ 1, got {tuple(scores.shape)} and {tuple(correct.shape)}")
+    if not bool(scores.isfinite().all()):
+        raise ValueError("scores must be finite")
