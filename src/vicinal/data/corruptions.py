@@ -105,7 +105,7 @@ def corrupt(
         raise ValueError(f"images are uint8 (N, H, W, 1 or 3), not {images.dtype} {tuple(images.shape)}")
     if seed < 0 or offset < 0:
         raise ValueError(f"seed and offset are at least 0, not {seed} and {offset}")
-    name = _known(corruption, severity)
+    name = corruption_named(corruption, severity)
     chosen = strengths or strengths_for(*images.shape[1:3])
     if chosen not in STRENGTHS:
         raise UsageError(f"strengths {chosen!r} are not known: choose one of {', '.join(STRENGTHS)}")
@@ -119,7 +119,8 @@ def corrupt(
     return corrupted
 
 
-def _known(corruption: str, severity: int) -> Corruption:
+def corruption_named(corruption: str, severity: int = 1) -> Corruption:
+    """The corruption of this name. Raises UsageError if it or the severity is unknown."""
     for name in CORRUPTIONS:
         if name == corruption:
             if severity not in SEVERITIES or isinstance(severity, bool):
@@ -334,7 +335,7 @@ class PublishedCorruptions:
 
     def images(self, corruption: str, severity: int, start: int = 0, stop: int | None = None) -> Tensor:
         """uint8 (N, H, W, C), or of the images `start` to `stop`, copied. Raises UsageError for what the folder lacks."""
-        name = _known(corruption, severity)
+        name = corruption_named(corruption, severity)
         if name not in self._arrays:
             raise UsageError(f"{name} was not opened from {self.folder}: opened were {', '.join(self._arrays)}")
         count = len(self.labels)
@@ -358,7 +359,7 @@ def published_corruptions(
     root = Path(folder).expanduser()
     if not root.is_dir():
         raise UsageError(f"{root} is no folder: give the unpacked CIFAR-10-C or CIFAR-100-C folder of .npy files")
-    names = [_known(name, 1) for name in corruptions]
+    names = [corruption_named(name) for name in corruptions]
     rows = _open_array(root / "labels.npy")
     if rows.ndim != 1 or rows.dtype.kind not in "iu" or not len(rows) or len(rows) % len(SEVERITIES):
         raise UsageError(

@@ -1,7 +1,8 @@
-"""`torchmetrics.Metric` classes over `vicinal.functional`: calibration with its bins, vicinal curves, alignment, information."""
+"""`torchmetrics.Metric` classes over `vicinal.functional`: calibration with its bins, vicinal curves, alignment, information, robustness."""
 
 from vicinal.metrics.calibration import Calibration
 from vicinal.metrics.information import Information, InformationBound
+from vicinal.metrics.robustness import Robustness
 from vicinal.metrics.vicinal import Alignment, VicinalCurves, lam_grid
 
-__all__ = ["Alignment", "Calibration", "Information", "InformationBound", "VicinalCurves", "lam_grid"]
+__all__ = ["Alignment", "Calibration", "Information", "InformationBound", "Robustness", "VicinalCurves", "lam_grid"]

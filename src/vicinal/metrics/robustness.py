@@ -1,0 +1,190 @@
+"""Accuracy and ECE under corruptions, and the gain over a baseline in points (section 7.5, table 7).
+
+Shapes: S severities, N images, K classes. Image n is the same image at every severity, so that differences are paired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities.data import dim_zero_cat
+
+from vicinal.data.corruptions import CORRUPTIONS, SEVERITIES, corruption_named
+from vicinal.functional import expected_calibration_error
+from vicinal.metrics.bootstrap import interval
+
+
+def answers_right(logits: Tensor, labels: Tensor) -> Tensor:
+    """Which answers are right: (S, N, K) logits and (N,) labels to (S, N) bool."""
+    return logits.argmax(-1) == labels
+
+
+def accuracy_gain_pp(right: Tensor, baseline_right: Tensor) -> Tensor:
+    """Accuracy minus the baseline's on the same images, in percentage points: (S, N) and (S, N) 0/1 or bool to (S,) float64."""
+    return _gains(right, baseline_right).mean(1)
+
+
+def accuracy_gain_interval(
+    right: Tensor, baseline_right: Tensor, resamples: int = 1000, coverage: float = 0.95, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Paired bootstrap interval of `accuracy_gain_pp` over images: lower and upper, (S,) float64 each.
+
+    Every severity is resampled by the same images, as `vicinal.metrics.bootstrap` draws them.
+    """
+    return interval(_gains(right, baseline_right).T, lambda means: means, resamples, coverage, seed)
+
+
+def measure_corruptions(
+    logits: Mapping[str, Tensor],
+    labels: Tensor,
+    baseline: Mapping[str, Tensor] | None = None,
+    bins: int = 15,
+    resamples: int = 1000,
+    coverage: float = 0.95,
+    *,
+    severities: Sequence[int] = SEVERITIES,
+) -> dict[str, dict[str, Any]]:
+    """A network's figures by corruption, as results.json has them.
+
+    Args:
+        logits: by corruption (S, N, K) floats of any precision, one row for each of `severities`.
+        labels: (N,) int64.
+        baseline: the same of the network that gains are over; None where there is none.
+        bins: of the ECE, equal-width (lo, hi].
+        resamples, coverage: of the bootstrap intervals.
+
+    Returns:
+        by corruption, in the order of `CORRUPTIONS`: severity; accuracy and ece (fractions), a number for each severity; gain_pp
+        (percentage points) and gain_pp_interval with lower and upper, both None without a baseline.
+
+    Raises ValueError for shapes that do not fit, a baseline without one of the corruptions, and answers that are not finite;
+    UsageError for an unknown corruption.
+    """
+    names = [name for name in CORRUPTIONS if name in {corruption_named(given) for given in logits}]
+    right: dict[str, Tensor] = {}
+    figures: dict[str, dict[str, Any]] = {}
+    for name in names:
+        _check(name, logits[name], labels, len(severities))
+        right[name] = answers_right(logits[name].cpu(), labels.cpu())
+        figures[name] = {
+            "severity": list(severities),
+            "accuracy": right[name].double().mean(1).tolist(),
+            "ece": [
+                float(expected_calibration_error(z.double().cpu().softmax(-1), labels.cpu(), bins))
+                for z in logits[name]
+            ],
+            "gain_pp": None,
+            "gain_pp_interval": None,
+        }
+    if baseline is None or not names:
+        return figures
+    missing = [name for name in names if name not in baseline]
+    if missing:
+        raise ValueError(f"the baseline has no answers under {', '.join(missing)}")
+    for name in names:
+        _check(name, baseline[name], labels, len(severities))
+    over = [answers_right(baseline[name].cpu(), labels.cpu()) for name in names]
+    # All corruptions at once: the images are drawn once for all.
+    own, other = torch.cat([right[name] for name in names]), torch.cat(over)
+    lower, upper = accuracy_gain_interval(own, other, resamples, coverage)
+    parts = (part.split(len(severities)) for part in (accuracy_gain_pp(own, other), lower, upper))
+    for name, gain, low, high in zip(names, *parts, strict=True):
+        figures[name]["gain_pp"] = gain.tolist()
+        figures[name]["gain_pp_interval"] = {"lower": low.tolist(), "upper": high.tolist()}
+    return figures
+
+
+class Robustness(Metric):
+    """Accuracy and ECE by corruption and severity, over batches in any order.
+
+    `update(corruption, severity, logits, labels)` takes (B, K) logits and (B,) int64 labels. `compute` returns what
+    `measure_corruptions` returns, for the corruptions that were seen; `compute_against` adds the gains over another
+    `Robustness` that saw the same images. Each corruption and severity must see the same images in the same order.
+
+    Args:
+        bins: of the ECE, equal-width (lo, hi].
+    """
+
+    full_state_update = False
+    higher_is_better = None
+    logits: list[Tensor]
+    labels: list[Tensor]
+    cells: list[Tensor]
+
+    def __init__(self, bins: int = 15, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if bins < 1:
+            raise ValueError(f"bins must be at least 1, got {bins}")
+        self.bins = bins
+        for name in ("logits", "labels", "cells"):
+            self.add_state(name, default=[], dist_reduce_fx="cat")
+
+    def update(self, corruption: str, severity: int, logits: Tensor, labels: Tensor) -> None:
+        """(B, K) logits and (B,) labels of a batch under one corruption and severity."""
+        if logits.dim() != 2 or labels.shape != logits.shape[:1]:
+            raise ValueError(
+                f"expected (B, K) logits and (B,) labels, got {tuple(logits.shape)} and {tuple(labels.shape)}"
+            )
+        cell = CORRUPTIONS.index(corruption_named(corruption, severity)) * len(SEVERITIES) + severity - 1
+        self.logits.append(logits.detach())
+        self.labels.append(labels.detach())
+        self.cells.append(torch.full_like(labels, cell, dtype=torch.int64))
+
+    def compute(self) -> dict[str, dict[str, Any]]:
+        """The figures over all batches; see the class."""
+        return self._measured(None, 100, 0.95)
+
+    def compute_against(
+        self, baseline: Robustness, resamples: int = 1000, coverage: float = 0.95
+    ) -> dict[str, dict[str, Any]]:
+        """`compute` with gain_pp and its paired interval over a baseline."""
+        return self._measured(baseline, resamples, coverage)
+
+    def _measured(self, baseline: Robustness | None, resamples: int, coverage: float) -> dict[str, dict[str, Any]]:
+        answers, labels, severities = self._all()
+        other = None
+        if baseline is not None:
+            other, other_labels, other_severities = baseline._all()
+            if not torch.equal(labels, other_labels) or severities != other_severities:
+                raise ValueError("the baseline saw other images or severities, or the images in another order")
+        return measure_corruptions(answers, labels, other, self.bins, resamples, coverage, severities=severities)
+
+    def _all(self) -> tuple[dict[str, Tensor], Tensor, list[int]]:
+        """Logits (S, N, K) by corruption, labels (N,) and the severities seen."""
+        if isinstance(self.logits, list) and not self.logits:
+            raise ValueError("nothing to compute: call update first")
+        logits, labels, cells = (dim_zero_cat(state).cpu() for state in (self.logits, self.labels, self.cells))
+        seen = cells.unique().tolist()
+        names = sorted({cell // len(SEVERITIES) for cell in seen})
+        severities = sorted({cell % len(SEVERITIES) + 1 for cell in seen})
+        if len(seen) != len(names) * len(severities):
+            raise ValueError("every corruption must be seen at the same severities")
+        first = labels[cells == seen[0]]
+        if not all(torch.equal(labels[cells == cell], first) for cell in seen):
+            raise ValueError("every corruption and severity must see the same images in the same order")
+        answers = {
+            str(CORRUPTIONS[name]): torch.stack(
+                [logits[cells == name * len(SEVERITIES) + severity - 1] for severity in severities]
+            )
+            for name in names
+        }
+        return answers, first, severities
+
+
+def _gains(right: Tensor, baseline_right: Tensor) -> Tensor:
+    if right.shape != baseline_right.shape or right.dim() != 2:
+        raise ValueError(f"expected two of (S, N), got {tuple(right.shape)} and {tuple(baseline_right.shape)}")
+    return 100 * (right.double() - baseline_right.double())
+
+
+def _check(name: str, logits: Tensor, labels: Tensor, severities: int) -> None:
+    if logits.dim() != 3 or logits.shape[:2] != (severities, len(labels)) or labels.dim() != 1 or not len(labels):
+        raise ValueError(
+            f"{name}: expected ({severities}, N, K) logits and (N,) labels, got {tuple(logits.shape)} and {tuple(labels.shape)}"
+        )
+    if not bool(logits.isfinite().all()):
+        raise ValueError(f"{name}: an answer is not finite")
