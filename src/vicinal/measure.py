@@ -10,8 +10,9 @@ from torch import Tensor
 
 from vicinal.evaluate import Predictions
 from vicinal.functional import fit_temperature
-from vicinal.metrics import Alignment, Calibration, VicinalCurves
+from vicinal.metrics import Alignment, Calibration, Information, InformationBound, VicinalCurves
 from vicinal.metrics.bootstrap import interval
+from vicinal.metrics.selective import classwise_expected_calibration_error, selective
 from vicinal.specs import MeasuresSpec
 
 
@@ -50,6 +51,13 @@ class Measured:
             }
         for name in ("confidence", "ece", "ece_equal_mass", "nll", "brier", "reliability"):
             result[f"{name}_after_temperature_scaling"] = scaled[name]
+        p = self.predictions
+        result["classwise_ece"] = float(
+            classwise_expected_calibration_error(p.test.double().softmax(-1), p.test_labels, self.measures.ece_bins)
+        )
+        result["selective"] = selective(p.test, p.test_labels)
+        result["validation"] = self._validation()
+        result["information"] = self._information()
         result["vicinity"] = self._vicinity(self.curves)
         result["vicinity_after_temperature_scaling"] = (
             self._vicinity(self.scaled_curves) if self.scaled_curves else None
@@ -60,6 +68,26 @@ class Measured:
         metric = Calibration(self.measures.ece_bins, temperature)
         metric.update(self.predictions.test, self.predictions.test_labels)
         return metric.compute(), metric.intervals(self.measures.bootstrap, self.measures.interval)
+
+    def _validation(self) -> dict[str, float] | None:
+        """What may be chosen by: figures on the validation images."""
+        if not len(self.predictions.validation):
+            return None
+        metric = Calibration(self.measures.ece_bins)
+        metric.update(self.predictions.validation, self.predictions.validation_labels)
+        figures = metric.compute()
+        return {name: figures[name] for name in ("accuracy", "confidence", "ece", "nll", "brier")}
+
+    def _information(self) -> dict[str, Any]:
+        """Both sides of eq. 11 along λ."""
+        metric = Information(self.predictions.lam)
+        metric.update(self.predictions.pair_i, self.predictions.pair_j, self.predictions.pair_mixed)
+        return {name: _plain(values) for name, values in metric.compute().items()}
+
+    @property
+    def correct(self) -> Tensor:
+        """(N,) bool: which test images are classified correctly."""
+        return self.predictions.test.argmax(-1) == self.predictions.test_labels
 
     def _vicinity(self, curves: VicinalCurves) -> dict[str, Any]:
         measures = self.measures
@@ -79,7 +107,10 @@ class Measured:
         p, t = self.predictions, teacher.predictions
         alignment = Alignment(p.lam)
         alignment.update(torch.cat([t.pair_i, t.pair_j]), torch.cat([p.pair_i, p.pair_j]), t.pair_mixed, p.pair_mixed)
+        bound = InformationBound(p.lam)
+        bound.update(t.pair_mixed, p.pair_mixed)
         return {
+            "information": {name: _plain(values) for name, values in bound.compute().items()},
             "linearity_gain": _plain(gain.mean(0)),
             "linearity_gain_interval": self._interval(gain),
             "linearity_gain_after_temperature_scaling": scaled,

@@ -130,12 +130,11 @@ class AskingProgress:
             left = format_seconds((self._total - self._done) / speed)
             self._study.say(f"{self._title}: measuring  {speed:,.0f} images/s  {left} left for it")
 
-    def finish(self) -> None:
-        """All is answered: one line that stays."""
+    def finish(self, text: str) -> None:
+        """All is answered: one line that stays, ended by the time it took."""
         if self._study._bars is not None:
             self._study._bars.remove_task(self._bar)
-        took = format_seconds(time.monotonic() - self._started)
-        self._study.say(f"{self._title}: asked on validation, test and mixed images in {took}")
+        self._study.say(f"{self._title}: {text} in {format_seconds(time.monotonic() - self._started)}")
 
 
 def format_seconds(seconds: float) -> str:

@@ -5,7 +5,7 @@ OUT/runs/<run>/spec.json     what defines the run
                log.jsonl     a line for each epoch
                checkpoint.pt while it trains
                weights.safetensors, done.json   when it is done
-               predictions-<fingerprint>.safetensors   its logits, which every measure is computed from
+               predictions-<fingerprint>.safetensors   its logits, which every measure is computed from; and further answers
 OUT/results.json, report.html, tables/, figures/
 """
 
@@ -219,8 +219,9 @@ class RunFolder:
     def is_done(self) -> bool:
         return (self.path / "done.json").exists() and self.weights.exists()
 
-    def predictions(self, fingerprint: str) -> Path:
-        return self.path / f"predictions-{fingerprint}.safetensors"
+    def stored(self, kind: str, fingerprint: str, suffix: str = "safetensors") -> Path:
+        """Where the trained network's answers of a kind are kept."""
+        return self.path / f"{kind}-{fingerprint}.{suffix}"
 
     def open(self) -> None:
         """Make the folder and say in it what defines the run."""
@@ -229,7 +230,7 @@ class RunFolder:
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Mark the run as done; the checkpoint has served, and answers stored before were another network's."""
-        for answers in self.path.glob("predictions-*.safetensors"):
+        for answers in self.path.glob("*-*.*"):
             answers.unlink()
         write_json(self.path / "done.json", summary)
         self.checkpoint.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,11 @@ from vicinal import __version__
 from vicinal.data import ImageData, ImageSet, load_data, stratified_subset
 from vicinal.errors import UsageError, VicinalError
 from vicinal.evaluate import Predictions, ask, images_asked
+from vicinal.further import CorruptedSet, Questions, Trained, ask_corrupted, ask_other, ask_represented, load_other
 from vicinal.measure import Measured
+from vicinal.metrics.representation import default_classes
+from vicinal.metrics.robustness import measure_corruptions
+from vicinal.metrics.selective import mcnemar, ood_auroc
 from vicinal.models import Classifier, build_classifier, file_hash, read_weights
 from vicinal.progress import StudyProgress
 from vicinal.specs import SCHEMA, NetworkSpec, Objective, RunSpec, StudySpec, fingerprint
@@ -57,6 +61,24 @@ class Study:
             torch.set_num_threads(spec.runtime.threads)
         self.data: ImageData = load_data(spec.data)
         self.parameters = {path: self._checked(path, network) for path, network in spec.networks().items()}
+        self._check_measures()
+
+    def _check_measures(self) -> None:
+        """UsageError, before anything is spent, for a measure that this data cannot have."""
+        measures = self.spec.measures
+        self.corrupted = (
+            CorruptedSet.of(measures.corruptions, self.data, self.spec.data.split_seed)
+            if measures.corruptions
+            else None
+        )
+        chosen = measures.representation.classes if measures.representation else None
+        for name in chosen or ():
+            if name not in self.data.class_names:
+                raise UsageError(
+                    f"measures.representation.classes: {self.data.name} has no class {name!r}; it has "
+                    f"{', '.join(self.data.class_names[:12])}{', ...' if self.classes > 12 else ''}"
+                )
+        self.other = load_other(measures.ood, self.data, self.spec.data.image_size) if measures.ood else None
 
     @property
     def classes(self) -> int:
@@ -223,8 +245,9 @@ class Study:
                         self._train(run, progress)
                     # Asked at once, so that a network that diverged is known before others learn from it.
                     predictions[run.folder.path] = self._ask(run, progress)
+                further = self._ask_further(unique, predictions, progress)
             earlier = sum(run.folder.summary()["training_s"] for run in unique if run not in to_do)
-            results = self._results(predictions, command)
+            results = self._results(predictions, further, command)
             results["wall_time_s"] = round(time.monotonic() - started + earlier, 1)
             write_json(self.out / "results.json", results)
         return results
@@ -254,7 +277,7 @@ class Study:
         )
 
     def _ask(self, run: PlannedRun, progress: StudyProgress) -> Predictions:
-        path = run.folder.predictions(self._prediction_fingerprint)
+        path = run.folder.stored("predictions", self._prediction_fingerprint)
         stored = Predictions.load(path) if path.exists() else None
         if stored is not None:
             return stored
@@ -276,10 +299,60 @@ class Study:
                 f"{run.spec.name}: its answers are not finite, so its training diverged; try a lower lr for it"
             )
         predictions.save(path)
-        asking.finish()
+        asking.finish("asked on validation, test and mixed images")
         return predictions
 
-    def _results(self, predictions: dict[Path, Predictions], command: str) -> dict[str, Any]:
+    def _ask_further(
+        self, runs: Sequence[PlannedRun], predictions: dict[Path, Predictions], progress: StudyProgress
+    ) -> dict[Path, dict[str, Any]]:
+        """The entries of results.json that rest on answers beyond the core ones, by run folder."""
+        measures = self.spec.measures
+        questions = Questions(self.data, self.spec.data.image_size, self.device, progress)
+        trained = {
+            run.folder.path: Trained(run.folder, run.spec.network, partial(self.load_network, run)) for run in runs
+        }
+        entries: dict[Path, dict[str, Any]] = {path: {} for path in trained}
+        if self.corrupted is not None:
+            logits = ask_corrupted(trained, self.corrupted, questions)
+            labels = self.corrupted.test.labels
+            for run in runs:
+                baseline = self._baseline_of(run)
+                entries[run.folder.path]["corruptions"] = measure_corruptions(
+                    logits[run.folder.path],
+                    labels,
+                    logits[baseline.folder.path] if baseline is not None else None,
+                    measures.ece_bins,
+                    measures.bootstrap,
+                    measures.interval,
+                )
+        if measures.representation is not None:
+            classes = measures.representation.classes or self._confused_classes(predictions)
+            for path, entry in ask_represented(trained, measures.representation, classes, questions).items():
+                entries[path]["representation"] = entry
+        if self.other is not None:
+            name = (measures.ood.name if measures.ood else None) or self.other.name
+            for path, answers in ask_other(trained, self.other, questions).items():
+                entries[path]["ood_auroc"] = {name: ood_auroc(predictions[path].test, answers)}
+        return entries
+
+    def _baseline_of(self, run: PlannedRun) -> PlannedRun | None:
+        """The baseline student of a student's seed, for students other than itself."""
+        if run.spec.role == "teacher" or run.label["arm"] == "baseline":
+            return None
+        students = (r for r in self.runs if r.spec.role == "student" and r.spec.seed == run.spec.seed)
+        return next((r for r in students if r.label["arm"] == "baseline"), None)
+
+    def _confused_classes(self, predictions: dict[Path, Predictions]) -> list[str]:
+        """The paper's five classes, or those that the first teacher confuses most, chosen on validation images if there are any."""
+        first = predictions[self.runs[0].folder.path]
+        chosen = first.validation, first.validation_labels
+        if not len(first.validation):
+            chosen = first.test, first.test_labels
+        return default_classes(self.data.class_names, *chosen, count=min(5, self.classes))
+
+    def _results(
+        self, predictions: dict[Path, Predictions], further: dict[Path, dict[str, Any]], command: str
+    ) -> dict[str, Any]:
         spec, data = self.spec, self.data
         teachers = {run.folder.path: run for run in self.runs if run.spec.role == "teacher"}
         measured = {
@@ -289,7 +362,7 @@ class Study:
         for run in self.runs:
             if run.spec.role == "student":
                 seed_teachers = self._teachers_of(run)
-                students.append(self._student_entry(run, measured, seed_teachers))
+                students.append(self._student_entry(run, measured, seed_teachers) | further[run.folder.path])
         return {
             "schema": SCHEMA,
             "study": spec.name,
@@ -325,7 +398,7 @@ class Study:
             "spec": spec.model_dump(mode="json"),
             "notes": [],
             "teachers": [
-                {**run.label, **self._common(run), **measured[path].figures(scale_free=False)}
+                {**run.label, **self._common(run), **measured[path].figures(scale_free=False), **further[path]}
                 for path, run in teachers.items()
             ],
             "students": students,
@@ -354,10 +427,19 @@ class Study:
     ) -> dict[str, Any]:
         student = measured[run.folder.path]
         against = {name: student.against(measured[teacher.folder.path]) for name, teacher in teachers.items()}
-        nothing = {"linearity_gain": None, "linearity_gain_interval": None, "alignment": None}
-        own = against.get(run.label["teacher"] or "", nothing)
+        nothing = dict.fromkeys(("linearity_gain", "linearity_gain_interval", "alignment"))
+        own = {k: v for k, v in against.get(run.label["teacher"] or "", nothing).items() if k != "information"}
         scale_free = run.spec.objective.temperature == "sigma" and run.spec.objective.alpha == 0
-        return {**run.label, **self._common(run), **student.figures(scale_free), **own, "against_teachers": against}
+        baseline = self._baseline_of(run)
+        test = mcnemar(student.correct, measured[baseline.folder.path].correct) if baseline is not None else None
+        return {
+            **run.label,
+            **self._common(run),
+            **student.figures(scale_free),
+            **own,
+            "against_teachers": against,
+            "mcnemar_against_baseline": test,
+        }
 
 
 def _history(log: list[dict[str, Any]]) -> dict[str, list[Any]]:

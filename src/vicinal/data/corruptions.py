@@ -28,16 +28,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from vicinal.errors import UsageError
+from vicinal.specs import CORRUPTIONS, Corruption
 
-Corruption = Literal["gaussian_noise", "motion_blur", "fog", "jpeg_compression", "contrast", "pixelate"]
-CORRUPTIONS: tuple[Corruption, ...] = (
-    "gaussian_noise",
-    "motion_blur",
-    "fog",
-    "jpeg_compression",
-    "contrast",
-    "pixelate",
-)
 SEVERITIES = (1, 2, 3, 4, 5)
 Strengths = Literal["cifar", "imagenet"]
 IMAGENET_FROM = 64  # px of the shorter side

@@ -1,4 +1,4 @@
-"""`torchmetrics.Metric` classes over `vicinal.functional`: calibration with its bins, vicinal curves, alignment, information, robustness."""
+"""`torchmetrics.Metric` classes over the pure functions: calibration, vicinal curves, alignment, information, robustness."""
 
 from vicinal.metrics.calibration import Calibration
 from vicinal.metrics.information import Information, InformationBound
