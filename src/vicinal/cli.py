@@ -140,8 +140,10 @@ def _plan(parsed: argparse.Namespace) -> None:
     out = parsed.out or Path("runs") / spec.name
     check_out_folder(out, spec.name)
     from rich.console import Console
+    from rich.measure import Measurement
     from rich.table import Table
 
+    from vicinal.progress import format_seconds
     from vicinal.study import Study
 
     study = Study(spec, out)
@@ -149,23 +151,37 @@ def _plan(parsed: argparse.Namespace) -> None:
     table = Table(title=f"{spec.title or spec.name}: {len(runs)} runs in {out}", title_justify="left", box=None)
     for heading in ("run", "learns from", "model", "status"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("seed", "parameters", "epochs", "images"):
+    for heading in ("seed", "parameters", "GFLOPs/image", "epochs", "images", "time"):
         table.add_column(heading, justify="right", no_wrap=True)
     for run in runs:
         network = run.spec.network
-        parameters = study.parameters[f"teachers.{run.spec.name}" if run.spec.role == "teacher" else "student"]
+        path = f"teachers.{run.spec.name}" if run.spec.role == "teacher" else "student"
         source = "labels" if run.teacher is None else run.teacher.spec.name
-        numbers = (str(run.spec.seed), f"{parameters:,}", str(network.epochs), f"{run.images:,}")
-        table.add_row(run.spec.name, source, network.model, run.status, *numbers)
+        table.add_row(
+            run.spec.name,
+            source,
+            network.model,
+            run.status,
+            str(run.spec.seed),
+            f"{study.parameters[path]:,}",
+            f"{study.costs[path].forward_flops / 1e9:.3g}",
+            str(network.epochs),
+            f"{run.images:,}",
+            format_seconds(study.estimated_s(run)),
+        )
     console = Console(highlight=False, soft_wrap=True)
-    console.width = max(console.width, 120)  # a narrow terminal wraps a line, which loses less than cut cells
+    # A narrow terminal wraps a line, which loses less than cut cells.
+    console.width = max(console.width, Measurement.get(console, console.options.update(width=1000), table).maximum)
     console.begin_capture()  # rich would end the program by itself where nobody reads on
     console.print(table)
     data, left = study.data, [run for run in runs if run.status != "done"]
     console.print(
         f"{spec.data.name or data.name}: {len(data.train):,} training, {len(data.validation):,} validation, "
         f"{len(data.test):,} test images, {study.classes} classes.\n"
-        f"{len(left)} of {len(runs)} runs to do, {sum(run.images for run in left):,} images in training.",
+        f"{len(left)} of {len(runs)} runs to do, {sum(run.images for run in left):,} images in training; then every network is asked "
+        f"{study.images_measured:,} images.\n"
+        f"Estimated on {study.device}, from a few steps of each network: {format_seconds(sum(map(study.estimated_s, runs)))} and "
+        f"{sum(map(study.storage_bytes, runs)) / 1e9:.2g} GB in {out}.",
         markup=False,
     )
     print(console.end_capture(), end="")

@@ -15,7 +15,9 @@ from typing import Any
 import torch
 
 from vicinal import __version__
+from vicinal.cost import NetworkCost, network_cost
 from vicinal.data import ImageData, ImageSet, load_data, stratified_subset
+from vicinal.data.corruptions import SEVERITIES
 from vicinal.errors import UsageError, VicinalError
 from vicinal.evaluate import Predictions, ask, images_asked
 from vicinal.further import CorruptedSet, Questions, Trained, ask_corrupted, ask_other, ask_represented, load_other
@@ -29,6 +31,8 @@ from vicinal.specs import SCHEMA, NetworkSpec, Objective, RunSpec, StudySpec, fi
 from vicinal.store import RunFolder, clear_leftovers, hold, open_study_folder, write_json
 from vicinal.train import TrainingData, run_images, train
 from vicinal.vicinity import evaluation_pixels
+
+_UNTRAINED = {"epochs": 1, "head": "linear"}  # turns a spec into one that needs no weights
 
 
 @dataclass(frozen=True)
@@ -203,6 +207,45 @@ class Study:
                 f"{path}: {spec.model} cannot take images of {side} px ({reason}); set {path}.image_size or data.image_size"
             ) from None
         return sum(p.numel() for p in network.parameters())
+
+    @cached_property
+    def costs(self) -> dict[str, NetworkCost]:
+        """What an image costs each network of the study on this device, by its dotted path; takes a few seconds each."""
+        costs = {}
+        for path, spec in self.spec.networks().items():
+            network = build_classifier(
+                spec.model_copy(update={"weights": None, **_UNTRAINED}), self.classes, self.channels
+            )
+            network = network.to(self.device).to(memory_format=torch.channels_last)
+            images = self.training_images(spec).images[:1].to(self.device)
+            costs[path] = network_cost(
+                network, evaluation_pixels(images, spec.augment, self.spec.data.image_size), spec.batch_size
+            )
+        return costs
+
+    def estimated_s(self, run: PlannedRun) -> float:
+        """Seconds that a run would take on this device, its measures included, and nothing for what is done."""
+        own = self.costs[_path(run)]
+        asked = self.costs[_path(run.teacher)].ask_s if run.teacher is not None else 0.0
+        training = 0.0 if run.folder.is_done else run.images * (own.step_s + asked)
+        measured = run.folder.stored("predictions", self._prediction_fingerprint).exists()
+        return training + (0.0 if measured else self.images_measured * own.ask_s)
+
+    @property
+    def images_measured(self) -> int:
+        """The images, clean, mixed and corrupted, that every network is asked when it is measured."""
+        count = images_asked(self.data, self.spec.measures.vicinity)
+        if self.corrupted is not None:
+            count += len(SEVERITIES) * len(self.corrupted.spec.names) * len(self.corrupted.test)
+        return count + (len(self.other.test) if self.other is not None else 0)
+
+    def storage_bytes(self, run: PlannedRun) -> int:
+        """Bytes that a finished run keeps: weights and stored answers."""
+        images = images_asked(self.data, self.spec.measures.vicinity)
+        answers = 4 * images
+        if self.corrupted is not None:
+            answers += 2 * len(SEVERITIES) * len(self.corrupted.spec.names) * len(self.corrupted.test)
+        return 4 * self.parameters[_path(run)] + answers * self.classes
 
     def load_network(self, run: PlannedRun) -> Classifier:
         """The trained network of a finished run, on the study's device."""
@@ -440,6 +483,11 @@ class Study:
             "against_teachers": against,
             "mcnemar_against_baseline": test,
         }
+
+
+def _path(run: PlannedRun) -> str:
+    """The dotted path of a run's network in the study."""
+    return f"teachers.{run.spec.name}" if run.spec.role == "teacher" else "student"
 
 
 def _history(log: list[dict[str, Any]]) -> dict[str, list[Any]]:
