@@ -185,6 +185,7 @@ def run_toy(spec: ToySpec, advance: Callable[[str], None] = lambda _: None) -> T
 # --- the figure -------------------------------------------------------------------------------------------------------
 
 TEXT = 8.0
+CAPTION = "Decision boundaries of ERM, mixup, KD and KD + mixup in two dimensions: the probability of class 1"
 POINT_COLOURS = ("arm-2", "arm-4")
 FIELD_COLOURS = ("#83b9de", "#fbfaf7", "#eb9f77")  # paler than the points, so that these stand out
 EDGE = f"edge of the ambivalent region: largest probability {AMBIVALENT:g}"
@@ -275,12 +276,15 @@ def _light(colour: str) -> str:
 def _saved(figure: Figure, form: str) -> bytes:
     """The file's bytes, the same every time."""
     out = io.BytesIO()
-    metadata = {"Date": None, "Title": "Decision boundaries in two dimensions"} if form == "svg" else {"Software": None}
+    metadata = {"Date": None} if form == "svg" else {"Software": None}
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "figure2"}):
         figure.savefig(out, format=form, dpi=72 if form == "svg" else 160, metadata=metadata)
     if form == "png":
         return out.getvalue()
-    return re.sub(r"font-family: [^;\"]*", f"font-family: {FONTS}", out.getvalue().decode()).encode()
+    text = re.sub(r"<metadata>.*?</metadata>|<!DOCTYPE.*?>", "", out.getvalue().decode(), flags=re.DOTALL)
+    text = re.sub(r"font-family: [^;\"]*", f"font-family: {FONTS}", text)
+    text = re.sub(r"(<svg [^>]*)>", rf'\1 role="img"><title>{CAPTION}</title>', text, count=1)
+    return text.encode()
 
 
 # --- the folder -------------------------------------------------------------------------------------------------------
