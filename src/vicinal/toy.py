@@ -1,7 +1,10 @@
 """Decision boundaries in two dimensions (figure 2): ERM, mixup, KD and KD + mixup on a toy that can be looked at.
 
 Two interleaved half circles of few, noisy points; small fully connected networks; the package's own mixing and losses. What the
-picture shows is measured as well, on fresh points. Shapes: N points, K = 2 classes.
+picture shows is measured as well, on fresh points. The distilled students learn from the teacher alone (α = 0), as the paper's
+do on CIFAR; one more learns from mixed labels and teacher alike (α = β), where both kinds of smoothing meet.
+
+Shapes: N points, K = 2 classes.
 """
 
 from __future__ import annotations
