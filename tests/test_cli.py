@@ -50,6 +50,8 @@ def one_line(answer: Answer, code: int) -> str:
         (["--version"], 0),
         (["run", "--help"], 0),
         (["studies"], 0),
+        (["toy", "--help"], 0),
+        (["toy", "--seed=-1"], 2),
         ([], 2),
         (["train"], 2),
         (["run"], 2),

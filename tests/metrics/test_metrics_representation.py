@@ -195,3 +195,14 @@ def test_classes_that_cannot_be_shown_are_named(classes, says):
     x, y = blobs(classes=2, each=3)
     with pytest.raises(ValueError, match=says):
         represent(x, y, ["a", "b", "c"], classes)
+
+
+def test_labels_must_be_the_features_own():
+    x, y = blobs(classes=2, each=3)
+    with pytest.raises(ValueError, match="as many labels as features"):
+        represent(x, y[:-1], ["a", "b"], ["a", "b"])
+
+
+def test_arrays_and_tensors_give_the_same_entry():
+    x, y = blobs(classes=2, each=8)
+    assert represent(x.numpy(), y, ["a", "b"], ["a", "b"], 5) == represent(x, y, ["a", "b"], ["a", "b"], 5)

@@ -153,6 +153,8 @@ def represent(
     Raises:
         ValueError: a class is unknown, listed twice or without an image, or as `cluster_quality`.
     """
+    if len(features) != len(labels):
+        raise ValueError(f"expected as many labels as features, got {len(labels)} and {len(features)}")
     unknown = [name for name in classes if name not in class_names]
     if unknown:
         raise ValueError(f"no class is called {unknown[0]!r}")
@@ -164,7 +166,7 @@ def represent(
     empty = [name for k, name in zip(wanted, classes, strict=True) if not bool((own == k).any())]
     if empty:
         raise ValueError(f"there is no image of class {empty[0]!r}")
-    x = _features(features)[where.numpy()]
+    x = _features(features[where.to(features.device)] if isinstance(features, Tensor) else features[where.numpy()])
     position = {k: at for at, k in enumerate(wanted)}
     y = np.array([position[int(k)] for k in own])
     return {
