@@ -49,6 +49,7 @@ IDENTITY_TOLERANCE = 0.05  # share of NL by which the two sides of eq. 11 may di
 HIGH_SEVERITIES = (4, 5)
 EPSILON_LAM = 1e-9
 SMOOTH_CORRUPTIONS = ("fog", "contrast")
+LONG_LIST = 6  # places after the first from which a run of them is shortened
 UNMIXED_ARMS = ("baseline", "kd")
 
 
@@ -234,6 +235,8 @@ def _names(cases: Iterable[Case]) -> str:
         first, *others = [place for place in places if place] or [""]
         prefix = first[: first.rfind(" = ") + 3] if " = " in first else ""
         inside = ", ".join([first, *(other.removeprefix(prefix) if prefix else other for other in others)])
+        if prefix and len(others) >= LONG_LIST:
+            inside = f"{first} to {others[-1].removeprefix(prefix)}, {1 + len(others)} of them"
         shown.append(f"{name} ({inside})" if name and inside else name or inside)
     return ", ".join(shown)
 
@@ -668,8 +671,8 @@ def _eq11(evidence: Evidence) -> Outcome:
             )
     remark = "The equation needs D ≤ 1, and the same paper claims D(0.5) > 1."
     if bounded:
-        most = f"ln {evidence.classes} = {math.log(evidence.classes or 1):.2f} nats"
-        remark = f"No entropy is given; it is at most {most}, and eq. 11 needs NL below that."
+        limit = f"ln {evidence.classes} = {math.log(evidence.classes or 1):.2f} nats"
+        remark = f"No entropy is given; it is at most {limit}, and eq. 11 needs NL below that."
     return Outcome(tuple(cases), remark=remark, lacking="vicinal curves of a teacher, with λ = 0, 0.5 and 1 among them")
 
 

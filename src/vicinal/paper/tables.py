@@ -41,7 +41,7 @@ class Printed(float):
         return 0.5 * 10.0**-decimals
 
 
-class _Loader(yaml.SafeLoader):
+class Loader(yaml.SafeLoader):
     """Keeps the digits of decimals: 86.30 is more precise than 86.3."""
 
 
@@ -49,14 +49,14 @@ def _printed(_: yaml.SafeLoader, node: yaml.ScalarNode) -> Printed:
     return Printed(str(node.value))
 
 
-_Loader.add_constructor("tag:yaml.org,2002:float", _printed)
+Loader.add_constructor("tag:yaml.org,2002:float", _printed)
 
 
 @cache
 def printed() -> Mapping[str, Any]:
     """The content of the package's results.yaml, decimals as `Printed`."""
     text = resources.files("vicinal.paper").joinpath("results.yaml").read_text(encoding="utf-8")
-    return MappingProxyType(yaml.load(text, _Loader))  # noqa: S506 (a safe loader of our own file)
+    return MappingProxyType(yaml.load(text, Loader))  # noqa: S506 (a safe loader of our own file)
 
 
 def number(value: Printed, scale: float = 1.0, doubtful: bool = False) -> Number:
