@@ -101,7 +101,7 @@ def paper_data(data: Mapping[str, Any]) -> str | None:
 
 CSV_HEADER = (
     "claim", "where", "statistic", "rule", "verdict", "effect", "unit", "lower", "upper", "effect_of",
-    "holds", "fails", "undecided", "paper_verdict", "detail",
+    "holds", "fails", "undecided", "paper_verdict", "selection", "detail",
 )  # fmt: skip
 
 
@@ -114,7 +114,7 @@ def claims_csv(results: Results) -> str:
         bounds = (effect.interval or (None, None)) if effect else (None, None)
         lines.append([
             row.key, row.where, row.statistic, row.rule, row.verdict, effect.value if effect else None, effect.unit if effect else None,
-            *bounds, row.effect_of, judgement.count(1), judgement.count(-1), judgement.count(0), row.paper, row.detail,
+            *bounds, row.effect_of, judgement.count(1), judgement.count(-1), judgement.count(0), row.paper, results.raw["selection"], row.detail,
         ])  # fmt: skip
     return csv_text(CSV_HEADER, lines)
 
@@ -135,11 +135,14 @@ def claims_markdown(results: Results) -> str:
         effect = f"{row.effect}{f', {row.effect_of}' if row.effect_of else ''}" if row.effect else "–"
         paper = [row.paper or "–"] if section.paper_data else []
         lines.append(_markdown_line([row.claim, row.where, f"**{row.verdict}**", *paper, effect, row.detail]))
-    notes = [section.rule]
+    notes = [results.selection_sentence, section.rule]
     if section.not_held:
         notes.append(
             "Not held: "
-            + "; ".join(f"{row.claim.rstrip('.')} ({row.detail.rstrip('.').lower()})" for row in section.not_held)
+            + "; ".join(
+                f"{row.claim.rstrip('.')} ({row.detail[:1].lower()}{row.detail[1:].rstrip('.')})"
+                for row in section.not_held
+            )
             + "."
         )
     return "\n".join(lines) + "\n\n" + "\n\n".join(notes) + "\n"
