@@ -1,4 +1,4 @@
-"""The command line: `vicinal run`, `plan`, `report`, `studies`, `toy`. Heavy imports wait until they are needed."""
+"""The command line: `vicinal run`, `plan`, `report`, `paper`, `toy`, `studies`. Heavy imports wait until they are needed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from vicinal import __version__
 from vicinal.errors import UsageError, VicinalError
-from vicinal.store import check_not_held, check_out_folder, check_study_folder
+from vicinal.store import check_not_held, check_out_folder, check_study_folder, write_atomically
 from vicinal.study_file import load_study, packaged_studies
 
 INTERRUPTED, TERMINATED = 130, 143  # the shells' numbers for a program ended by Ctrl-C and by kill
@@ -31,6 +31,7 @@ examples:
   vicinal run quickstart arms.kd_mixup.temperature=[2,4,sigma]
   vicinal plan my-study.yaml data.source=photos/
   vicinal report runs/q
+  vicinal paper --html paper.html
 """
 
 
@@ -49,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"vicinal {__version__}")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="{run,plan,report,studies,toy}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="{run,plan,report,paper,toy,studies}")
     run = verbs.add_parser("run", help="run a study (or continue it), measure it and write its report")
     plan = verbs.add_parser("plan", help="say what 'run' with the same arguments would do; spends nothing")
     for verb in (run, plan):
@@ -60,6 +61,11 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("--out", metavar="DIR", type=Path, help="study folder (default: runs/<name of the study>)")
     report = verbs.add_parser("report", help="write the report of a study folder again")
     report.add_argument("folder", metavar="DIR", type=Path)
+    paper = verbs.add_parser(
+        "paper", help="the paper's own tables: what they can and cannot be, which claims they support"
+    )
+    paper.add_argument("--json", metavar="FILE", type=Path, help="write all of it as data")
+    paper.add_argument("--html", metavar="FILE", type=Path, help="write all of it as a page that opens offline")
     verbs.add_parser("studies", help="list the packaged studies")
     toy = verbs.add_parser(
         "toy", help="draw the decision boundaries of every arm in two dimensions (the paper's figure 2)"
@@ -83,6 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 _plan(parsed)
             case "report":
                 _report(parsed.folder)
+            case "paper":
+                _paper(parsed.json, parsed.html)
             case "studies":
                 _studies()
             case "toy":
@@ -192,6 +200,33 @@ def _report(folder: Path) -> None:
     from vicinal.report import write_report
 
     print(f"report: {write_report(folder)}")
+
+
+def _paper(json_file: Path | None, html_file: Path | None) -> None:
+    for option, path in (("--json", json_file), ("--html", html_file)):
+        if path is not None and path.is_dir():
+            raise UsageError(f"{option} {path} is a folder; give the name of a file")
+    if json_file is not None and html_file is not None and json_file.absolute() == html_file.absolute():
+        raise UsageError(f"--json and --html both name {json_file}; give them different files")
+    from rich.console import Console
+
+    from vicinal.paper.show import as_json, everything, print_everything
+
+    shown, written = everything(), []
+    # Files first, so that they are there also for a reader who stops early, as with | head.
+    if json_file is not None:
+        write_atomically(json_file, as_json(shown))
+        written.append(f"data: {json_file}")
+    if html_file is not None:
+        from vicinal.paper.page import html_page
+
+        write_atomically(html_file, html_page(shown))
+        written.append(f"page: {html_file}")
+    console = Console(highlight=False)
+    console.width = max(console.width, 120)
+    console.begin_capture()  # as in _plan
+    print_everything(shown, console)
+    print("\n".join([*(line.rstrip() for line in console.end_capture().splitlines()), *written]))
 
 
 def _studies() -> None:

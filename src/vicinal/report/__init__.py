@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vicinal.report.figures import all_figures
+from vicinal.report.judged import claims_csv, claims_markdown
 from vicinal.report.page import html_page
 from vicinal.report.results import load_results
 from vicinal.report.tables import against_csv, summary_csv, summary_markdown, vicinity_csv
@@ -27,6 +28,8 @@ def write_report(folder: Path) -> Path:
         "tables/summary.csv": summary_csv(results),
         "tables/summary.md": summary_markdown(results),
         "tables/vicinity.csv": vicinity_csv(results),
+        "tables/claims.csv": claims_csv(results),
+        "tables/claims.md": claims_markdown(results),
         **({"tables/against_teachers.csv": against_csv(results)} if results.students else {}),
         **{f"figures/{figure.name}.svg": figure.file() for figure in figures},
     }

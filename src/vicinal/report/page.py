@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 
 from vicinal.report.claims import findings
 from vicinal.report.figures import FigureSet, Styles
+from vicinal.report.judged import judged_section
 from vicinal.report.results import ARM_LABELS, Model, Results, Row, mean_and_spread
 from vicinal.report.svg import SUBSCRIPT
 from vicinal.report.tables import COLUMNS, shown_table, table_notes
@@ -79,6 +80,7 @@ def html_page(results: Results, figures: Sequence[FigureSet]) -> str:
         selection=results.selection_sentence,
         findings=findings(results),
         verdict_words=VERDICT_WORDS,
+        judged=judged_section(results),
         columns=COLUMNS,
         sections=shown_table(results),
         table_notes=table_notes(results),
