@@ -267,7 +267,7 @@ def _contrast(images: Tensor, percent: int, _draws: _Draws, _first: int) -> Tens
 
 
 def _pixelate(images: Tensor, share: float, _draws: _Draws, _first: int) -> Tensor:
-    """Made smaller and large again by Pillow's box filter, width first, as Pillow does."""
+    """Made smaller and large again by Pillow's box filter, width first, as Pillow does square images."""
     _, height, width, _ = images.shape
     small_height, small_width = max(1, int(height * share)), max(1, int(width * share))
     small = _box_resize(_box_resize(images, 2, small_width), 1, small_height)
@@ -275,7 +275,7 @@ def _pixelate(images: Tensor, share: float, _draws: _Draws, _first: int) -> Tens
 
 
 def _box_resize(images: Tensor, axis: int, size: int) -> Tensor:
-    """One axis resized by the box filter, in Pillow's fixed-point arithmetic: equal to the last bit."""
+    """One axis resized by the box filter, in Pillow's fixed-point arithmetic, to the last bit."""
     first, count = (torch.from_numpy(a).to(images.device) for a in _box_windows(images.shape[axis], size))
     shape = [-1 if dim == axis else 1 for dim in range(images.ndim)]
     weight = torch.floor(0.5 + 2**22 / count.double().cpu()).to(images.device, torch.int32).view(shape)
