@@ -115,7 +115,8 @@ def ask_corrupted(
         if not missing:
             continue
         asking = questions.progress.asking(
-            f"{name}: {len(missing)} networks", len(missing) * len(SEVERITIES) * len(corrupted.test)
+            f"{name}, {len(missing)} network{'s' * (len(missing) > 1)}",
+            len(missing) * len(SEVERITIES) * len(corrupted.test),
         )
         parts: dict[Path, list[Tensor]] = {path: [] for path in missing}
         for severity in SEVERITIES:
