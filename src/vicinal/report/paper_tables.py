@@ -352,7 +352,7 @@ def keep(**cells: Value | None) -> dict[str, Value]:
 def trained_with_mixup(row: Row) -> bool:
     """Whether a network's own objective mixed images; False where an older file does not say."""
     mixing = (row.models[0].get("objective") or {}).get("mixing") or {}
-    return mixing.get("distribution", "none") != "none"
+    return bool(mixing.get("distribution", "none") != "none")
 
 
 def teacher_label(row: Row) -> str:
@@ -500,7 +500,7 @@ def temperature_table(results: Results, data_set: str | None) -> PaperTable:
             ece=scalar_value(row, "ece", printed.get("ece")),
         )
 
-    rows = []
+    rows: list[TableRow] = []
     for arm, label, key in (
         ("baseline", "Classic training", "classic_training"),
         ("mixup", "Mixup classic", "mixup_classic"),
@@ -592,11 +592,11 @@ def _performance_table(results: Results, data_set: str | None, table: PaperTable
         )
 
     student = str(results.students[0].models[0].get("model") or "Student") if results.students else "Student"
-    rows = []
+    rows: list[TableRow] = []
     for teacher in results.teachers:
         printed = (paper.get("teachers") or {}).get(papers_name(teacher) or "")
         rows.append(TableRow((teacher_label(teacher), "Teacher"), cells(teacher, printed), starts=not rows))
-    taught = []
+    taught: list[TableRow] = []
     for teacher in results.teachers:
         row = main_student(results, teacher)
         if row is not None:
@@ -629,7 +629,7 @@ def nonlinearity_table(results: Results, data_set: str | None) -> PaperTable:
     paper = paper_numbers()["table5_nonlinearity_cifar100"] if data_set == "cifar100" else {}
     if not results.teachers:
         return replace(table, missing=("teachers",))
-    rows = []
+    rows: list[TableRow] = []
     for teacher in results.teachers:
         mean, peak, ece = paper.get(papers_name(teacher) or "") or (None, None, None)
         rows.append(
@@ -709,7 +709,7 @@ def alignment_table(results: Results, data_set: str | None) -> PaperTable:
         6, "table6", f"Peak linearity gain and alignment with the teacher, {data_name(results)}", ("Teacher",)
     )
     paper = paper_numbers()["table6_alignment_cifar100"] if data_set == "cifar100" else {}
-    rows = []
+    rows: list[TableRow] = []
     for teacher in results.teachers:
         row = main_student(results, teacher)
         if row is None:
@@ -761,31 +761,15 @@ def corruption_table(results: Results, data_set: str | None) -> PaperTable:
     baseline = unguided(results, "baseline")
     students: list[tuple[str, Row | None, str | None]] = [("None (baseline)", baseline, "baseline")]
     students += [(teacher_label(t), main_student(results, t), papers_name(t)) for t in results.teachers]
-    rows = []
+    rows: list[TableRow] = []
     for label, row, name in students:
         if row is None or not corruption_models(row):
             continue
         for position, corruption in enumerate(CORRUPTIONS):
             printed = (paper.get(name or "") or {}).get(corruption) or (None,) * len(SEVERITIES)
             cells = keep(
-                **{
-                    f"severity_{s}": value_of(
-                        row.models,
-                        lambda m, c=corruption, s=s: severity_values(m, c, "accuracy").get(s),
-                        printed[s - 1],
-                        scale=100,
-                    )
-                    for s in SEVERITIES
-                },
-                **{
-                    f"gain_{s}": value_of(
-                        row.models,
-                        lambda m, c=corruption, s=s: severity_values(m, c, "gain_pp").get(s),
-                        None,
-                        lambda m, c=corruption, s=s: gain_bounds(m, c).get(s),
-                    )
-                    for s in SEVERITIES
-                },
+                **{f"severity_{s}": _accuracy_under(row, corruption, s, printed[s - 1]) for s in SEVERITIES},
+                **{f"gain_{s}": _gain_under(row, corruption, s) for s in SEVERITIES},
             )
             if cells:
                 rows.append(TableRow((label, corruption), cells, starts=position == 0))
@@ -809,6 +793,19 @@ def corruption_table(results: Results, data_set: str | None) -> PaperTable:
         *(setting_note(results, data_set) + stand_in_note(results) if paper else []),
     ]
     return replace(table, columns=columns, rows=_with_best(rows), missing=tuple(lacking), notes=tuple(notes))
+
+
+def _accuracy_under(row: Row, corruption: str, severity: int, paper: float | None) -> Value | None:
+    return value_of(row.models, lambda m: severity_values(m, corruption, "accuracy").get(severity), paper, scale=100)
+
+
+def _gain_under(row: Row, corruption: str, severity: int) -> Value | None:
+    return value_of(
+        row.models,
+        lambda m: severity_values(m, corruption, "gain_pp").get(severity),
+        None,
+        lambda m: gain_bounds(m, corruption).get(severity),
+    )
 
 
 def _with_best(rows: Sequence[TableRow]) -> tuple[TableRow, ...]:
