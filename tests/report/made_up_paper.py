@@ -15,7 +15,14 @@ MODELS = {
     "fourth": "resnet152.a1_in1k",
 }
 FIVE = ["baby", "boy", "girl", "man", "woman"]
-LOSS = {"gaussian_noise": 0.5, "motion_blur": 0.2, "fog": 0.12, "jpeg_compression": 0.3, "contrast": 0.25, "pixelate": 0.35}
+LOSS = {
+    "gaussian_noise": 0.5,
+    "motion_blur": 0.2,
+    "fog": 0.12,
+    "jpeg_compression": 0.3,
+    "contrast": 0.25,
+    "pixelate": 0.35,
+}
 NAMES = {"cifar10": "CIFAR-10", "cifar100": "torch/cifar100", "imagenet": "hfds/imagenet-1k"}
 CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet": 1000}
 
