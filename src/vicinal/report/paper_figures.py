@@ -17,7 +17,6 @@ from vicinal.report.figures import (
     DASHES,
     MARKERS,
     TEXT,
-    WIDTH,
     Array,
     Curve,
     FigureSet,
@@ -50,9 +49,8 @@ from vicinal.report.paper_tables import (
     papers_name,
     peak_gain,
     scalar_value,
-    setting_note,
+    setting_notes,
     severity_values,
-    stand_in_note,
     students_of,
     teacher_label,
     temperature_text,
@@ -65,14 +63,6 @@ from vicinal.report.paper_values import paper_data_set, paper_numbers, paper_tea
 from vicinal.report.results import Model, Results, Row
 from vicinal.report.svg import ARM_SLOTS, Key, Panel, css, render, sentinel
 
-CORRUPTION_NAMES = {
-    "gaussian_noise": "Gaussian noise",
-    "motion_blur": "Motion blur",
-    "fog": "Fog",
-    "jpeg_compression": "JPEG",
-    "contrast": "Contrast",
-    "pixelate": "Pixelate",
-}
 FIGURE_7_CLASSES = {"baby", "boy", "girl", "man", "woman"}
 MOST_POINTS = 600  # in one scatter: more hide each other and weigh down the page
 STRETCH = 5.0  # of figure 9's upper part, as the paper draws it
@@ -121,7 +111,7 @@ def boundaries(path: Path) -> PaperFigure:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
-        return PaperFigure(2, title, missing=("paper/figure2.svg, which `vicinal toy` draws",))
+        return PaperFigure(2, title, missing=("paper/figure2.svg, drawn by the command vicinal toy",))
     svg = _safe_svg(text)
     if svg is None:
         return PaperFigure(2, title, missing=("a paper/figure2.svg that is a plain drawing",))
@@ -198,7 +188,7 @@ def confidence_accuracy(results: Results, styles: Styles) -> PaperFigure:
         "Below the diagonal a network is surer than it is right, above it less sure. "
         f"{' '.join(main_temperature_note(results))}{dagger_words([student for _, student in pairs])}"
     )
-    drawn = FigureSet("figure3", title, caption, (*dict.fromkeys(keys), diagonal), tuple(panels), min(4, len(panels)))
+    drawn = FigureSet("figure3", title, caption, (*dict.fromkeys(keys), diagonal), tuple(panels), min(3, len(panels)))
     return PaperFigure(3, title, drawn, repeats=True)
 
 
@@ -275,15 +265,15 @@ def linearity_gains(results: Results, data_set: str | None) -> PaperFigure:
         ("Teacher",),
         (Quantity("peak_gain", "Peak Δ_lin", r"Peak $\Delta_{\mathrm{lin}}$", 3, "nats", signed=True),),
         tuple(row for row in rows if row.cells),
-        notes=_figure_notes(results, "pairs of images", data_set if paper else None),
+        notes=_figure_notes(results, "pairs of images"),
+        setting=setting_notes(results, paper),
     )
     drawn = FigureSet("figure5", title, caption, tuple(keys), panels, 1)
     return PaperFigure(5, title, drawn, numbers, repeats=True)
 
 
-def _figure_notes(results: Results, of: str, data_set: str | None) -> tuple[str, ...]:
-    notes = [*value_notes(results, of), *main_temperature_note(results), *setting_note(results, data_set)]
-    return tuple(notes + (stand_in_note(results) if data_set else []))
+def _figure_notes(results: Results, of: str) -> tuple[str, ...]:
+    return (*value_notes(results, of), *main_temperature_note(results))
 
 
 # --- figure 6: corruptions --------------------------------------------------------------------------------------------
@@ -335,7 +325,7 @@ def corruption_gains(results: Results, data_set: str | None) -> PaperFigure:
     )
     rows = []
     for corruption in CORRUPTIONS:
-        name = CORRUPTION_NAMES[corruption]
+        name = CORRUPTIONS[corruption]
         found = [(t, value) for t, _ in pairs if (value := gains[t, corruption]) is not None]
         rows += [TableRow((name, teacher_label(t)), keep(gain=v), starts=k == 0) for k, (t, v) in enumerate(found)]
         if len(found) > 1:
@@ -354,9 +344,10 @@ def corruption_gains(results: Results, data_set: str | None) -> PaperFigure:
         (Quantity("gain", "Gain", "Gain", 1, "pp", signed=True),),
         tuple(rows),
         notes=(
-            *_figure_notes(results, "test images, paired", data_set if data_set == "cifar100" else None),
+            *_figure_notes(results, "test images, paired"),
             *(extra if data_set == "cifar100" else ()),
         ),
+        setting=setting_notes(results, data_set == "cifar100"),
     )
     drawn = FigureSet("figure6", title, caption, tuple(keys), tuple(panels), 3)
     return PaperFigure(6, title, drawn, numbers)
@@ -398,7 +389,7 @@ def _gain_bars(teachers: Sequence[Row], keys: Sequence[Key], gains: Mapping[tupl
                 axes.plot([low, high], [y, y], color=sentinel("ink"), linewidth=1.0, zorder=4, solid_capstyle="butt")
     axes.axvline(0, color=sentinel("ink"), linewidth=1.0, zorder=5)
     axes.set_ylim(group * len(CORRUPTIONS), 0)
-    axes.set_yticks([(k + 0.5) * group for k in range(len(CORRUPTIONS))], [CORRUPTION_NAMES[c] for c in CORRUPTIONS])
+    axes.set_yticks([(k + 0.5) * group for k in range(len(CORRUPTIONS))], [CORRUPTIONS[c] for c in CORRUPTIONS])
     axes.tick_params(axis="y", labelcolor=sentinel("ink"), pad=5)
     axes.grid(False, axis="y")
     return render(figure, "paper6", "Mean accuracy gain over the baseline by corruption and teacher")
@@ -422,7 +413,7 @@ def _gain_by_severity(pairs: Sequence[tuple[Row, Row]], keys: Sequence[Key]) -> 
     pad = 0.06 * (high - low or 1.0)
     panels = []
     for corruption in CORRUPTIONS:
-        figure, axes = new_axes(f"{CORRUPTION_NAMES[corruption]}: gain, points", "severity", "")
+        figure, axes = new_axes(f"{CORRUPTIONS[corruption]}: gain, points", "severity", "")
         axes.set_xlim(1, 5)
         axes.set_xticks(list(SEVERITIES))
         axes.set_ylim(low - pad, high + pad)
@@ -431,9 +422,7 @@ def _gain_by_severity(pairs: Sequence[tuple[Row, Row]], keys: Sequence[Key]) -> 
             if (teacher, corruption) in curves:
                 draw_curve(axes, curves[teacher, corruption], key, band=True)
         panels.append(
-            render(
-                figure, f"paper6-{corruption}", f"Gain over the baseline by severity: {CORRUPTION_NAMES[corruption]}"
-            )
+            render(figure, f"paper6-{corruption}", f"Gain over the baseline by severity: {CORRUPTIONS[corruption]}")
         )
     return panels
 
@@ -497,7 +486,7 @@ def networks_features(results: Results, data_set: str | None) -> PaperFigure:
         rows.append(TableRow((label, words), _feature_cells(row, printed), starts=row is shown[kind][0][0]))
     lacking = [] if shown["erm"] else ["networks trained without mixup"]
     lacking += [] if shown["mixup"] else ["networks trained with mixup: the arm mixup or a teacher with a mixing"]
-    notes = list(_figure_notes(results, "test images (accuracy)", data_set if paper else None))
+    notes = value_notes(results, "test images (accuracy)")
     if paper:
         notes.append(
             "The paper’s figure 7 leaves open which of its two middle columns is which network, so those are not compared; "
@@ -510,7 +499,7 @@ def networks_features(results: Results, data_set: str | None) -> PaperFigure:
     )  # fmt: skip
     numbers = PaperTable(
         None, "figure7", f"Numbers of figure 7: clusters and accuracy, {data_name(results)}", ("Network", "Trained"),
-        _FEATURE_COLUMNS, tuple(rows), notes=tuple(notes),
+        _FEATURE_COLUMNS, tuple(rows), notes=tuple(notes), setting=setting_notes(results, paper),
     )  # fmt: skip
     return PaperFigure(7, title, drawn, numbers, tuple(lacking))
 
@@ -551,7 +540,7 @@ def students_features(results: Results, data_set: str | None) -> PaperFigure:
     numbers = PaperTable(
         None, "figure8", f"Numbers of figure 8: students of both kinds of teacher, {data_name(results)}",
         ("Teacher asked", "It was trained"),
-        _FEATURE_COLUMNS, tuple(rows), notes=_figure_notes(results, "test images (accuracy)", data_set if paper else None),
+        _FEATURE_COLUMNS, tuple(rows), notes=_figure_notes(results, "test images (accuracy)"), setting=setting_notes(results, paper),
     )  # fmt: skip
     return PaperFigure(8, title, drawn, numbers)
 
@@ -581,13 +570,13 @@ def _scatter(row: Row, label: str, name: str) -> Panel:
     """The features of one network as dots; drawn by hand, since a path for each class is a tenth of matplotlib's bytes."""
     model = _represented(row) or {}
     found = model["representation"]
-    height, top = 236.0, 34.0
+    width, height, top = 212.0, 212.0, 34.0
     points = np.array(found["points"], dtype=np.float64).reshape(-1, 2)
     labels = np.array(found["labels"], dtype=np.int64)
     if len(points) > MOST_POINTS:
         chosen = np.linspace(0, len(points) - 1, MOST_POINTS).round().astype(int)
         points, labels = points[chosen], labels[chosen]
-    xy = _fitted(points, (8.0, top + 6, WIDTH - 8.0, height - 8.0))
+    xy = _fitted(points, (8.0, top + 6, width - 8.0, height - 8.0))
     parts = []
     for position in sorted(set(labels.tolist())):
         key = _class_key(position, "")
@@ -604,13 +593,14 @@ def _scatter(row: Row, label: str, name: str) -> Panel:
         f"accuracy {100 * model['accuracy']:.1f} %",
     ]
     words = " · ".join(fact for fact in facts if fact)
+    title = escape(panel_title(label, ""))
     text = (
-        f'<text x="2" y="12" style="font-size:{TEXT + 1:g}px;font-weight:700;fill:{css("ink")}">{escape(panel_title(label, ""))}</text>'
-        f'<text x="2" y="25" style="font-size:{TEXT:g}px;fill:{css("muted")}">{escape(words)}</text>'
-        f'<rect x=".5" y="{top:g}" width="{WIDTH - 1:g}" height="{height - top - 1:g}" rx="3" style="fill:none;stroke:{css("grid")}"/>'
+        f'<text x="2" y="12" style="font-size:{TEXT + 1.5:g}px;font-weight:700;fill:{css("ink")}">{title}</text>'
+        f'<text x="2" y="25" style="font-size:{TEXT + 0.5:g}px;fill:{css("muted")}">{escape(words)}</text>'
+        f'<rect x=".5" y="{top:g}" width="{width - 1:g}" height="{height - top - 1:g}" rx="3" style="fill:none;stroke:{css("grid")}"/>'
     )
     group = f'<g id="{name}">{text}{"".join(parts)}</g>'
-    return Panel(group, WIDTH, height, f"{label}: t-SNE of its features; {words}")
+    return Panel(group, width, height, f"{label}: t-SNE of its features; {words}")
 
 
 def _fitted(points: Array, box: tuple[float, float, float, float]) -> Array:
@@ -695,7 +685,7 @@ def temperatures_over_epochs(results: Results) -> PaperFigure:
         f"epochs on a logarithmic axis.{stretched}"
     )
     ordered = sorted(dict.fromkeys(keys), key=keys.index)
-    drawn = FigureSet("figure9", title, caption, tuple(ordered), tuple(panels), min(4, len(panels)))
+    drawn = FigureSet("figure9", title, caption, tuple(ordered), tuple(panels), min(3, len(panels)))
     tried = [t for t in paper_numbers()["setup"]["temperatures_tried"] if t not in temperatures]
     lacking = [f"KD + mixup at {', '.join(temperature_text(t) for t in tried)}"] if tried else []
     return PaperFigure(9, title, drawn, missing=tuple(lacking))

@@ -80,8 +80,11 @@ def paper_context(part: PaperPart) -> dict[str, Any]:
     """What the template needs: the items held, the list of what is not, and whether anything is new on the page."""
     items = [_table_item(table) for table in part.tables if table.rows]
     items += [_figure_item(figure) for figure in part.figures if figure.held]
+    numbers = [*part.tables, *(figure.numbers for figure in part.figures if figure.numbers)]
     return {
         "items": items,
+        # Once for all of the page; the files say it each.
+        "setting": list(dict.fromkeys(note for table in numbers for note in table.setting)),
         "not_held": part.not_held(),
         # A part that only repeats is folded, and stays out of a print.
         "quiet": all(item["folded"] for item in items),
@@ -116,7 +119,9 @@ def _figure_item(figure: PaperFigure) -> dict[str, Any]:
         "numbers": {**table_context(numbers), "open": numbers.has_paper and len(numbers.rows) <= MANY_ROWS}
         if numbers
         else None,
-        "figure": {**figure_context(figure.figure), "across": figure.figure.columns} if figure.figure else None,
+        "figure": {**figure_context(figure.figure), "across": figure.figure.columns, "tall": figure.number == 6}
+        if figure.figure
+        else None,
         # Checked to run and load nothing where it was read.
         "foreign": Markup(figure.foreign) if figure.foreign else None,  # noqa: S704
         "lacking": "; ".join(figure.missing),
@@ -127,6 +132,7 @@ def table_context(table: PaperTable) -> dict[str, Any]:
     """The shown cells of a table, and its words."""
     return {
         "title": table.title,
+        "narrow": len(table.shown) == 1,
         "labels": table.labels,
         "columns": [f"{column.heading}{f', {column.unit}' if column.unit else ''}" for column in table.shown],
         "rows": [_row_context(table, row, position) for position, row in enumerate(table.rows)],

@@ -23,7 +23,14 @@ from vicinal.report.paper_values import (
 from vicinal.report.results import TEMPERATURE_SYMBOLS, Model, Results, Row, against, mean_and_spread
 from vicinal.report.tables import ABSENT, csv_text, markdown_line
 
-CORRUPTIONS = ("gaussian_noise", "motion_blur", "fog", "jpeg_compression", "contrast", "pixelate")
+CORRUPTIONS = {
+    "gaussian_noise": "Gaussian noise",
+    "motion_blur": "Motion blur",
+    "fog": "Fog",
+    "jpeg_compression": "JPEG",
+    "contrast": "Contrast",
+    "pixelate": "Pixelate",
+}
 SEVERITIES = (1, 2, 3, 4, 5)
 MAIN_TEMPERATURE = 2.0  # the paper fixes it after table 1
 WIDE = 4  # a LaTeX table with more columns of values has the paper's in lines of their own
@@ -44,10 +51,12 @@ class Quantity:
     csv_only: bool = False
 
     def text(self, value: float) -> str:
-        return f"{value:{'+' if self.signed else ''}.{self.digits}f}".replace("-", "−")
+        return self.difference_text(value) if self.signed else f"{value:.{self.digits}f}".replace("-", "−")
 
     def difference_text(self, value: float) -> str:
-        return f"{value:+.{self.digits}f}".replace("-", "−")
+        rounded = round(value, self.digits)
+        # What rounds to nothing has no sign.
+        return (f"{rounded:+.{self.digits}f}" if rounded else f"{0:.{self.digits}f}").replace("-", "−")
 
 
 @dataclass(frozen=True)
@@ -116,6 +125,7 @@ class PaperTable:
     rows: tuple[TableRow, ...] = ()
     missing: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    setting: tuple[str, ...] = ()  # what differs from the paper's setting, where its values stand beside
 
     @property
     def heading(self) -> str:
@@ -170,7 +180,7 @@ class PaperTable:
             markdown_line([*row.labels, *(self._markdown_cell(row, column) for column in self.shown)])
             for row in self.rows
         ]
-        lines += ["", *(f"{note}\n" for note in (*self.notes, *self._lacking()))]
+        lines += ["", *(f"{note}\n" for note in (*self.notes, *self.setting, *self._lacking()))]
         return "\n".join(lines).rstrip("\n") + "\n"
 
     def _markdown_cell(self, row: TableRow, column: Quantity) -> str:
@@ -222,7 +232,7 @@ class PaperTable:
                 lines.append(_latex_line([*start, r"\quad paper", *(paper for paper, _ in pairs)]))
                 lines.append(_latex_line([*start, r"\quad $\Delta$", *(difference for _, difference in pairs)]))
         lines += [r"\bottomrule", r"\end{tabular}"]
-        notes = [*self.notes, *self._lacking()]
+        notes = [*self.notes, *self.setting, *self._lacking()]
         if notes:
             lines.append(rf"\par\smallskip\footnotesize {latex_escape(' '.join(notes))}")
         return "\n".join([*lines, r"\end{table}"]) + "\n"
@@ -426,34 +436,40 @@ def value_notes(results: Results, of: str) -> list[str]:
     """How the values of a table came about: the selection first, then what stands after ±."""
     notes = [results.selection_sentence]
     if len(results.seeds) > 1:
-        notes.append(f"Mean ± sample standard deviation over seeds {', '.join(map(str, results.seeds))}.")
+        single = any(len(row.models) == 1 for row in results.rows)
+        notes.append(
+            f"Mean ± sample standard deviation over seeds {', '.join(map(str, results.seeds))}"
+            + (
+                f"; of a network of one seed its {results.coverage} bootstrap interval over {of}."
+                if single and of
+                else "."
+            )
+        )
     elif of:
         notes.append(f"One seed ({results.seeds[0]}); ranges are {results.coverage} bootstrap intervals over {of}.")
     return notes
 
 
-def setting_note(results: Results, data_set: str | None) -> list[str]:
-    """What differs from the paper's setting, wherever the paper's values are shown."""
-    if data_set is None:
-        return []
+def setting_notes(results: Results, paper: Any) -> tuple[str, ...]:
+    """What differs from the paper's setting; nothing where none of its values (`paper`) stand beside."""
+    if not paper:
+        return ()
     numbers, data = paper_numbers()["setup"], results.raw["data"]
     recipe = numbers["recipe_in_the_authors_repository"]
     model = results.students[0].models[0] if results.students else results.teachers[0].models[0]
     ours = [str(model.get("model") or "a network of unknown name")]
     size = data.get("image_size") or (data.get("image_shape") or [None])[0]
     ours += [f"{size} px"] if size else []
-    ours += [f"{data['train']:,} training images"] if data.get("train") else []
+    images = model.get("train_images") or data.get("train")
+    ours += [f"{images:,} training images"] if images else []
     ours += [f"{model['epochs']} epochs"] if model.get("epochs") is not None else []
-    # The paper states a difference in seeds by giving none.
-    return [
+    notes = [
         f"The paper’s values: student MobileNetV2, {recipe['image_size']} px, {numbers['epochs']} epochs, no spread given. "
-        f"Here: {', '.join(ours)}. A difference is this study minus the paper, and is between these settings too."
+        f"Here: {', '.join(ours)}. A difference is this study minus the paper, so between these settings too."
     ]
-
-
-def stand_in_note(results: Results) -> list[str]:
-    rows = [row.label for row in results.teachers if papers_name(row) == "resnet152v2"]
-    return ["ResNet152 stands where the paper has ResNet152V2, of which timm has no weights."] if rows else []
+    if any(papers_name(row) == "resnet152v2" for row in results.teachers):
+        notes.append("ResNet152 stands where the paper has ResNet152V2, of which timm has no weights.")
+    return tuple(notes)
 
 
 def main_temperature_note(results: Results) -> list[str]:
@@ -507,7 +523,7 @@ def temperature_table(results: Results, data_set: str | None) -> PaperTable:
     ):
         row = unguided(results, arm)
         if row is not None:
-            rows.append(TableRow((ABSENT, label), cells(row, paper.get(key) or {}), starts=not rows))
+            rows.append(TableRow(("None", label), cells(row, paper.get(key) or {}), starts=not rows))
     temperatures: list[float | str | None] = []
     for teacher in results.teachers:
         printed = paper.get(papers_name(teacher) or "") or {}
@@ -538,13 +554,19 @@ def temperature_table(results: Results, data_set: str | None) -> PaperTable:
     lacking += [f"the arm {arm}" for arm in ("baseline", "mixup", "kd") if arm not in arms]
     notes = [
         *value_notes(results, "test images"),
-        *(setting_note(results, data_set) + stand_in_note(results) if paper else []),
     ]
     if any(row.scale_free for row in results.students):
         notes.append(
             "† T = σ leaves the scale of the student’s logits free, so its raw confidence and ECE mean nothing by themselves."
         )
-    return replace(table, columns=_TEMPERATURE_COLUMNS, rows=tuple(rows), missing=tuple(lacking), notes=tuple(notes))
+    return replace(
+        table,
+        columns=_TEMPERATURE_COLUMNS,
+        rows=tuple(rows),
+        missing=tuple(lacking),
+        notes=tuple(notes),
+        setting=setting_notes(results, paper),
+    )
 
 
 _PERFORMANCE_COLUMNS = (
@@ -612,14 +634,18 @@ def _performance_table(results: Results, data_set: str | None, table: PaperTable
     notes = [
         *value_notes(results, "test images"),
         *main_temperature_note(results),
-        *(setting_note(results, data_set) + stand_in_note(results) if paper else []),
     ]
     if any(row.scale_free for t in results.teachers if (row := main_student(results, t))):
         notes.append(
             "† The scale of these students’ logits is free, so raw confidence and ECE mean nothing by themselves."
         )
     return replace(
-        table, columns=_PERFORMANCE_COLUMNS, rows=(*rows, *taught), missing=tuple(lacking), notes=tuple(notes)
+        table,
+        columns=_PERFORMANCE_COLUMNS,
+        rows=(*rows, *taught),
+        missing=tuple(lacking),
+        notes=tuple(notes),
+        setting=setting_notes(results, paper),
     )
 
 
@@ -653,9 +679,8 @@ def nonlinearity_table(results: Results, data_set: str | None) -> PaperTable:
     notes = (
         *value_notes(results, "pairs of images (peak, at its λ) and test images (ECE)"),
         "Global: the mean over λ from 0 to 1, by the trapezoidal rule.",
-        *(setting_note(results, data_set) + stand_in_note(results) if paper else []),
     )
-    return replace(table, columns=columns, rows=tuple(rows), notes=notes)
+    return replace(table, columns=columns, rows=tuple(rows), notes=notes, setting=setting_notes(results, paper))
 
 
 def _finite(values: Sequence[float | None]) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -742,11 +767,10 @@ def alignment_table(results: Results, data_set: str | None) -> PaperTable:
     notes = [
         *value_notes(results, "pairs of images (the gain, paired, at its peak’s λ)"),
         *main_temperature_note(results),
-        *(setting_note(results, data_set) + stand_in_note(results) if paper else []),
     ]
     if any(value.doubtful for row in rows for value in row.cells.values()):
         notes.append("† The scale of these students’ logits is free, so these values mean nothing by themselves.")
-    return replace(table, columns=columns, rows=tuple(rows), notes=tuple(notes))
+    return replace(table, columns=columns, rows=tuple(rows), notes=tuple(notes), setting=setting_notes(results, paper))
 
 
 def corruption_table(results: Results, data_set: str | None) -> PaperTable:
@@ -772,7 +796,7 @@ def corruption_table(results: Results, data_set: str | None) -> PaperTable:
                 **{f"gain_{s}": _gain_under(row, corruption, s) for s in SEVERITIES},
             )
             if cells:
-                rows.append(TableRow((label, corruption), cells, starts=position == 0))
+                rows.append(TableRow((label, CORRUPTIONS[corruption]), cells, starts=position == 0))
     if not rows:
         return replace(table, missing=("measures.corruptions",))
     lacking = [] if corruption_models(baseline) else ["the arm baseline"]
@@ -790,9 +814,15 @@ def corruption_table(results: Results, data_set: str | None) -> PaperTable:
             if baseline is not None
             else ""
         ),
-        *(setting_note(results, data_set) + stand_in_note(results) if paper else []),
     ]
-    return replace(table, columns=columns, rows=_with_best(rows), missing=tuple(lacking), notes=tuple(notes))
+    return replace(
+        table,
+        columns=columns,
+        rows=_with_best(rows),
+        missing=tuple(lacking),
+        notes=tuple(notes),
+        setting=setting_notes(results, paper),
+    )
 
 
 def _accuracy_under(row: Row, corruption: str, severity: int, paper: float | None) -> Value | None:
