@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from made_up_paper import make_paper_results
 from made_up_results import SHAPES, make_results, write_results
 from PIL import Image
 
@@ -70,9 +71,11 @@ def test_screenshots_show_the_report(page, tmp_path, width):
     assert len(colours) > 100
 
 
-@pytest.mark.parametrize("shape", ["quickstart", "sigma_and_temperatures", "paper_best_test"])
+@pytest.mark.parametrize("shape", ["quickstart", "sigma_and_temperatures", "paper_best_test", "everything"])
 def test_nothing_is_wider_than_a_phone(shape, tmp_path):
-    html = write_report(write_results(tmp_path / "study", make_results(**SHAPES[shape]))).read_text(encoding="utf-8")
+    results = make_paper_results() if shape == "everything" else make_results(**SHAPES[shape])
+    html = write_report(write_results(tmp_path / "study", results)).read_text(encoding="utf-8")
+    html = html.replace("<details ", "<details open ")
     told = html.replace(
         "</body>",
         "<script>parent.postMessage([document.documentElement.scrollWidth, innerWidth].join('/'), '*')</script></body>",

@@ -10,6 +10,9 @@ from pathlib import Path
 from vicinal.report.figures import all_figures
 from vicinal.report.judged import claims_csv, claims_markdown
 from vicinal.report.page import html_page
+from vicinal.report.paper_figures import paper_figures
+from vicinal.report.paper_pages import PaperPart, own_files, paper_context, paper_files
+from vicinal.report.paper_tables import paper_tables
 from vicinal.report.results import load_results
 from vicinal.report.tables import against_csv, summary_csv, summary_markdown, vicinity_csv
 from vicinal.store import write_atomically
@@ -18,12 +21,15 @@ __all__ = ["write_report"]
 
 
 def write_report(folder: Path) -> Path:
-    """Write `report.html`, `tables/` and `figures/` of a study folder from its `results.json`; returns the page's path.
+    """Write `report.html`, `tables/`, `figures/` and `paper/` of a study folder from its `results.json`; returns the page's path.
+
+    `paper/` holds the paper's tables and figures by their numbers, as far as the study has what they need.
 
     Raises UsageError, in one line, where `results.json` is missing, damaged or written under another schema.
     """
     results = load_results(folder)
     figures = all_figures(results)
+    part = PaperPart(tuple(paper_tables(results)), tuple(paper_figures(results, folder)))
     files = {
         "tables/summary.csv": summary_csv(results),
         "tables/summary.md": summary_markdown(results),
@@ -32,10 +38,13 @@ def write_report(folder: Path) -> Path:
         "tables/claims.md": claims_markdown(results),
         **({"tables/against_teachers.csv": against_csv(results)} if results.students else {}),
         **{f"figures/{figure.name}.svg": figure.file() for figure in figures},
+        **paper_files(results, part),
     }
-    page = html_page(results, figures)
+    page = html_page(results, figures, paper_context(part))
     for name, content in files.items():
         write_atomically(folder / name, content)
+    for name in own_files(part) - files.keys():
+        (folder / name).unlink(missing_ok=True)
     path = folder / "report.html"
     # Last, so that a page never stands beside older tables.
     write_atomically(path, page)

@@ -94,20 +94,20 @@ class Curve:
     upper: Array | None = None
 
 
-def _floats(values: Sequence[float | None]) -> Array:
+def floats(values: Sequence[float | None]) -> Array:
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 
 def over_seeds(x: Sequence[float], curves: Sequence[Sequence[float | None]], bounds: dict[str, Any] | None) -> Curve:
     """The mean over seeds with a band of one sample standard deviation, or the one seed with its bootstrap interval."""
-    stack = np.stack([_floats(curve) for curve in curves])
+    stack = np.stack([floats(curve) for curve in curves])
     grid = np.asarray(x, dtype=np.float64)
     if len(stack) > 1:
         mean, spread = stack.mean(axis=0), stack.std(axis=0, ddof=1)
         return Curve(grid, mean, mean - spread, mean + spread)
     if not bounds:
         return Curve(grid, stack[0])
-    return Curve(grid, stack[0], _floats(bounds["lower"]), _floats(bounds["upper"]))
+    return Curve(grid, stack[0], floats(bounds["lower"]), floats(bounds["upper"]))
 
 
 def vicinal_curve(row: Row, quantity: str) -> Curve:
@@ -131,7 +131,7 @@ def gain_curve(row: Row, teacher: Row) -> Curve | None:
             return None
         asked = {model["seed"]: model for model in teacher.models}
         pairs = [(asked.get(model["seed"], teacher.models[0])["vicinity"], curves) for model, curves in scaled]
-        gains = [list(_floats(t["nonlinearity"]) - _floats(s["nonlinearity"])) for t, s in pairs if s is not None]
+        gains = [list(floats(t["nonlinearity"]) - floats(s["nonlinearity"])) for t, s in pairs if s is not None]
         return over_seeds(row.models[0]["vicinity"]["lam"], gains, None)
     measured = [
         found for model in row.models if (found := against(model, teacher.label)) and found.get("linearity_gain")
@@ -149,7 +149,7 @@ def reliability_curve(row: Row) -> Curve:
     total = counts.sum(axis=0)
 
     def pooled(key: str) -> Array:
-        weighted = np.nan_to_num(np.stack([_floats(b[key]) for b in bins])) * counts
+        weighted = np.nan_to_num(np.stack([floats(b[key]) for b in bins])) * counts
         return np.asarray(np.divide(weighted.sum(axis=0), total, out=np.full_like(total, np.nan), where=total > 0))
 
     enough = total >= FEWEST_IMAGES
@@ -159,7 +159,7 @@ def reliability_curve(row: Row) -> Curve:
 # --- drawing ----------------------------------------------------------------------------------------------------------
 
 
-def _axes(title: str, x_label: str, y_label: str, left: float = 33.0, height: float = HEIGHT) -> tuple[Figure, Axes]:
+def new_axes(title: str, x_label: str, y_label: str, left: float = 33.0, height: float = HEIGHT) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(WIDTH / 72, height / 72))
     bottom, top, right = 29.0, 21.0, 8.0
     area = (left / WIDTH, bottom / height, (WIDTH - left - right) / WIDTH, (height - bottom - top) / height)
@@ -179,7 +179,7 @@ def _axes(title: str, x_label: str, y_label: str, left: float = 33.0, height: fl
     return figure, axes
 
 
-def _titled(name: str, rest: str) -> str:
+def panel_title(name: str, rest: str) -> str:
     """A panel's title: the teacher's name, cut in the middle where it would not fit, and what is shown."""
     room = 42 - len(rest)
     if len(name) > room:
@@ -187,7 +187,7 @@ def _titled(name: str, rest: str) -> str:
     return name + rest
 
 
-def _draw(axes: Axes, curve: Curve, key: Key, band: bool, every: int | None = None, points: bool = False) -> None:
+def draw_curve(axes: Axes, curve: Curve, key: Key, band: bool, every: int | None = None, points: bool = False) -> None:
     colour = sentinel(key.colour)
     pattern = tuple(float(length) for length in key.dash.split())
     if band and curve.lower is not None and curve.upper is not None:
@@ -208,12 +208,12 @@ def _draw(axes: Axes, curve: Curve, key: Key, band: bool, every: int | None = No
     )
 
 
-def _lam_axis(axes: Axes) -> None:
+def lam_axis(axes: Axes) -> None:
     axes.set_xlim(0, 1)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
 
 
-def _limits(curves: Sequence[Curve], zero: bool) -> tuple[float, float]:
+def common_limits(curves: Sequence[Curve], zero: bool) -> tuple[float, float]:
     """One y range for the panels that are compared, bands included."""
     parts = [part for c in curves for part in (c.y, c.lower, c.upper) if part is not None]
     values = np.concatenate(parts) if parts else np.array([0.0, 1.0])
@@ -225,7 +225,7 @@ def _limits(curves: Sequence[Curve], zero: bool) -> tuple[float, float]:
     return (low - pad if low < 0 else 0.0), high + pad
 
 
-def _band_words(results: Results, unit: str) -> str:
+def band_words(results: Results, unit: str) -> str:
     if len(results.seeds) > 1:
         words = "Lines: mean over seeds; bands: one sample standard deviation either side"
         single = any(len(row.models) == 1 for row in results.rows)
@@ -235,7 +235,7 @@ def _band_words(results: Results, unit: str) -> str:
     return f"Bands: {results.coverage} bootstrap interval over {unit}."
 
 
-def _dagger_words(rows: Sequence[Row]) -> str:
+def dagger_words(rows: Sequence[Row]) -> str:
     """What the dagger in a legend says."""
     if any(row.shown_scaled for row in rows):
         return " † after temperature scaling, since these logits have no scale of their own."
@@ -255,10 +255,10 @@ def confidence_accuracy(results: Results, styles: Styles) -> FigureSet:
     """Accuracy against confidence (the paper's figure 3), one panel for each teacher."""
     panels = []
     for number, (name, rows) in enumerate(_blocks(results)):
-        figure, axes = _axes(_titled(name, ""), "mean confidence of the bin", "accuracy of the bin")
+        figure, axes = new_axes(panel_title(name, ""), "mean confidence of the bin", "accuracy of the bin")
         axes.plot([0, 1], [0, 1], color=sentinel("muted"), linewidth=0.9, linestyle=(0, (2, 2)), zorder=2)
         for row in rows:
-            _draw(axes, reliability_curve(row), styles.key(row), band=False, points=True)
+            draw_curve(axes, reliability_curve(row), styles.key(row), band=False, points=True)
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1)
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
@@ -269,7 +269,7 @@ def confidence_accuracy(results: Results, styles: Styles) -> FigureSet:
         "confidence_accuracy",
         "Confidence and accuracy",
         "Test images binned by confidence. Below the diagonal a network is surer than it is right (overconfident), above it less "
-        f"sure. Bins of fewer than {FEWEST_IMAGES} images are left out.{_dagger_words(results.rows)}",
+        f"sure. Bins of fewer than {FEWEST_IMAGES} images are left out.{dagger_words(results.rows)}",
         (*styles.keys(results.rows), diagonal),
         tuple(panels),
         min(3, len(panels)),
@@ -287,20 +287,20 @@ def vicinal_curves(results: Results, styles: Styles) -> FigureSet:
     panels = []
     for number, (name, rows) in enumerate(_blocks(results)):
         for quantity, label, unit in shown:
-            figure, axes = _axes(_titled(name, f": {label}{unit}"), "λ", "")
-            limits = _limits([curve for (_, q), curve in curves.items() if q == quantity], zero=True)
+            figure, axes = new_axes(panel_title(name, f": {label}{unit}"), "λ", "")
+            limits = common_limits([curve for (_, q), curve in curves.items() if q == quantity], zero=True)
             axes.set_ylim(limits)
-            _lam_axis(axes)
+            lam_axis(axes)
             if quantity == "dominance":
                 axes.axhline(1, color=sentinel("muted"), linewidth=0.9, linestyle=(0, (2, 2)), zorder=2)
             for row in rows:
                 curve, key = curves[row, quantity], styles.key(row)
-                _draw(
+                draw_curve(
                     axes, curve, key, band=row.is_teacher or len(rows) <= MOST_BANDS, every=max(1, len(curve.x) // 10)
                 )
             panels.append(render(figure, f"vc{number}-{quantity}", f"{label} over λ: {name} and its students"))
     few = all(len(rows) <= MOST_BANDS for _, rows in _blocks(results))
-    bands = _band_words(results, "pairs of images") + (
+    bands = band_words(results, "pairs of images") + (
         "" if few else " With this many curves only the teacher’s band is drawn."
     )
     return FigureSet(
@@ -308,7 +308,7 @@ def vicinal_curves(results: Results, styles: Styles) -> FigureSet:
         "Between training images",
         "What networks answer on the way from one training image (λ = 0) to another (λ = 1): departure from linear behaviour NL, "
         f"entropy H of the answer, and their ratio D. Above the dotted line (D = 1) mismatch outweighs entropy. {bands}"
-        f"{_dagger_words(results.rows)}",
+        f"{dagger_words(results.rows)}",
         styles.keys(results.rows),
         tuple(panels),
         3,
@@ -321,22 +321,22 @@ def linearity_gain(results: Results, styles: Styles) -> FigureSet:
         (t, [(row, c) for row in results.asked_by(t.label) if (c := gain_curve(row, t))]) for t in results.teachers
     ]
     blocks = [(teacher, curves) for teacher, curves in blocks if curves]
-    limits = _limits([curve for _, curves in blocks for _, curve in curves], zero=True)
+    limits = common_limits([curve for _, curves in blocks for _, curve in curves], zero=True)
     panels = []
     for number, (teacher, curves) in enumerate(blocks):
-        figure, axes = _axes(_titled(teacher.label, ": Δ_lin(λ), nats"), "λ", "")
+        figure, axes = new_axes(panel_title(teacher.label, ": Δ_lin(λ), nats"), "λ", "")
         axes.set_ylim(limits)
-        _lam_axis(axes)
+        lam_axis(axes)
         axes.axhline(0, color=sentinel("ink"), linewidth=1.0, zorder=2)
         for row, curve in curves:
-            _draw(axes, curve, styles.key(row), band=len(curves) <= MOST_BANDS)
+            draw_curve(axes, curve, styles.key(row), band=len(curves) <= MOST_BANDS)
         panels.append(render(figure, f"lg{number}", f"Linearity gain over λ of the students over {teacher.label}"))
     rows = [row for _, curves in blocks for row, _ in curves]
     return FigureSet(
         "linearity_gain",
         "Linearity gain over the teacher",
         "NL of the teacher minus NL of the student: above 0 the student is the more linear of the two. Students that ask no "
-        f"teacher are compared with each. {_band_words(results, 'pairs of images')}{_dagger_words(rows)}",
+        f"teacher are compared with each. {band_words(results, 'pairs of images')}{dagger_words(rows)}",
         styles.keys(rows),
         tuple(panels),
         min(3, max(1, len(panels))),
@@ -351,8 +351,8 @@ def alignment(results: Results, styles: Styles) -> FigureSet:
     left = 12 + 4.9 * max((len(_alignment_label(row)) for _, found in blocks for row, *_ in found), default=10)
     panels = []
     for number, (name, found) in enumerate(blocks):
-        figure, axes = _axes(
-            _titled(name, ": KL, nats"),
+        figure, axes = new_axes(
+            panel_title(name, ": KL, nats"),
             "KL(teacher ‖ student)",
             "",
             left=min(left, 125.0),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -58,8 +58,11 @@ DEFINITIONS = (
 VERDICT_WORDS = {"yes": "Yes", "no": "No", "undecided": "Undecided", "fact": "Measured"}
 
 
-def html_page(results: Results, figures: Sequence[FigureSet]) -> str:
-    """The report as one HTML file that needs nothing else."""
+INDEX_PLACE = "<!-- index -->"
+
+
+def html_page(results: Results, figures: Sequence[FigureSet], paper_part: Mapping[str, Any]) -> str:
+    """The report as one HTML file that needs nothing else; `paper_part` is `paper_pages.paper_context`."""
     raw = results.raw
     environment = Environment(
         loader=PackageLoader("vicinal", "report"),
@@ -69,7 +72,7 @@ def html_page(results: Results, figures: Sequence[FigureSet]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["typeset"] = typeset
-    return environment.get_template("report.html.j2").render(
+    html = environment.get_template("report.html.j2").render(
         title=raw.get("title") or raw["study"],
         study=raw["study"],
         version=raw["version"],
@@ -85,7 +88,7 @@ def html_page(results: Results, figures: Sequence[FigureSet]) -> str:
         sections=shown_table(results),
         table_notes=table_notes(results),
         colours=_table_colours(results),
-        figures=[_figure_context(figure) for figure in figures],
+        figures=[figure_context(figure) for figure in figures],
         definitions=[(term, text.format(bins=raw["measures"].get("ece_bins", 15))) for term, text in DEFINITIONS],
         selected=what_was_selected(results),
         command=raw.get("command") or "",
@@ -93,7 +96,27 @@ def html_page(results: Results, figures: Sequence[FigureSet]) -> str:
         class_names=raw["data"].get("class_names") or [],
         spec=json.dumps(raw.get("spec"), indent=2, ensure_ascii=False) if raw.get("spec") else "",
         paper=PAPER,
+        paper_part=paper_part,
     )
+    return with_index(html)
+
+
+_ENTRIES = re.compile(
+    r'<section id="(?P<section>[\w-]+)"[^>]*>\s*<h2>(?P<heading>.*?)</h2>|<article id="(?P<item>[\w-]+)" data-short="(?P<short>[^"]*)"'
+)
+
+
+def with_index(html: str) -> str:
+    """The page with links to all its sections where the template marks the place, and to the items inside them."""
+    parts: list[str] = []
+    for entry in _ENTRIES.finditer(html):
+        if entry["section"]:
+            parts.append(f'</ul></li><li><a href="#{entry["section"]}">{entry["heading"]}</a><ul>')
+        else:
+            parts.append(f'<li><a href="#{entry["item"]}">{entry["short"]}</a></li>')
+    listed = "".join(parts).removeprefix("</ul></li>") + "</ul></li>"
+    index = f'<nav class="index" aria-label="Contents"><ul>{listed.replace("<ul></ul>", "")}</ul></nav>'
+    return html.replace(INDEX_PLACE, index, 1)
 
 
 def typeset(text: str) -> Markup:
@@ -108,7 +131,7 @@ def _table_colours(results: Results) -> dict[Row, str]:
     return {row: styles.key(row).colour for row in results.rows}
 
 
-def _figure_context(figure: FigureSet) -> dict[str, Any]:
+def figure_context(figure: FigureSet) -> dict[str, Any]:
     """What the template needs of a figure; its SVG is made here from escaped text, so it is safe to insert."""
     return {
         "name": figure.name,

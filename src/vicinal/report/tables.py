@@ -187,10 +187,10 @@ def table_notes(results: Results) -> list[str]:
 def summary_markdown(results: Results) -> str:
     """The shown table in Markdown."""
     head = ["Model", *(column.heading for column in COLUMNS)]
-    lines = [_markdown_line(head), _markdown_line(["---", *("---:" for _ in COLUMNS)])]
+    lines = [markdown_line(head), markdown_line(["---", *("---:" for _ in COLUMNS)])]
     for section in shown_table(results):
-        lines.append(_markdown_line([f"**{section.heading}**", *("" for _ in COLUMNS)]))
-        lines += [_markdown_line([line.label, *map(_markdown_cell, line.cells)]) for line in section.lines]
+        lines.append(markdown_line([f"**{section.heading}**", *("" for _ in COLUMNS)]))
+        lines += [markdown_line([line.label, *map(_markdown_cell, line.cells)]) for line in section.lines]
     return "\n".join(lines) + "\n\n" + "\n\n".join(table_notes(results)) + "\n"
 
 
@@ -201,7 +201,7 @@ def _markdown_cell(cell: Cell) -> str:
     return f"{cell.text}{mark} {cell.small}" if cell.small.startswith("±") else f"{cell.text}{mark} ({cell.small})"
 
 
-def _markdown_line(cells: Iterable[str]) -> str:
+def markdown_line(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
@@ -231,7 +231,7 @@ def summary_csv(results: Results) -> str:
         line += [at_half(model, quantity, "vicinity" + SCALED) for quantity in QUANTITIES]
         line += _comparison(model, None if row.is_teacher else row.teacher)
         lines.append(line)
-    return _csv(header, lines)
+    return csv_text(header, lines)
 
 
 def vicinity_csv(results: Results) -> str:
@@ -253,7 +253,7 @@ def vicinity_csv(results: Results) -> str:
                         line.append(curves[quantity][position])
                         line += [bounds[side][position] if side in bounds else None for side in ("lower", "upper")]
                     lines.append(line)
-    return _csv(header, lines)
+    return csv_text(header, lines)
 
 
 def against_csv(results: Results) -> str:
@@ -276,7 +276,7 @@ def against_csv(results: Results) -> str:
             for teacher in _in_order([*asked, *(model.get("against_teachers") or {})]):
                 identity = _identity(row, model)[1:]
                 lines.append([*identity, results.raw["selection"], teacher, *_comparison(model, teacher)])
-    return _csv(header, lines)
+    return csv_text(header, lines)
 
 
 def _identity(row: Row, model: Model) -> list[Any]:
@@ -299,7 +299,7 @@ def _in_order(keys: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(keys))
 
 
-def _csv(header: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
+def csv_text(header: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(header)
