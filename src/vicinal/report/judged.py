@@ -14,8 +14,7 @@ from vicinal.paper.claims import RULE, Judgement, Verdict, judge, judge_all
 from vicinal.paper.evidence import Curve, Evidence, Number, Subject, Toward, mean
 from vicinal.paper.tables import DATA_SETS, paper_evidence
 from vicinal.report.results import SCALED, Model, Results, Row, against
-from vicinal.report.tables import _csv as csv_text
-from vicinal.report.tables import _markdown_line
+from vicinal.report.tables import csv_text, markdown_line
 
 VERDICT_CLASSES: dict[Verdict, str] = {
     "supported": "yes",
@@ -113,8 +112,10 @@ def claims_csv(results: Results) -> str:
         row, effect = _row(judgement, data), judgement.effect
         bounds = (effect.interval or (None, None)) if effect else (None, None)
         lines.append([
-            row.key, row.where, row.statistic, row.rule, row.verdict, effect.value if effect else None, effect.unit if effect else None,
-            *bounds, row.effect_of, judgement.count(1), judgement.count(-1), judgement.count(0), row.paper, results.raw["selection"], row.detail,
+            row.key, row.where, row.statistic, row.rule, row.verdict,
+            effect.value if effect else None, effect.unit if effect else None,
+            *bounds, row.effect_of, judgement.count(1), judgement.count(-1), judgement.count(0), row.paper,
+            results.raw["selection"], row.detail,
         ])  # fmt: skip
     return csv_text(CSV_HEADER, lines)
 
@@ -130,11 +131,11 @@ def claims_markdown(results: Results) -> str:
         "Least effect",
         "Detail",
     ]
-    lines = [_markdown_line(head), _markdown_line(["---"] * len(head))]
+    lines = [markdown_line(head), markdown_line(["---"] * len(head))]
     for row in section.rows:
         effect = f"{row.effect}{f', {row.effect_of}' if row.effect_of else ''}" if row.effect else "–"
         paper = [row.paper or "–"] if section.paper_data else []
-        lines.append(_markdown_line([row.claim, row.where, f"**{row.verdict}**", *paper, effect, row.detail]))
+        lines.append(markdown_line([row.claim, row.where, f"**{row.verdict}**", *paper, effect, row.detail]))
     notes = [results.selection_sentence, section.rule]
     if section.not_held:
         notes.append(
