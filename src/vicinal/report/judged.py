@@ -111,12 +111,10 @@ def claims_csv(results: Results) -> str:
     for judgement in judge_all(study_evidence(results)):
         row, effect = _row(judgement, data), judgement.effect
         bounds = (effect.interval or (None, None)) if effect else (None, None)
-        lines.append([
-            row.key, row.where, row.statistic, row.rule, row.verdict,
-            effect.value if effect else None, effect.unit if effect else None,
-            *bounds, row.effect_of, judgement.count(1), judgement.count(-1), judgement.count(0), row.paper,
-            results.raw["selection"], row.detail,
-        ])  # fmt: skip
+        counts = [judgement.count(sign) for sign in (1, -1, 0)]
+        size = (effect.value, effect.unit, *bounds) if effect else (None,) * 4
+        told = (row.key, row.where, row.statistic, row.rule, row.verdict, *size, row.effect_of, *counts)
+        lines.append([*told, row.paper, results.raw["selection"], row.detail])
     return csv_text(CSV_HEADER, lines)
 
 
