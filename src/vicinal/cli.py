@@ -105,6 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # nobody reads on, as with | head
         _discard_output()
     except OSError as error:  # without a file name it is the standard output, for example on a full disk
+        if error.errno is None:  # no failure of the system: a library's own error
+            raise
         _discard_output()
         print(f"vicinal: {error.filename or 'the standard output'}: {error.strerror}", file=sys.stderr)
         return 1

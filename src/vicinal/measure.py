@@ -107,6 +107,7 @@ class Measured:
         p, t = self.predictions, teacher.predictions
         alignment = Alignment(p.lam)
         alignment.update(torch.cat([t.pair_i, t.pair_j]), torch.cat([p.pair_i, p.pair_j]), t.pair_mixed, p.pair_mixed)
+        bounds = alignment.interval(self.measures.bootstrap, self.measures.interval)
         bound = InformationBound(p.lam)
         bound.update(t.pair_mixed, p.pair_mixed)
         return {
@@ -114,7 +115,10 @@ class Measured:
             "linearity_gain": _plain(gain.mean(0)),
             "linearity_gain_interval": self._interval(gain),
             "linearity_gain_after_temperature_scaling": scaled,
-            "alignment": {name: _plain(value) for name, value in alignment.compute().items()},
+            "alignment": {
+                **{name: _plain(value) for name, value in alignment.compute().items()},
+                "intervals": {"independent_response": [_plain(bound) for bound in bounds]},
+            },
         }
 
 

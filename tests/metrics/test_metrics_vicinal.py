@@ -217,3 +217,20 @@ def test_alignment_refuses_answers_off_the_grid():
         Alignment().update(teacher, student, teacher_mixed[:, :5], student_mixed[:, :5])
     with pytest.raises(ValueError, match=r"expected|shapes differ"):
         Alignment().update(teacher, student, teacher_mixed, student_mixed[:, :5])
+
+
+def test_the_interval_of_the_independent_response_holds_it_and_shrinks_with_pairs():
+    generator = torch.Generator().manual_seed(0)
+
+    def measured(pairs: int) -> tuple[float, float, float]:
+        teacher, student = (torch.randn(pairs, 5, 4, generator=generator) for _ in range(2))
+        metric = Alignment(lam_grid(5))
+        # Clean images of both ends: the first P and the last P rows belong to the same pairs.
+        metric.update(*(torch.cat([z[:, -1], z[:, 0]]) for z in (teacher, student)), teacher, student)
+        low, high = metric.interval(200)
+        return float(low), float(metric.compute()["independent_response"]), float(high)
+
+    few, many = measured(20), measured(500)
+    assert few[0] < few[1] < few[2]
+    assert many[0] < many[1] < many[2]
+    assert many[2] - many[0] < few[2] - few[0]

@@ -156,3 +156,16 @@ class Alignment(Metric):
             "independent_response": kl_mixed - kl_real,
             "kl_mixed_by_lam": by_lam,
         }
+
+    def interval(self, resamples: int = 1000, coverage: float = 0.95, seed: int = 0) -> tuple[Tensor, Tensor]:
+        """(lower, upper) of independent_response, () each: percentiles over resampled pairs.
+
+        Raises ValueError where clean and mixed answers are not of the same pairs: P or 2 P clean ones go with P mixed ones.
+        """
+        real, by_lam = dim_zero_cat(self.real).cpu(), dim_zero_cat(self.mixed).cpu()
+        if len(real) not in (len(by_lam), 2 * len(by_lam)):
+            raise ValueError(f"{len(real)} clean answers do not go with {len(by_lam)} pairs")
+        per_pair = real.view(-1, len(by_lam)).mean(0)
+        difference = torch.trapezoid(by_lam, self.lam) - per_pair
+        lower, upper = interval(difference[:, None], lambda means: means[:, 0], resamples, coverage, seed)
+        return lower, upper

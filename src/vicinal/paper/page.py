@@ -21,9 +21,11 @@ def html_page(shown: Shown) -> str:
     """One HTML file that needs nothing else."""
     # Read as files: importing vicinal.report would bring the drawing libraries.
     root = resources.files("vicinal")
+    places = {"report": ("report.html.j2", "paper_part.html.j2", "paper_part.css.j2"), "paper": ("paper.html.j2",)}
     templates = {
-        "report.html.j2": root.joinpath("report", "report.html.j2").read_text(encoding="utf-8"),
-        "paper.html.j2": root.joinpath("paper", "paper.html.j2").read_text(encoding="utf-8"),
+        name: root.joinpath(folder, name).read_text(encoding="utf-8")
+        for folder, names in places.items()
+        for name in names
     }
     environment = Environment(
         loader=DictLoader(templates), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
