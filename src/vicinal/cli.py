@@ -234,7 +234,7 @@ def _paper(json_file: Path | None, html_file: Path | None) -> None:
 def _studies() -> None:
     for name in packaged_studies():
         spec = load_study(name)
-        print(f"{name:12}  {spec.title}\n{'':12}  {spec.description}")
+        print(f"{name:14}  {spec.title}\n{'':14}  {spec.description}")
 
 
 def _toy(out: Path, seed: int) -> None:
