@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -269,6 +270,8 @@ def test_plan_spends_nothing(vicinal, smallest, study_file, tmp_path: Path, monk
         assert "vicinal_resnet8" in answer.out
         assert "kd-T2-one" in answer.out
         assert "to do" in answer.out
+        assert "…" not in answer.out  # a cut cell hides a number
+        assert re.search(r"Estimated on \w+, from a few steps of each network: \d+:\d\d and \d\S* GB", answer.out)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -16,7 +16,14 @@ from vicinal.specs import SCHEMA, SELECTION_SENTENCES
 
 Model = dict[str, Any]  # one trained network of results.json with its measures
 
-ARM_LABELS = {"baseline": "Baseline", "mixup": "Mixup", "kd": "KD", "kd_mixup": "KD + mixup"}
+ARM_LABELS = {
+    "baseline": "Baseline",
+    "mixup": "Mixup",
+    "kd": "KD",
+    "kd_mixup": "KD + mixup",
+    "linear_target": "Linear target",
+    "label_smoothing": "Label smoothing",
+}
 TEMPERATURE_SYMBOLS = {"sigma": "σ", "teacher_sigma": "σ_t"}
 SCALED = "_after_temperature_scaling"  # ending of every key measured after temperature scaling
 
@@ -185,7 +192,7 @@ def _grouped(models: Iterable[Model], key: Any) -> list[tuple[Any, list[Model]]]
 
 def student_label(arm: str, temperature: float | str | None, several: bool) -> str:
     """How an arm is shown: its temperature is named where the arm has several, and always for the σ variants."""
-    label = ARM_LABELS.get(arm, arm)
+    label = ARM_LABELS.get(arm, arm.replace("_", " "))
     if temperature is None or (not several and temperature not in TEMPERATURE_SYMBOLS):
         return label
     shown = TEMPERATURE_SYMBOLS[temperature] if isinstance(temperature, str) else f"{temperature:g}"
