@@ -146,6 +146,11 @@ def test_information_and_selection_come_from_the_stored_answers(folder: Path, re
         test = student["mcnemar_against_baseline"]
         assert (test["only_first"], test["only_second"]) == (a, b)
         assert test["p_value"] == pytest.approx(binomtest(a, a + b).pvalue if a + b else 1.0)
+        (mutual,) = results["mcnemar"]
+        own, base = (results["students"].index(s) for s in (student, baseline))
+        assert mutual["students"] == [0, 1]
+        assert (mutual["only_first"][own][base], mutual["only_first"][base][own]) == (a, b)
+        assert mutual["p_value"][own][base] == mutual["p_value"][base][own] == test["p_value"]
 
 
 def test_further_answers_are_asked_once(folder: Path, measured_study: Path, tmp_path: Path, vicinal):

@@ -445,7 +445,25 @@ class Study:
                 for path, run in teachers.items()
             ],
             "students": students,
+            "mcnemar": self._mutual_tests(measured),
         }
+
+    def _mutual_tests(self, measured: dict[Path, Measured]) -> list[dict[str, Any]]:
+        """McNemar's test of every two students of a seed, as matrices over their positions in `students`."""
+        students = [run for run in self.runs if run.spec.role == "student"]
+        tests = []
+        for seed in self.spec.seeds:
+            positions = [k for k, run in enumerate(students) if run.spec.seed == seed]
+            correct = [measured[students[k].folder.path].correct for k in positions]
+            pairs = [[mcnemar(a, b) for b in correct] for a in correct]
+            tests.append(
+                {
+                    "seed": seed,
+                    "students": positions,
+                    **{key: [[pair[key] for pair in row] for row in pairs] for key in ("only_first", "p_value")},
+                }
+            )
+        return tests if students else []
 
     def _teachers_of(self, student: PlannedRun) -> dict[str, PlannedRun]:
         """The teachers of a student's seed, by name."""
