@@ -609,6 +609,8 @@ def test_the_imagenet_study_from_a_folder_end_to_end(tmp_path: Path, vicinal, pr
         "measures.vicinity.pairs=6",
         "measures.vicinity.lam_points=3",
         "measures.bootstrap=100",
+        "measures.corruptions={images: 9, names: [fog, pixelate]}",
+        "measures.representation={images_per_class: 4}",
         "runtime.device=cpu",
     )
     assert answer.code == 0, answer.err

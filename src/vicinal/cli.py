@@ -10,12 +10,15 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from vicinal import __version__
 from vicinal.errors import UsageError, VicinalError
 from vicinal.store import check_not_held, check_out_folder, check_study_folder, write_atomically
 from vicinal.study_file import load_study, packaged_studies
+
+if TYPE_CHECKING:
+    from vicinal.study import Study
 
 INTERRUPTED, TERMINATED = 130, 143  # the shells' numbers for a program ended by Ctrl-C and by kill
 
@@ -190,11 +193,22 @@ def _plan(parsed: argparse.Namespace) -> None:
         f"{len(data.test):,} test images, {study.classes} classes.\n"
         f"{len(left)} of {len(runs)} runs to do, {sum(run.images for run in left):,} images in training; then every network is asked "
         f"{study.images_measured:,} images.\n"
-        f"Estimated on {study.device}, from a few steps of each network: {format_seconds(sum(map(study.estimated_s, runs)))} and "
+        f"{_banks(study)}Estimated on {study.device}, from a few steps of each network: "
+        f"{format_seconds(sum(map(study.estimated_s, runs)))} and "
         f"{sum(map(study.storage_bytes, runs)) / 1e9:.2g} GB in {out}.",
         markup=False,
     )
     print(console.end_capture(), end="")
+
+
+def _banks(study: Study) -> str:
+    """The line of a plan on teachers' answers that are stored and shared; empty where there are none."""
+    banks = {spec.fingerprint: spec for spec in study.banks.values()}
+    if not banks:
+        return ""
+    size = sum(spec.bytes for spec in banks.values()) / 1e9
+    which = f"{len(banks)} bank{'s' * (len(banks) > 1)} of teachers' answers, {size:.2g} GB"
+    return f"{len(study.banks)} runs share {which}: each answer is asked for once.\n"
 
 
 def _report(folder: Path) -> None:

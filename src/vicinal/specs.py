@@ -404,6 +404,9 @@ class RuntimeSpec(Frozen):
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
     threads: int | None = Field(None, ge=1, description="CPU threads; default: torch's choice")
     checkpoint_seconds: float = Field(20.0, ge=0)
+    bank_gb: float = Field(
+        2.0, ge=0, description="disk that teachers' stored answers may take, where several runs read them; 0: none"
+    )
 
 
 Selection = Literal["last", "best_validation", "paper_best_test"]

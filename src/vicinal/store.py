@@ -6,6 +6,7 @@ OUT/runs/<run>/spec.json     what defines the run
                checkpoint.pt while it trains
                weights.safetensors, done.json   when it is done
                predictions-<fingerprint>.safetensors   its logits, which every measure is computed from; and further answers
+OUT/banks/<fingerprint>/      teachers' answers along a plan, read by every arm that shares it; may be deleted
 OUT/results.json, report.html, tables/, figures/
 """
 
@@ -58,10 +59,10 @@ def write_file_atomically(path: Path, write: Callable[[Path], None]) -> None:
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
-        raise _cannot_write(path, error) from None
+        raise cannot_write(path, error) from None
     except BaseException as error:
         if _is_disk_error(error):
-            raise _cannot_write(path, error) from None
+            raise cannot_write(path, error) from None
         raise
     finally:
         if temporary is not None:
@@ -76,7 +77,8 @@ def _is_disk_error(error: BaseException) -> bool:
     )
 
 
-def _cannot_write(path: Path, error: BaseException) -> VicinalError:
+def cannot_write(path: Path, error: BaseException) -> VicinalError:
+    """The one line for a file that cannot be written: a full disk, or what the system says."""
     full = (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)) or _is_disk_error(error)
     if full:
         return VicinalError(
@@ -263,4 +265,4 @@ class RunFolder:
             with self.log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
         except OSError as error:
-            raise _cannot_write(self.log, error) from None
+            raise cannot_write(self.log, error) from None

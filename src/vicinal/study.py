@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +17,7 @@ from typing import Any
 import torch
 
 from vicinal import __version__
+from vicinal.bank import BankSpec, TeacherBank
 from vicinal.cost import NetworkCost, network_cost
 from vicinal.data import ImageData, ImageSet, load_data, stratified_subset
 from vicinal.data.corruptions import SEVERITIES
@@ -226,7 +229,10 @@ class Study:
     def estimated_s(self, run: PlannedRun) -> float:
         """Seconds that a run would take on this device, its measures included, and nothing for what is done."""
         own = self.costs[_path(run)]
-        asked = self.costs[_path(run.teacher)].ask_s if run.teacher is not None else 0.0
+        bank = self.banks.get(run.folder.path)
+        first = next((path for path, spec in self.banks.items() if bank and spec.fingerprint == bank.fingerprint), None)
+        asks = run.teacher is not None and first in (None, run.folder.path)  # the others read what the first was told
+        asked = self.costs[_path(run.teacher)].ask_s if run.teacher is not None and asks else 0.0
         training = 0.0 if run.folder.is_done else run.images * (own.step_s + asked)
         measured = run.folder.stored("predictions", self._prediction_fingerprint).exists()
         return training + (0.0 if measured else self.images_measured * own.ask_s)
@@ -303,7 +309,52 @@ class Study:
             image_size=self.spec.data.image_size,
         )
         teacher = self.load_network(run.teacher) if run.teacher is not None else None
-        train(run.spec, run.folder, data, teacher, self.device, progress, self.spec.runtime.checkpoint_seconds)
+        banked = self.banks.get(run.folder.path)
+        bank = TeacherBank(self.out / "banks", banked) if banked is not None else None
+        every = self.spec.runtime.checkpoint_seconds
+        with contextlib.closing(bank) if bank is not None else contextlib.nullcontext():
+            train(run.spec, run.folder, data, teacher, self.device, progress, every, bank)
+
+    @cached_property
+    def banks(self) -> dict[Path, BankSpec]:
+        """The bank of every run that shares its teacher's answers with another one, by run folder, within the budget."""
+        specs = {run.folder.path: self._bank_of(run) for run in self.unique_runs() if run.teacher is not None}
+        shared = Counter(spec.fingerprint for spec in specs.values())
+        left, taken = self.spec.runtime.bank_gb * 1e9, set()
+        chosen = {}
+        for path, spec in specs.items():
+            if shared[spec.fingerprint] < 2:
+                continue
+            if spec.fingerprint not in taken:
+                if spec.bytes > left:
+                    continue
+                taken.add(spec.fingerprint)
+                left -= spec.bytes
+            chosen[path] = spec
+        return chosen
+
+    def _bank_of(self, run: PlannedRun) -> BankSpec:
+        """All that decides the teacher's answers along a run's plan."""
+        assert run.teacher is not None
+        network, objective = run.spec.network, run.spec.objective
+        return BankSpec(
+            inputs={
+                "teacher": run.teacher.spec.fingerprint(),
+                "precision": run.spec.teacher_ask_precision,
+                "shown": "clean" if objective.target == "linear" else "mixed",
+                "seed": run.spec.seed,
+                "mixing": objective.mixing.model_dump(mode="json"),
+                "augment": network.augment.model_dump(mode="json"),
+                "channels_last": network.channels_last,
+                "train": run.spec.data["train"],
+                "image_size": self.spec.data.image_size,
+                "device": self.device.type,
+            },
+            epochs=network.epochs,
+            images=network.train_images or len(self.data.train),
+            batch_size=network.batch_size,
+            classes=self.classes,
+        )
 
     @cached_property
     def _prediction_fingerprint(self) -> str:

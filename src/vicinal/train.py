@@ -18,6 +18,7 @@ from safetensors.torch import save
 from timm.optim import param_groups_weight_decay
 from torch import Tensor, nn
 
+from vicinal.bank import TeacherBank
 from vicinal.data import ImageSet
 from vicinal.errors import VicinalError
 from vicinal.models import Classifier, build_classifier
@@ -84,12 +85,14 @@ def train(
     device: torch.device,
     progress: StudyProgress,
     checkpoint_seconds: float = 20.0,
+    bank: TeacherBank | None = None,
 ) -> None:
     """Train the network of a run, or continue where a killed process left it, and leave its weights in the run's folder.
 
     Args:
         teacher: the trained teacher, for an objective that asks one.
         checkpoint_seconds: least time between two checkpoints.
+        bank: the teacher's answers along this run's plan: read where they are stored, and stored where they are not.
 
     Raises:
         VicinalError: the loss is not finite, or a file cannot be written.
@@ -134,14 +137,15 @@ def train(
             for epoch in range(start_epoch, phase.epochs):
                 _train_mode(network, phase)
                 epoch_started, images_before = time.monotonic(), state.epoch_images
-                for planned, batch in pipeline.batches(phase.plan.epoch(epoch, start_batch)):
+                batches = pipeline.batches(phase.plan.epoch(epoch, start_batch))
+                for position, (planned, batch) in enumerate(batches, start_batch):
                     lr = learning_rate(spec, phase.name, (state.step - first_step) / phase.plan.batches)
                     lr = _lowered(lr, spec, phase, state)
                     for group in optimizer.param_groups:
                         group["lr"] = lr
 
                     # The step: ask the teacher, ask the student, learn.
-                    answers, partner_answers = _ask_teacher(frozen, phase.objective, batch)
+                    answers, partner_answers = _ask_teacher(frozen, bank, phase.objective, batch, epoch, position)
                     with torch.autocast(device.type, torch.bfloat16, enabled=trains_in_bf16):
                         logits = network(batch.mixed)
                     loss = objective_loss(
@@ -314,15 +318,25 @@ def _frozen_teacher(teacher: Classifier, run: RunSpec, pipeline: ImagePipeline, 
 
 
 def _ask_teacher(
-    frozen: FrozenTeacher | None, objective: Objective, batch: VicinalBatch
+    frozen: FrozenTeacher | None,
+    bank: TeacherBank | None,
+    objective: Objective,
+    batch: VicinalBatch,
+    epoch: int,
+    position: int,
 ) -> tuple[Tensor | None, Tensor | None]:
     """The teacher's answers that an objective learns from: to the mixed images, or to both clean ones of each."""
     if frozen is None or not objective.asks_teacher:
         return None, None
-    if objective.target == "teacher":
-        return frozen(batch.mixed), None
-    clean = frozen(batch.clean)  # partners are in the batch, so they are asked once
-    return clean, clean[batch.partner]
+    answers = bank.read(epoch, position) if bank is not None else None
+    if answers is not None:
+        answers = answers.to(batch.mixed.device)
+    else:
+        answers = frozen(batch.mixed if objective.target == "teacher" else batch.clean)
+        if bank is not None:
+            bank.write(epoch, position, answers)
+    # Partners are in the batch, so they are asked once.
+    return answers, answers[batch.partner] if objective.target == "linear" else None
 
 
 def _looks(run: RunSpec, epoch: int) -> bool:
