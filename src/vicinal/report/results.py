@@ -16,7 +16,8 @@ from vicinal.specs import SCHEMA, SELECTION_SENTENCES
 
 Model = dict[str, Any]  # one trained network of results.json with its measures
 
-ARM_LABELS = {"baseline": "Baseline", "mixup": "Mixup", "kd": "KD", "kd_mixup": "KD + mixup"}
+ARM_LABELS = {"baseline": "Baseline", "mixup": "Mixup", "kd": "KD", "kd_mixup": "KD + mixup", "linear_target": "Linear target",
+              "label_smoothing": "Label smoothing"}  # fmt: skip
 TEMPERATURE_SYMBOLS = {"sigma": "σ", "teacher_sigma": "σ_t"}
 SCALED = "_after_temperature_scaling"  # ending of every key measured after temperature scaling
 
