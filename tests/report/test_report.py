@@ -43,6 +43,7 @@ def test_every_shape_renders_all_files(shape):
     expected |= {"figures/confidence_accuracy.svg", "figures/vicinal_curves.svg"}
     if results["students"]:
         expected |= {"tables/against_teachers.csv", "figures/linearity_gain.svg", "figures/alignment.svg"}
+        expected |= {"figures/pareto.svg"}
     assert {path for path in written if not path.startswith("paper/")} == expected
     for svg in (folder / "figures").glob("*.svg"):
         ElementTree.fromstring(svg.read_text(encoding="utf-8"))

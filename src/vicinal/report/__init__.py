@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from vicinal.report.figures import all_figures
+from vicinal.report.further import further_csv, further_markdown, measures
+from vicinal.report.further_figures import pareto, risk_coverage
 from vicinal.report.judged import claims_csv, claims_markdown
 from vicinal.report.page import html_page
 from vicinal.report.paper_figures import paper_figures
@@ -19,6 +21,9 @@ from vicinal.store import write_atomically
 
 __all__ = ["write_report"]
 
+# What a report may write or not, so that an earlier one's can go.
+OPTIONAL = {"tables/further.csv", "tables/further.md", "figures/pareto.svg", "figures/risk_coverage.svg"}
+
 
 def write_report(folder: Path) -> Path:
     """Write `report.html`, `tables/`, `figures/` and `paper/` of a study folder from its `results.json`; returns the page's path.
@@ -28,7 +33,9 @@ def write_report(folder: Path) -> Path:
     Raises UsageError, in one line, where `results.json` is missing, damaged or written under another schema.
     """
     results = load_results(folder)
-    figures = all_figures(results)
+    beyond = pareto(results), risk_coverage(results)
+    figures = [figure for figure in (*all_figures(results), *beyond) if figure is not None]
+    further = measures(results)
     part = PaperPart(tuple(paper_tables(results)), tuple(paper_figures(results, folder)))
     files = {
         "tables/summary.csv": summary_csv(results),
@@ -37,13 +44,21 @@ def write_report(folder: Path) -> Path:
         "tables/claims.csv": claims_csv(results),
         "tables/claims.md": claims_markdown(results),
         **({"tables/against_teachers.csv": against_csv(results)} if results.students else {}),
+        **(
+            {
+                "tables/further.csv": further_csv(results, further),
+                "tables/further.md": further_markdown(results, further),
+            }
+            if further
+            else {}
+        ),
         **{f"figures/{figure.name}.svg": figure.file() for figure in figures},
         **paper_files(results, part),
     }
     page = html_page(results, figures, paper_context(part))
     for name, content in files.items():
         write_atomically(folder / name, content)
-    for name in own_files(part) - files.keys():
+    for name in (own_files(part) | OPTIONAL) - files.keys():
         (folder / name).unlink(missing_ok=True)
     path = folder / "report.html"
     # Last, so that a page never stands beside older tables.

@@ -244,7 +244,7 @@ def dagger_words(rows: Sequence[Row]) -> str:
     return ""
 
 
-def _blocks(results: Results) -> list[tuple[str, list[Row]]]:
+def blocks(results: Results) -> list[tuple[str, list[Row]]]:
     """For each teacher the rows of its panel; for a study without teachers one block of all."""
     if not results.teachers:
         return [("Students", list(results.students))]
@@ -254,7 +254,7 @@ def _blocks(results: Results) -> list[tuple[str, list[Row]]]:
 def confidence_accuracy(results: Results, styles: Styles) -> FigureSet:
     """Accuracy against confidence (the paper's figure 3), one panel for each teacher."""
     panels = []
-    for number, (name, rows) in enumerate(_blocks(results)):
+    for number, (name, rows) in enumerate(blocks(results)):
         figure, axes = new_axes(panel_title(name, ""), "mean confidence of the bin", "accuracy of the bin")
         axes.plot([0, 1], [0, 1], color=sentinel("muted"), linewidth=0.9, linestyle=(0, (2, 2)), zorder=2)
         for row in rows:
@@ -285,7 +285,7 @@ def vicinal_curves(results: Results, styles: Styles) -> FigureSet:
     )
     curves = {(row, quantity): vicinal_curve(row, quantity) for row in results.rows for quantity, _, _ in shown}
     panels = []
-    for number, (name, rows) in enumerate(_blocks(results)):
+    for number, (name, rows) in enumerate(blocks(results)):
         for quantity, label, unit in shown:
             figure, axes = new_axes(panel_title(name, f": {label}{unit}"), "λ", "")
             limits = common_limits([curve for (_, q), curve in curves.items() if q == quantity], zero=True)
@@ -299,7 +299,7 @@ def vicinal_curves(results: Results, styles: Styles) -> FigureSet:
                     axes, curve, key, band=row.is_teacher or len(rows) <= MOST_BANDS, every=max(1, len(curve.x) // 10)
                 )
             panels.append(render(figure, f"vc{number}-{quantity}", f"{label} over λ: {name} and its students"))
-    few = all(len(rows) <= MOST_BANDS for _, rows in _blocks(results))
+    few = all(len(rows) <= MOST_BANDS for _, rows in blocks(results))
     bands = band_words(results, "pairs of images") + (
         "" if few else " With this many curves only the teacher’s band is drawn."
     )

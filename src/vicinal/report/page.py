@@ -12,7 +12,9 @@ from markupsafe import Markup, escape
 
 from vicinal.report.claims import findings
 from vicinal.report.figures import FigureSet, Styles
+from vicinal.report.further import further_context, further_definitions, measures
 from vicinal.report.judged import judged_section
+from vicinal.report.recommended import choice
 from vicinal.report.results import ARM_LABELS, Model, Results, Row, mean_and_spread
 from vicinal.report.svg import SUBSCRIPT
 from vicinal.report.tables import COLUMNS, shown_table, table_notes
@@ -81,6 +83,7 @@ def html_page(results: Results, figures: Sequence[FigureSet], paper_part: Mappin
         run_words=what_was_run(results),
         optimistic=raw["selection"] == "paper_best_test",
         selection=results.selection_sentence,
+        choice=choice(results),
         findings=findings(results),
         verdict_words=VERDICT_WORDS,
         judged=judged_section(results),
@@ -90,6 +93,8 @@ def html_page(results: Results, figures: Sequence[FigureSet], paper_part: Mappin
         colours=_table_colours(results),
         figures=[figure_context(figure) for figure in figures],
         definitions=[(term, text.format(bins=raw["measures"].get("ece_bins", 15))) for term, text in DEFINITIONS],
+        further=further_context(results),
+        further_definitions=further_definitions(measures(results)),
         selected=what_was_selected(results),
         command=raw.get("command") or "",
         facts=rerun_facts(results),

@@ -108,6 +108,7 @@ def recommendation(
     validation_images: int,
     test_images: int,
     against_runner_up: Comparison | None = None,
+    test_was_watched: bool = False,
 ) -> Recommendation | None:
     """One plain recommendation, chosen on validation figures and held against the test figures; None without validation figures.
 
@@ -120,6 +121,7 @@ def recommendation(
         candidates: in the order of the tables.
         validation_images, test_images: how many images each split holds.
         against_runner_up: the test between the two that `choose` names; None where it was not made.
+        test_was_watched: the test images chose the epochs, so they can confirm nothing.
     """
     picked = choose(candidates, validation_images)
     if picked is None:
@@ -136,12 +138,15 @@ def recommendation(
     on_test = f"accuracy {candidate.test_accuracy:.3f}"
     if candidate.test_ece is not None:
         on_test += f", ECE {candidate.test_ece:.3f}"
+    if test_was_watched:
+        reason = "the same images chose the epochs"
+        return Recommendation(chosen, runner_up, None, f"{start}, not confirmed on test ({on_test}), since {reason}.")
     failures = _failures(candidate, accuracy, validation_images, test_images)
     if against_runner_up is not None and runner_up is not None and against_runner_up.other_is_better:
         c = against_runner_up
         failures.append(
             f"{candidates[runner_up].label} is right more often there ({c.only_other} images against {c.only_chosen}, "
-            f"McNemar {_p(c.p_value)})"
+            f"McNemar {p_words(c.p_value)})"
         )
     if failures:
         sentence = f"{start}, not confirmed on test ({on_test}): {'; '.join(failures)}."
@@ -151,9 +156,9 @@ def recommendation(
         c = against_runner_up
         clear = c.p_value < SIGNIFICANT
         rest = (
-            f" It beats the runner-up, {candidates[runner_up].label}, on the test images (McNemar {_p(c.p_value)})."
+            f" It beats the runner-up, {candidates[runner_up].label}, on the test images (McNemar {p_words(c.p_value)})."
             if clear
-            else f" The test images cannot tell it from the runner-up, {candidates[runner_up].label} (McNemar {_p(c.p_value)})."
+            else f" The test images cannot tell it from the runner-up, {candidates[runner_up].label} (McNemar {p_words(c.p_value)})."
         )
     return Recommendation(chosen, runner_up, True, f"{start}, confirmed on test ({on_test}).{rest}")
 
@@ -173,5 +178,6 @@ def _failures(candidate: Candidate, accuracy: float, validation_images: int, tes
     return failures
 
 
-def _p(value: float) -> str:
+def p_words(value: float) -> str:
+    """A p-value in words: "p = 0.012", "p < 0.001"."""
     return f"p = {value:.3f}" if value >= 0.001 else "p < 0.001"

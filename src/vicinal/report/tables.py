@@ -40,12 +40,16 @@ class Column:
     signed: bool = False
     needs_scale: bool = True  # meaningless for a scale-free student
     interval_key: str | None = None
+    digits: int = 3  # after the point, where it is no percentage
+    cell: Callable[[Row], Cell] | None = None  # where the mean over seeds says nothing
 
     def text(self, value: float) -> str:
-        return f"{100 * value:.1f}" if self.percent else f"{value:{'+' if self.signed else ''}.3f}".replace("-", "−")
+        if self.percent:
+            return f"{100 * value:.1f}"
+        return f"{value:{'+' if self.signed else ''}.{self.digits}f}".replace("-", "−")
 
     def spread_text(self, spread: float) -> str:
-        return f"± {100 * spread:.1f}" if self.percent else f"± {spread:.3f}"
+        return f"± {100 * spread:.1f}" if self.percent else f"± {spread:.{self.digits}f}"
 
 
 @dataclass(frozen=True)
@@ -118,29 +122,32 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def shown_table(results: Results) -> list[Section]:
-    """The table of the report: one section for the students that ask no teacher, one for each teacher."""
+def shown_table(results: Results, columns: Sequence[Column] = COLUMNS) -> list[Section]:
+    """A table of the report: one section for the students that ask no teacher, one for each teacher."""
     # With one teacher the students that ask none have one natural comparison; with several the figures show each.
     only = results.teachers[0].teacher if len(results.teachers) == 1 else None
     sections = []
     if results.unguided:
-        sections.append(Section("No teacher asked", tuple(_line(row, only, results) for row in results.unguided)))
+        lines = tuple(_line(row, only, results, columns) for row in results.unguided)
+        sections.append(Section("No teacher asked", lines))
     names = list(dict.fromkeys(row.teacher for row in (*results.teachers, *results.guided)))
     for name in names:
         rows = [row for row in (*results.teachers, *results.guided) if row.teacher == name]
-        sections.append(Section(f"Teacher {name}", tuple(_line(row, name, results) for row in rows)))
+        sections.append(Section(f"Teacher {name}", tuple(_line(row, name, results, columns) for row in rows)))
     return sections
 
 
-def _line(row: Row, teacher: str | None, results: Results) -> Line:
+def _line(row: Row, teacher: str | None, results: Results, columns: Sequence[Column]) -> Line:
     label = "Teacher" if row.is_teacher else row.label
     if row.scale_free:
         label += " †"
     reference = None if row.is_teacher else teacher
-    return Line(row, label, tuple(_cell(row, column, reference, results) for column in COLUMNS))
+    return Line(row, label, tuple(_cell(row, column, reference, results) for column in columns))
 
 
 def _cell(row: Row, column: Column, teacher: str | None, results: Results) -> Cell:
+    if column.cell is not None:
+        return column.cell(row)
     found = mean_and_spread([value for m in row.models if (value := column.value(m, teacher)) is not None])
     if found is None:
         return Cell(ABSENT)
@@ -186,12 +193,19 @@ def table_notes(results: Results) -> list[str]:
 
 def summary_markdown(results: Results) -> str:
     """The shown table in Markdown."""
-    head = ["Model", *(column.heading for column in COLUMNS)]
-    lines = [markdown_line(head), markdown_line(["---", *("---:" for _ in COLUMNS)])]
-    for section in shown_table(results):
-        lines.append(markdown_line([f"**{section.heading}**", *("" for _ in COLUMNS)]))
+    return shown_markdown(COLUMNS, shown_table(results), table_notes(results))
+
+
+def shown_markdown(columns: Sequence[Column], sections: Sequence[Section], notes: Sequence[str]) -> str:
+    """A table as it is shown, in Markdown with its notes."""
+    lines = [
+        markdown_line(["Model", *(c.heading for c in columns)]),
+        markdown_line(["---", *("---:" for _ in columns)]),
+    ]
+    for section in sections:
+        lines.append(markdown_line([f"**{section.heading}**", *("" for _ in columns)]))
         lines += [markdown_line([line.label, *map(_markdown_cell, line.cells)]) for line in section.lines]
-    return "\n".join(lines) + "\n\n" + "\n\n".join(table_notes(results)) + "\n"
+    return "\n".join(lines) + "\n\n" + "\n\n".join(notes) + "\n"
 
 
 def _markdown_cell(cell: Cell) -> str:
@@ -211,7 +225,8 @@ def markdown_line(cells: Iterable[str]) -> str:
 def summary_csv(results: Results) -> str:
     """Every scalar of every model and seed, with the vicinal quantities at λ = 0.5 and the intervals."""
     models = [(row, model) for row in results.rows for model in row.models]
-    skipped = {"name", "arm", "teacher", "temperature", "seed"}
+    # The last two are mappings wherever they are not null; they stand in further.csv.
+    skipped = {"name", "arm", "teacher", "temperature", "seed", "validation", "mcnemar_against_baseline"}
     scalars = _in_order(
         key for _, m in models for key, value in m.items() if key not in skipped and not isinstance(value, dict | list)
     )
@@ -225,7 +240,7 @@ def summary_csv(results: Results) -> str:
     header += ["linearity_gain_0.5", "kl_real", "kl_mixed", "independent_response"]
     lines = []
     for row, model in models:
-        line = [*_identity(row, model), results.raw["selection"], *(model.get(key) for key in scalars)]
+        line = [*identity(row, model), results.raw["selection"], *(model.get(key) for key in scalars)]
         line += [bound for key in bounded for bound in (model.get("intervals") or {}).get(key) or (None, None)]
         line += [at_half(model, quantity) for quantity in QUANTITIES]
         line += [at_half(model, quantity, "vicinity" + SCALED) for quantity in QUANTITIES]
@@ -247,7 +262,7 @@ def vicinity_csv(results: Results) -> str:
             )
             for scaled, curves in variants:
                 for position, lam in enumerate(curves["lam"] if curves else ()):
-                    line = [*_identity(row, model), results.raw["selection"], scaled, lam]
+                    line = [*identity(row, model), results.raw["selection"], scaled, lam]
                     for quantity in QUANTITIES:
                         bounds = (curves.get("intervals") or {}).get(quantity) or {}
                         line.append(curves[quantity][position])
@@ -274,12 +289,13 @@ def against_csv(results: Results) -> str:
         for model in row.models:
             asked = [row.teacher] if row.teacher is not None else []
             for teacher in _in_order([*asked, *(model.get("against_teachers") or {})]):
-                identity = _identity(row, model)[1:]
-                lines.append([*identity, results.raw["selection"], teacher, *_comparison(model, teacher)])
+                who = identity(row, model)[1:]
+                lines.append([*who, results.raw["selection"], teacher, *_comparison(model, teacher)])
     return csv_text(header, lines)
 
 
-def _identity(row: Row, model: Model) -> list[Any]:
+def identity(row: Row, model: Model) -> list[Any]:
+    """The first cells of a model's line in a CSV file: role, name, arm, teacher, temperature, seed."""
     role = "teacher" if row.is_teacher else "student"
     return [role, row.label, row.arm, None if row.is_teacher else row.teacher, row.temperature, model["seed"]]
 
