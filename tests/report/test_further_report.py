@@ -8,6 +8,7 @@ import io
 import re
 import statistics
 import xml.etree.ElementTree as ElementTree
+from typing import Any
 
 import pytest
 from made_up_further import add_further
@@ -390,3 +391,46 @@ def test_risk_over_coverage_leaves_out_shares_of_too_few_images(three_seeds):
     labels = {key.label for key in figure.keys}
     assert {"Mixup", "KD · T = σ †"} <= labels
     assert not any("(scaled)" in label for label in labels)
+
+
+# --- information ------------------------------------------------------------------------------------------------------
+
+
+def with_information() -> dict[str, Any]:
+    """Made-up results whose eq. 11 and eq. 10 curves are known."""
+    results = make_results()
+    lam = results["teachers"][0]["vicinity"]["lam"]
+    bump = [x * (1 - x) for x in lam]
+    for model in [*results["teachers"], *results["students"]]:
+        model["information"] = {
+            "lam": lam,
+            "entropy_mixed": [0.1 + b for b in bump],
+            "entropy_clean": [0.1 for _ in lam],
+            "nonlinearity": [3 * b for b in bump],
+            "residual_eq11": [-2 * b for b in bump],
+        }
+    for student in results["students"]:
+        for entry in student["against_teachers"].values():
+            entry["information"] = {
+                "lam": lam,
+                "bound_per_sample": [-b for b in bump],
+                "bound_of_mean": [2.0 - b for b in bump],
+            }
+    return results
+
+
+def test_the_information_figure_has_both_equations(tmp_path):
+    folder = write_results(tmp_path, with_information())
+    html = write_report(folder).read_text(encoding="utf-8")
+    svg = (folder / "figures/information.svg").read_text(encoding="utf-8")
+    assert "H[p(x)] + NL" in svg
+    assert svg.count("eq. 11, nats") == svg.count("eq. 10, nats") == 2  # one pair for each teacher
+    assert 'id="information"' in html
+
+
+def test_no_information_no_figure(tmp_path):
+    folder = write_results(tmp_path, make_results())
+    (folder / "figures").mkdir()
+    (folder / "figures/information.svg").write_text("from an earlier report")
+    write_report(folder)
+    assert not (folder / "figures/information.svg").exists()

@@ -10,6 +10,7 @@ from pathlib import Path
 from vicinal.report.figures import all_figures
 from vicinal.report.further import further_csv, further_markdown, measures
 from vicinal.report.further_figures import pareto, risk_coverage
+from vicinal.report.information_figure import information
 from vicinal.report.judged import claims_csv, claims_markdown
 from vicinal.report.page import html_page
 from vicinal.report.paper_figures import paper_figures
@@ -22,7 +23,11 @@ from vicinal.store import write_atomically
 __all__ = ["write_report"]
 
 # What a report may write or not, so that an earlier one's can go.
-OPTIONAL = {"tables/further.csv", "tables/further.md", "figures/pareto.svg", "figures/risk_coverage.svg"}
+OPTIONAL = {
+    "tables/further.csv",
+    "tables/further.md",
+    *(f"figures/{name}.svg" for name in ("pareto", "risk_coverage", "information")),
+}
 
 
 def write_report(folder: Path) -> Path:
@@ -33,7 +38,7 @@ def write_report(folder: Path) -> Path:
     Raises UsageError, in one line, where `results.json` is missing, damaged or written under another schema.
     """
     results = load_results(folder)
-    beyond = pareto(results), risk_coverage(results)
+    beyond = pareto(results), risk_coverage(results), information(results)
     figures = [figure for figure in (*all_figures(results), *beyond) if figure is not None]
     further = measures(results)
     part = PaperPart(tuple(paper_tables(results)), tuple(paper_figures(results, folder)))
