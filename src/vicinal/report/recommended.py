@@ -75,13 +75,13 @@ def choice(results: Results) -> Choice | None:
     if runner_up is not None:
         second = candidates[runner_up]
         notes.append(
-            f"Runner-up: {second.label} (accuracy {second.validation_accuracy:.3f}, NLL {second.validation_nll:.3f})."
+            f"Second on validation: {second.label} (accuracy {second.validation_accuracy:.3f}, NLL {second.validation_nll:.3f})."
         )
     notes += words
-    left_out = [candidate_label(row) for row in results.students if row.scale_free]
-    if left_out:
+    if left_out := len(results.students) - len(pool):
+        students = f"the {left_out} students" if left_out > 1 else "the student"
         notes.append(
-            f"Left out of the choice: {'; '.join(left_out)}, since validation NLL of logits without a scale says nothing."
+            f"Left out of the choice: {students} with T = σ, since validation NLL of logits without a scale says nothing."
         )
     incomplete = [candidate_label(row) for row in pool if row not in rows]
     if incomplete:
