@@ -16,7 +16,8 @@ from made_up_results import LAM, SHAPES, make_results, write_results
 
 from vicinal.paper.claims import CLAIMS
 from vicinal.report import write_report
-from vicinal.report.judged import JudgedRow, claims_csv, claims_markdown, judged_section, paper_data, study_evidence
+from vicinal.report.judged import JudgedRow, claims_csv, claims_markdown, judged_section, study_evidence
+from vicinal.report.paper_values import paper_data_set
 from vicinal.report.results import arrange
 
 Raw = dict[str, Any]
@@ -320,13 +321,13 @@ def test_eq11_from_the_stored_curves():
     ],
 )
 def test_the_papers_data_sets_are_recognised(data: dict[str, str], expected: str | None):
-    assert paper_data(data) == expected
+    assert paper_data_set(data) == expected
 
 
 def test_the_papers_own_verdict_stands_beside():
     raw = make_results()
     assert all(r.paper is None for r in judged_section(arrange(raw)).rows)
-    raw["data"]["name"] = "CIFAR-100"
+    raw["data"] |= {"name": "CIFAR-100", "class_names": [f"class {k}" for k in range(100)]}
     section = judged_section(arrange(raw))
     assert section.paper_data == "CIFAR-100"
     assert {r.key: r.paper for r in section.rows}["beats_mixup"] == "contradicted"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +12,7 @@ from typing import Any
 from vicinal.paper.claims import RULE, Judgement, Verdict, judge, judge_all
 from vicinal.paper.evidence import Curve, Evidence, Number, Subject, Toward, mean
 from vicinal.paper.tables import DATA_SETS, paper_evidence
+from vicinal.report.paper_values import paper_data_set
 from vicinal.report.results import SCALED, Model, Results, Row, against
 from vicinal.report.tables import csv_text, markdown_line
 
@@ -66,7 +66,7 @@ class JudgedSection:
 def judged_section(results: Results) -> JudgedSection:
     """The paper's claims judged on a study's results, with the paper's own verdicts where it has the same data set."""
     judgements = judge_all(study_evidence(results))
-    data = paper_data(results.raw["data"])
+    data = paper_data_set(results.raw["data"])
     rows = [_row(judgement, data) for judgement in judgements]
     held = tuple(row for row in rows if row.verdict != "not held")
     missing = tuple(row for row in rows if row.verdict == "not held")
@@ -82,20 +82,6 @@ def _row(judgement: Judgement, data: str | None) -> JudgedRow:
     )  # fmt: skip
 
 
-def paper_data(data: Mapping[str, Any]) -> str | None:
-    """Which of the paper's data sets a study's data is, by its source and name: cifar10, cifar100, imagenet or None."""
-    for text in (str(data.get("source") or ""), str(data.get("name") or "")):
-        lowered = text.lower()
-        if re.search(r"cifar-?100(?!\d)", lowered):
-            return "cifar100"
-        if re.search(r"cifar-?10(?!\d)", lowered):
-            return "cifar10"
-        # Imagenette, ImageWoof and Tiny ImageNet are other data.
-        if re.search(r"(?<!tiny)(?<!tiny[-_ ])imagenet(?!te)", lowered):
-            return "imagenet"
-    return None
-
-
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 CSV_HEADER = (
@@ -106,7 +92,7 @@ CSV_HEADER = (
 
 def claims_csv(results: Results) -> str:
     """Every claim with its verdict, effect and counts, full precision, one claim a line."""
-    data = paper_data(results.raw["data"])
+    data = paper_data_set(results.raw["data"])
     lines: list[list[Any]] = []
     for judgement in judge_all(study_evidence(results)):
         row, effect = _row(judgement, data), judgement.effect

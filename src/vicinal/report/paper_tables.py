@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from vicinal.paper.tables import DATA_SETS
 from vicinal.report.paper_values import (
-    DATA_SETS,
     PERFORMANCE_TABLES,
     paper_data_set,
     paper_numbers,

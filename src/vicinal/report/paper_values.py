@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -9,9 +10,14 @@ from typing import Any
 
 import yaml
 
-DATA_SETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet"}
+from vicinal.paper.tables import CLASSES
+
 PERFORMANCE_TABLES = {"cifar10": 2, "cifar100": 3, "imagenet": 4}
-_CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet": 1000}
+_SOUNDS_LIKE = {
+    "cifar100": r"cifar-?100(?!\d)",
+    "cifar10": r"cifar-?10(?!\d)",
+    "imagenet": r"(?<!tiny)(?<!tiny[-_ ])imagenet(?!te)",  # Imagenette and Tiny ImageNet are other data
+}
 # What a timm name begins with, and the paper's name.
 _TEACHERS = {
     "convnext_large": "convnext_large",
@@ -35,12 +41,10 @@ def paper_data_set(data: Mapping[str, Any]) -> str | None:
     Known by `source` or `name`; a data set of another number of classes only sounds like one.
     """
     for text in (data.get("source"), data.get("name")):
-        plain = str(text or "").lower().replace("cifar-", "cifar")
-        # The longer name first: it begins with the other.
-        for name in ("cifar100", "cifar10", "imagenet"):
-            if name in plain:
-                classes = len(data.get("class_names") or []) or _CLASSES[name]
-                return name if classes == _CLASSES[name] else None
+        for name, pattern in _SOUNDS_LIKE.items():
+            if re.search(pattern, str(text or "").lower()):
+                classes = len(data.get("class_names") or []) or CLASSES[name]
+                return name if classes == CLASSES[name] else None
     return None
 
 
