@@ -157,13 +157,13 @@ def ask_represented(
         file, picture = run.folder.stored("features", key), run.folder.stored("representation", key, "json")
         stored, entry = _load(file, ("features", "labels")), _read_entry(picture)
         if stored is None or entry is None:
-            asking = asking or questions.progress.asking("features", len(runs))
+            asking = asking or questions.progress.asking("features", len(runs) * len(shown))
             features = _features(run.load(), shown, run.spec, questions)
             write_atomically(file, save({"features": features, "labels": shown.labels}))
             entry = represent(features, shown.labels, data.class_names, classes, None, spec.seed)
             write_json(picture, entry)
         if asking is not None:
-            asking.advance(1)
+            asking.advance(len(shown))
         entries[path] = entry
     if asking is not None:
         asking.finish(f"features of {len(shown)} test images, clustered and pictured")
