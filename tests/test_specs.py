@@ -191,7 +191,7 @@ def test_an_arm_says_what_does_not_fit(arm: Any, words: str):
     [
         ({"student": None}, "no 'student'"),
         ({"arms": []}, "no 'arms'"),
-        ({"arms": ["kd", "kd"]}, "two arms have one name: kd"),
+        ({"arms": ["kd", "kd"]}, "two arms have one name, teacher and temperature: kd"),
         ({"seeds": [1, 1]}, "twice"),
         ({"seeds": []}, "at least 1"),
         ({"teachers": {}}, "at least 1"),
@@ -355,3 +355,20 @@ def test_other_test_images_train_nothing_anew_except_in_the_papers_protocol(fold
 def test_a_teacher_spec_states_its_objective():
     teacher = TeacherSpec(model="vicinal_resnet8", epochs=1, mixing={"distribution": "uniform"})
     assert teacher.objective() == ARMS["mixup"]
+
+
+def test_an_arm_may_stand_twice_for_other_teachers() -> None:
+    values = study(
+        teachers={name: {"model": "m", "epochs": 1} for name in ("plain", "mixed")},
+        arms=[
+            "baseline",
+            {"name": "kd_mixup", "teachers": ["plain"], "temperature": [2, 4]},
+            {"name": "kd_mixup", "teachers": ["mixed"]},
+        ],
+    )
+    assert len(values.arms) == 3
+    with pytest.raises(ValidationError, match="one name, teacher and temperature: kd_mixup"):
+        study(
+            teachers={"plain": {"model": "m", "epochs": 1}},
+            arms=[{"name": "kd_mixup", "teachers": ["plain"]}, {"name": "kd_mixup", "temperature": [2]}],
+        )

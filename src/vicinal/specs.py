@@ -448,15 +448,19 @@ class StudySpec(Frozen):
             raise ValueError("arms are given but no 'student' to train")
         if self.student is not None and not self.arms:
             raise ValueError(f"a student is given but no 'arms'; known ones: {', '.join(ARMS)}")
-        names = [arm.name for arm in self.arms]
-        if len(set(names)) != len(names):
-            raise ValueError(f"two arms have one name: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
+        taken: set[tuple[str, str | None, Temperature | None]] = set()
         for arm in self.arms:
             unknown = [name for name in arm.teachers or () if name not in self.teachers]
             if unknown:
-                raise ValueError(
-                    f"arm {arm.name!r} asks {unknown[0]!r}, which is no teacher: {', '.join(self.teachers)}"
-                )
+                known = ", ".join(self.teachers)
+                raise ValueError(f"arm {arm.name!r} asks {unknown[0]!r}, which is no teacher: {known}")
+            # One arm may stand twice, for other teachers or temperatures.
+            own: set[tuple[str, str | None, Temperature | None]] = {(arm.name, None, None)}
+            if arm.beta > 0:
+                own = {(arm.name, name, t) for name in arm.teachers or self.teachers for t in arm.temperature}
+            if taken & own:
+                raise ValueError(f"two arms have one name, teacher and temperature: {arm.name}")
+            taken |= own
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds lists a value twice: {list(self.seeds)}")
         for path, network in self.networks().items():
