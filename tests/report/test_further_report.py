@@ -14,12 +14,13 @@ import pytest
 from made_up_further import add_further
 from made_up_results import SHAPES, make_results, write_results
 
-from vicinal.report import write_report
+from vicinal.report import further_figures, write_report
 from vicinal.report.figures import Styles
 from vicinal.report.further import further_sections, measures
 from vicinal.report.further_figures import front, pareto, point, risk_coverage, risk_curve
 from vicinal.report.recommended import RULE, choice
 from vicinal.report.results import arrange
+from vicinal.report.svg import sentinel
 
 HALF = 10  # where λ = 0.5 stands on the made-up grid
 SECTION = '<section id="further">'
@@ -362,6 +363,36 @@ def test_colours_of_the_arms_and_hollow_teachers(three_seeds):
     assert not any(keys[label].hollow for label in ("Baseline", "KD"))
     # Both σ students of a panel carry the dagger.
     assert figure.panels[0].body.count("σ †") == 2
+
+
+def test_more_arms_than_colours_are_told_apart_by_marker_and_dash():
+    arms = ("baseline", "mixup", "kd", "kd_mixup", "gentle", "strong", "third")
+    results = arrange(add_further(make_results(teachers=1, arms=arms)))
+    for figure in (pareto(results), risk_coverage(results)):
+        assert figure is not None
+        drawn = [
+            (key.colour, key.marker, key.dash) for key in figure.keys if key.label != "Pareto front of the students"
+        ]
+        assert len(drawn) == 1 + len(arms)
+        assert len(set(drawn)) == len(drawn)
+
+
+def test_points_are_drawn_as_the_legend_shows_them(monkeypatch):
+    drawn = []
+    render = further_figures.render
+    monkeypatch.setattr(
+        further_figures, "render", lambda figure, *names: drawn.append(figure) or render(figure, *names)
+    )
+    arms = ("baseline", "mixup", "kd", "kd_mixup", "gentle", "strong", "third")
+    results = arrange(add_further(make_results(teachers=1, arms=arms)))
+    figure = pareto(results)
+    assert figure is not None
+    marks = {
+        (line.get_color(), line.get_marker(), line.get_markerfacecolor() == sentinel("surface"))
+        for line in drawn[0].axes[0].lines if line.get_marker() != "None"
+    }  # fmt: skip
+    assert marks == {(sentinel(key.colour), key.marker, key.hollow) for key in figure.keys if key.marker}
+    assert len(marks) == 8
 
 
 @pytest.mark.parametrize(("eces", "logarithmic"), [((0.01, 0.02), False), ((0.005, 0.2), True), ((0.0, 0.2), False)])

@@ -50,6 +50,9 @@ class Styles:
 
     arms: dict[str, str]
     markers: dict[str, str]
+    repeats: dict[
+        str, int
+    ]  # how many arms before it have an arm's colour, where a study has more arms than there are colours
 
     @classmethod
     def of(cls, results: Results) -> Styles:
@@ -59,13 +62,17 @@ class Styles:
         for position, arm in enumerate(dict.fromkeys(others)):
             slot = free[position] if position < len(free) else position % ARM_SLOTS
             arms[arm] = f"arm-{1 + slot}"
-        return cls(arms, {row.label: MARKERS[k % len(MARKERS)] for k, row in enumerate(results.teachers)})
+        shown = [arm for arm in arms if arm in {row.arm for row in results.students}]
+        repeats = {arm: sum(arms[other] == arms[arm] for other in shown[:k]) for k, arm in enumerate(shown)}
+        return cls(arms, {row.label: MARKERS[k % len(MARKERS)] for k, row in enumerate(results.teachers)}, repeats)
 
     def key(self, row: Row) -> Key:
         if row.is_teacher:
             return Key(f"Teacher {row.label}", "ink", marker=self.markers[row.label], width=1.9)
         label = row.label + (" † (scaled)" if row.shown_scaled else " †" if row.scale_free else "")
-        return Key(label, self.arms[row.arm or ""], dash=DASHES[row.temperature_rank % len(DASHES)], width=1.6)
+        # Two arms of one colour differ by their dashes.
+        rank = row.temperature_rank + 3 * self.repeats[row.arm or ""]
+        return Key(label, self.arms[row.arm or ""], dash=DASHES[rank % len(DASHES)], width=1.6)
 
     def keys(self, rows: Sequence[Row]) -> tuple[Key, ...]:
         """The legend of some rows, each entry once."""

@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from vicinal.report.figures import (
     FEWEST_IMAGES,
     HEIGHT,
+    MARKERS,
     MOST_BANDS,
     Curve,
     FigureSet,
@@ -156,7 +157,7 @@ def _draw_point(axes: Axes, p: Point, styles: Styles) -> None:
         axes.plot(p.ece_bar, [p.accuracy, p.accuracy], color=colour, linewidth=0.9, alpha=0.4, zorder=2.5)
     face = sentinel("surface") if p.row.is_teacher else colour
     axes.plot(
-        [p.ece], [p.accuracy], key.marker or "o", color=colour, markerfacecolor=face, markersize=5.2,
+        [p.ece], [p.accuracy], key.marker or _marker(styles, p.row.arm or ""), color=colour, markerfacecolor=face, markersize=5.2,
         markeredgewidth=1.2 if p.row.is_teacher else 0.8, zorder=4 if p.row.is_teacher else 3,
     )  # fmt: skip
 
@@ -178,7 +179,7 @@ def _name_temperatures(
     scale = 72 / axes.figure.dpi
     places = [scale * np.asarray(axes.transData.transform((p.ece, p.accuracy))) for p in shown]
     left, bottom, right, top = (scale * edge for edge in axes.get_window_extent().extents)
-    taken = [(x - 3.5, y - 3.5, x + 3.5, y + 3.5) for x, y in places]
+    taken = [(x - 2.9, y - 2.9, x + 2.9, y + 2.9) for x, y in places]
     order = sorted(range(len(shown)), key=lambda k: (shown[k] not in best, not shown[k].row.scale_free))
     for k in order:
         row = shown[k].row
@@ -195,8 +196,9 @@ def _name_temperatures(
             continue
         width, height = 0.58 * SMALL * len(words.replace("_", "")) + 1, SMALL
         x, y = places[k]
-        for dx, dy in ((5, -3), (-5 - width, -3), (-width / 2, 5), (-width / 2, -5 - height), (4, 3), (4, -9),
-                       (-4 - width, 3), (-4 - width, -9)):  # fmt: skip
+        # Corners first, since bars run along the sides.
+        for dx, dy in ((3, 2.5), (3, -2.5 - height), (-3 - width, 2.5), (-3 - width, -2.5 - height), (5, -3), (-5 - width, -3),
+                       (-width / 2, 5), (-width / 2, -5 - height)):  # fmt: skip
             box = (x + dx, y + dy, x + dx + width, y + dy + height)
             inside = left <= box[0] and box[2] <= right and bottom <= box[1] and box[3] <= top
             if inside and not any(_overlap(box, other) for other in taken):
@@ -217,7 +219,15 @@ def _keys(results: Results, styles: Styles) -> tuple[Key, ...]:
     teachers = [Key(f"Teacher {t.label}", "ink", marker=styles.markers[t.label], line=False, hollow=True)
                 for t in results.teachers]  # fmt: skip
     arms = dict.fromkeys(row.arm or "" for row in results.students)
-    return (*teachers, *(Key(ARM_LABELS.get(arm, arm), styles.arms[arm], marker="o", line=False) for arm in arms))
+    students = [
+        Key(ARM_LABELS.get(arm, arm), styles.arms[arm], marker=_marker(styles, arm), line=False) for arm in arms
+    ]
+    return (*teachers, *students)
+
+
+def _marker(styles: Styles, arm: str) -> str:
+    """A dot; another one where an arm before it has its colour."""
+    return MARKERS[styles.repeats[arm] % len(MARKERS)]
 
 
 def _bar_words(results: Results) -> str:
@@ -273,9 +283,12 @@ def risk_coverage(results: Results) -> FigureSet | None:
                 draw_curve(axes, curves[row], _as_measured(styles, row), band=len(rows) <= MOST_BANDS, every=every)
         panels.append(render(figure, f"rc{number}", f"Risk over coverage: {name} and its students"))
     drawn = [row for row in results.rows if row in curves]
-    few = all(len(rows) <= MOST_BANDS for _, rows in blocks(results))
+    few = [len(rows) <= MOST_BANDS for _, rows in blocks(results)]
+    where = "" if all(few) else " in the panels of few curves"
     several = any(len(row.models) > 1 for row in drawn)
-    words = " Lines: mean over seeds" + ("; bands: one sample standard deviation either side." if few else ".")
+    words = " Lines: mean over seeds" + (
+        f"; bands{where}: one sample standard deviation either side." if any(few) else "."
+    )
     dagger = (
         " † the order of these is that of logits without a scale of their own."
         if any(r.scale_free for r in drawn)
