@@ -357,18 +357,10 @@ def test_a_teacher_spec_states_its_objective():
     assert teacher.objective() == ARMS["mixup"]
 
 
-def test_an_arm_may_stand_twice_for_other_teachers() -> None:
-    values = study(
-        teachers={name: {"model": "m", "epochs": 1} for name in ("plain", "mixed")},
-        arms=[
-            "baseline",
-            {"name": "kd_mixup", "teachers": ["plain"], "temperature": [2, 4]},
-            {"name": "kd_mixup", "teachers": ["mixed"]},
-        ],
-    )
-    assert len(values.arms) == 3
+def test_an_arm_may_stand_twice_for_other_teachers(tiny: dict[str, Any]):
+    other = {"model": "vicinal_resnet8", "epochs": 1}
+    arms = ["baseline", {"name": "kd_mixup", "teachers": ["one"], "temperature": [2, 4]}]
+    twice = merged(tiny, {"teachers.other": other, "arms": [*arms, {"name": "kd_mixup", "teachers": ["other"]}]})
+    assert len(StudySpec.model_validate(twice).arms) == 3
     with pytest.raises(ValidationError, match="one name, teacher and temperature: kd_mixup"):
-        study(
-            teachers={"plain": {"model": "m", "epochs": 1}},
-            arms=[{"name": "kd_mixup", "teachers": ["plain"]}, {"name": "kd_mixup", "temperature": [2]}],
-        )
+        StudySpec.model_validate(merged(tiny, {"arms": [*arms, {"name": "kd_mixup", "temperature": [2]}]}))

@@ -31,7 +31,7 @@ from vicinal.metrics.selective import mcnemar, ood_auroc
 from vicinal.models import Classifier, build_classifier, file_hash, read_weights
 from vicinal.progress import StudyProgress
 from vicinal.specs import SCHEMA, NetworkSpec, Objective, RunSpec, StudySpec, fingerprint
-from vicinal.store import RunFolder, clear_leftovers, hold, open_study_folder, write_json
+from vicinal.store import RunFolder, clear_leftovers, hold, open_study_folder, read_json, write_json
 from vicinal.train import TrainingData, run_images, train
 from vicinal.vicinity import evaluation_pixels
 
@@ -297,9 +297,20 @@ class Study:
                 further = self._ask_further(unique, predictions, progress)
             earlier = sum(run.folder.summary()["training_s"] for run in unique if run not in to_do)
             results = self._results(predictions, further, command)
-            results["wall_time_s"] = round(time.monotonic() - started + earlier, 1)
+            results["wall_time_s"] = round(self._wall_time_s(time.monotonic() - started, earlier, bool(to_do)), 1)
             write_json(self.out / "results.json", results)
         return results
+
+    def _wall_time_s(self, now: float, earlier: float, trained: bool) -> float:
+        """Seconds that the study took: this command's and those of the trainings that were done before it.
+
+        A command that only measures again leaves the longer time that results.json has from before.
+        """
+        path = self.out / "results.json"
+        with contextlib.suppress(UsageError, AttributeError, TypeError):
+            if not trained and path.exists():
+                return max(float(read_json(path).get("wall_time_s", 0.0)), now)
+        return now + earlier
 
     def _train(self, run: PlannedRun, progress: StudyProgress) -> None:
         data = TrainingData(

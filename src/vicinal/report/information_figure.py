@@ -36,41 +36,40 @@ def information(results: Results) -> FigureSet | None:
     keys: list[Key] = []
     side_limits = common_limits([curve for pair in sides.values() for curve in pair], zero=True)
     bound_limits = common_limits([curve for pair in bounds.values() for curve in pair], zero=True)
+    for number, (teacher, curves) in enumerate(sides.items()):
+        figure, axes = new_axes(panel_title(teacher.label, ": eq. 11, nats"), "λ", "")
+        axes.set_ylim(side_limits)
+        lam_axis(axes)
+        both = Key("H[p(x̃)]", "ink", width=1.9), Key("H[p(x)] + NL", "ink", dash=_SUM_DASH, width=1.6)
+        for curve, key in zip(curves, both, strict=True):
+            draw_curve(axes, curve, key, band=True)
+        keys += both
+        panels.append(render(figure, f"in{number}-11", f"Both sides of equation 11 over λ: {teacher.label}"))
     for number, teacher in enumerate(results.teachers):
-        if teacher in sides:
-            figure, axes = new_axes(panel_title(teacher.label, ": eq. 11, nats"), "λ", "")
-            axes.set_ylim(side_limits)
-            lam_axis(axes)
-            both = Key("H[p(x̃)]", "ink", width=1.9), Key("H[p(x)] + NL", "ink", dash=_SUM_DASH, width=1.6)
-            for curve, key in zip(sides[teacher], both, strict=True):
-                draw_curve(axes, curve, key, band=True)
-            keys += both
-            panels.append(render(figure, f"in{number}-11", f"Both sides of equation 11 over λ: {teacher.label}"))
-        students = [(row, curves) for (asked, row), curves in bounds.items() if asked is teacher]
-        if students:
-            figure, axes = new_axes(panel_title(teacher.label, ": eq. 10, nats"), "λ", "")
-            axes.set_ylim(bound_limits)
-            lam_axis(axes)
-            for row, (per_sample, of_mean) in students:
-                plain = styles.key(row)
-                draw_curve(axes, of_mean, Key(plain.label, plain.colour, plain.dash, width=plain.width), band=False)
-                draw_curve(axes, per_sample, Key("", plain.colour, _BOUND_DASH, width=1.2), band=False)
-                keys.append(plain)
-            panels.append(
-                render(figure, f"in{number}-10", f"The bound of equation 10 over λ: students of {teacher.label}")
-            )
+        students = [(row, found) for (asked, row), found in bounds.items() if asked is teacher]
+        if not students:
+            continue
+        figure, axes = new_axes(panel_title(teacher.label, ": eq. 10, nats"), "λ", "")
+        axes.set_ylim(bound_limits)
+        lam_axis(axes)
+        for row, (per_sample, of_mean) in students:
+            plain = styles.key(row)
+            draw_curve(axes, of_mean, plain, band=False)
+            draw_curve(axes, per_sample, Key("", plain.colour, _BOUND_DASH, width=1.2), band=False)
+            keys.append(plain)
+        panels.append(render(figure, f"in{number}-10", f"The bound of equation 10 over λ: students of {teacher.label}"))
     if bounds:
         keys.append(Key("eq. 10 with the mean entropy: −KL", "muted", dash=_BOUND_DASH, width=1.2))
     return FigureSet(
         "information",
         "Information in the teacher’s answers",
-        "Left of each pair: eq. 11 says that the entropy of a teacher’s answer to a mixed image is that of its clean answers plus NL; "
-        "where the lines part, it does not hold. Right: the bound of eq. 10 on what a student’s answer tells of its teacher’s. With H "
+        "Eq. 11 says that the entropy of a teacher’s answer to a mixed image is that of its clean answers plus NL; where the lines "
+        "part, it does not hold. Eq. 10 is a bound on what a student’s answer tells of its teacher’s. With H "
         "as the entropy of the mean answer (lines in the arms’ colours) it is the usual variational bound; with H as the mean entropy "
         "(dotted) it is −KL, never above 0.",
         tuple(dict.fromkeys(keys)),
         tuple(panels),
-        2 if sides and bounds else min(3, len(panels)),
+        min(3, len(panels)),
     )
 
 
