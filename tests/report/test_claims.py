@@ -204,3 +204,24 @@ def test_teachers_alone():
     found = findings(arrange(make_results(arms=())))
     assert next(f.question for f in found if "calibrated is" not in f.question) == "Which teacher is the most accurate?"
     assert sum("How well calibrated" in f.question for f in found) == 2
+
+
+@pytest.mark.parametrize(
+    ("p_value", "only_best", "only_other", "verdict", "words"),
+    [
+        (0.0004, 90, 30, "yes", "McNemar’s test on the same images, p < 0.001"),
+        (0.34, 40, 33, "undecided", "undecided: McNemar’s test on the same images, p = 0.340"),
+    ],
+)
+def test_one_seed_is_judged_by_the_paired_test_where_it_was_stored(p_value, only_best, only_other, verdict, words):
+    results = one_teacher(lambda model: model.update(accuracy=0.9), seeds=(0,))
+    students = results["students"]
+    best, base = (next(k for k, s in enumerate(students) if s["arm"] == arm) for arm in ("kd_mixup", "baseline"))
+    size = len(students)
+    first = [[0] * size for _ in range(size)]
+    first[best][base], first[base][best] = only_best, only_other
+    p = [[p_value] * size for _ in range(size)]
+    results["mcnemar"] = [{"seed": 0, "students": list(range(size)), "only_first": first, "p_value": p}]
+    finding = find(results, "more accurate than the baseline")
+    assert finding.verdict == verdict
+    assert words in finding.text

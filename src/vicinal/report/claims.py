@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from vicinal.report.recommend import p_words
 from vicinal.report.results import (
     SCALED,
     Results,
@@ -65,7 +66,7 @@ def findings(results: Results) -> list[Finding]:
 
 
 def compare(results: Results, a: Row, b: Row, key_a: str, key_b: str) -> Comparison:
-    """Compare two rows on a scalar: seed by seed where there are several, else by the bootstrap intervals."""
+    """Compare two rows on a scalar: seed by seed where there are several, else by a paired test or the bootstrap intervals."""
     values_a, values_b = a.by_seed(key_a), b.by_seed(key_b)
     common = sorted(values_a.keys() & values_b.keys())
     if len(common) > 1:
@@ -74,6 +75,9 @@ def compare(results: Results, a: Row, b: Row, key_a: str, key_b: str) -> Compari
         if len(common) in (above, below):
             return Comparison(1 if above else -1, f"the same in each of the {len(common)} seeds")
         return Comparison(0, f"undecided: higher in {above} of {len(common)} seeds")
+    paired = _paired_accuracy(results, a, b) if key_a == key_b == "accuracy" else None
+    if paired is not None:
+        return paired
     first, second = a.interval(key_a), b.interval(key_b)
     if first is None or second is None:
         return Comparison(0, "undecided: one seed gives no spread, and no interval was stored")
@@ -81,6 +85,22 @@ def compare(results: Results, a: Row, b: Row, key_a: str, key_b: str) -> Compari
         sign = 1 if first[0] > second[1] else -1
         return Comparison(sign, f"{results.coverage} intervals apart")
     return Comparison(0, f"undecided: {results.coverage} intervals overlap, and one seed gives no spread")
+
+
+def _paired_accuracy(results: Results, a: Row, b: Row) -> Comparison | None:
+    """Two students of one seed by McNemar's test on the same test images; None where it was not stored."""
+    students = results.raw["students"]
+    places = [next((k for k, m in enumerate(students) if m is row.models[0]), None) for row in (a, b)]
+    for test in results.raw.get("mcnemar") or ():
+        if not all(place in test["students"] for place in places):
+            continue
+        i, j = (test["students"].index(place) for place in places)
+        p, above = test["p_value"][i][j], test["only_first"][i][j] > test["only_first"][j][i]
+        reason = f"McNemar’s test on the same images, {p_words(p)}"
+        if p < 1 - results.raw["measures"].get("interval", 0.95):
+            return Comparison(1 if above else -1, reason)
+        return Comparison(0, f"undecided: {reason}, and one seed gives no spread")
+    return None
 
 
 def _distilled(results: Results) -> list[Row]:
