@@ -139,8 +139,12 @@ def test_information_and_selection_come_from_the_stored_answers(folder: Path, re
         kl = entropy(p, q, axis=-1)
         np.testing.assert_allclose(bound["bound_per_sample"], -(kl + kl[:, ::-1]).mean(0) / 2, rtol=1e-4, atol=1e-8)
         if student is baseline:
-            assert student["mcnemar_against_baseline"] is None
+            assert student["mcnemar_against_baseline"] is student["over_baseline"] is None
             continue
+        over = student["over_baseline"]
+        assert over["accuracy_pp"] == pytest.approx(100 * (student["accuracy"] - baseline["accuracy"]))
+        assert over["ece"] == pytest.approx(student["ece"] - baseline["ece"])
+        assert over["accuracy_pp_interval"][0] <= over["accuracy_pp"] <= over["accuracy_pp_interval"][1]
         right, other = (x["test"].argmax(-1) == x["test_labels"] for x in (kept, first))
         a, b = int((right & ~other).sum()), int((other & ~right).sum())
         test = student["mcnemar_against_baseline"]

@@ -97,6 +97,13 @@ class Measured:
             "intervals": {name: {"lower": _plain(low), "upper": _plain(high)} for name, (low, high) in bounds.items()},
         }
 
+    def over(self, baseline: Measured) -> dict[str, Any]:
+        """Accuracy and ECE less the baseline's on the same test images, with paired intervals."""
+        own, other = (Calibration(self.measures.ece_bins) for _ in range(2))
+        own.update(self.predictions.test, self.predictions.test_labels)
+        other.update(baseline.predictions.test, baseline.predictions.test_labels)
+        return own.over(other, self.measures.bootstrap, self.measures.interval)
+
     def against(self, teacher: Measured) -> dict[str, Any]:
         """Linearity gain and alignment against a teacher, on the same pairs."""
         gain = teacher.curves.per_pair("nonlinearity") - self.curves.per_pair("nonlinearity")

@@ -554,14 +554,15 @@ class Study:
         own = {k: v for k, v in against.get(run.label["teacher"] or "", nothing).items() if k != "information"}
         scale_free = run.spec.objective.temperature == "sigma" and run.spec.objective.alpha == 0
         baseline = self._baseline_of(run)
-        test = mcnemar(student.correct, measured[baseline.folder.path].correct) if baseline is not None else None
+        other = measured[baseline.folder.path] if baseline is not None else None
         return {
             **run.label,
             **self._common(run),
             **student.figures(scale_free),
             **own,
             "against_teachers": against,
-            "mcnemar_against_baseline": test,
+            "over_baseline": student.over(other) if other is not None else None,
+            "mcnemar_against_baseline": mcnemar(student.correct, other.correct) if other is not None else None,
         }
 
 

@@ -164,3 +164,35 @@ def test_bins_and_temperature_must_be_positive(values):
 def test_other_shapes_are_an_error():
     with pytest.raises(ValueError, match=r"expected \(N, K\) logits and \(N,\) labels"):
         Calibration().update(torch.zeros(3, 2), torch.zeros(2, dtype=torch.int64))
+
+
+def two_classifiers(samples: int = 400) -> tuple[Calibration, Calibration]:
+    """Two that are mostly right and wrong on the same samples."""
+    generator = torch.Generator().manual_seed(5)
+    labels = torch.randint(0, 4, (samples,), generator=generator)
+    logits = torch.randn(samples, 4, generator=generator) + 2 * torch.nn.functional.one_hot(labels, 4)
+    metrics = Calibration(), Calibration()
+    metrics[0].update(logits, labels)
+    metrics[1].update(1.5 * logits + 0.2 * torch.randn(samples, 4, generator=generator), labels)
+    return metrics
+
+
+def test_a_difference_is_that_of_the_figures_and_pairing_narrows_it():
+    one, other = two_classifiers()
+    over, figures, others = one.over(other), one.compute(), other.compute()
+    assert over["accuracy_pp"] == pytest.approx(100 * (figures["accuracy"] - others["accuracy"]))
+    assert over["ece"] == pytest.approx(figures["ece"] - others["ece"])
+    low, high = over["accuracy_pp_interval"]
+    assert low <= over["accuracy_pp"] <= high
+    alone = [100 * bound for bound in one.intervals()["accuracy"]]
+    assert high - low < 0.5 * (alone[1] - alone[0])
+
+
+def test_a_classifier_over_itself_is_nothing_and_other_samples_are_refused():
+    one, _ = two_classifiers()
+    over = one.over(one)
+    assert (over["accuracy_pp"], over["accuracy_pp_interval"]) == (0, [0, 0])
+    assert [over["ece"], *over["ece_interval"]] == pytest.approx([0, 0, 0], abs=1e-15)
+    shorter, _ = two_classifiers(300)
+    with pytest.raises(ValueError, match="other samples"):
+        one.over(shorter)

@@ -464,3 +464,17 @@ def test_no_information_no_figure(tmp_path):
     (folder / "figures/information.svg").write_text("from an earlier report")
     write_report(folder)
     assert not (folder / "figures/information.svg").exists()
+
+
+def test_differences_to_the_baseline_are_shown_with_their_paired_intervals(tmp_path):
+    results = make_results(seeds=(0,))
+    add_further(results)
+    student = next(s for s in results["students"] if s["arm"] == "mixup")
+    student["over_baseline"] = {
+        "accuracy_pp": 1.25, "accuracy_pp_interval": [0.5, 2.0], "ece": -0.0621, "ece_interval": [-0.07, -0.05],
+    }  # fmt: skip
+    folder = write_results(tmp_path, results)
+    write_report(folder)
+    line = next(x for x in (folder / "tables/further.md").read_text(encoding="utf-8").splitlines() if "| Mixup" in x)
+    assert "+1.2 (+0.5 to +2.0)" in line
+    assert "−0.062 (−0.070 to −0.050)" in line

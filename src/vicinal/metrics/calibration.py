@@ -84,9 +84,7 @@ class Calibration(Metric):
         """[lower, upper] of accuracy, confidence, ece, nll and brier: percentiles over resampled samples."""
         logits, labels = self._all()
         probabilities = logits.softmax(-1)
-        conf, correct = confidence(probabilities), logits.argmax(-1) == labels
-        in_bin = torch.nn.functional.one_hot(bin_of(conf, self.bins), self.bins)
-        gaps = in_bin * (correct.double() - conf)[:, None]  # the ECE is the sum over bins of |mean gap|
+        conf, correct, gaps = self._gaps()
         figures = [correct.double(), conf, negative_log_likelihood(logits, labels), brier_score(probabilities, labels)]
         values = torch.cat([torch.stack(figures, 1), gaps], 1)
 
@@ -96,6 +94,39 @@ class Calibration(Metric):
         lower, upper = interval(values, statistic, resamples, coverage, seed)
         names = ("accuracy", "confidence", "nll", "brier", "ece")
         return {name: [float(low), float(high)] for name, low, high in zip(names, lower, upper, strict=True)}
+
+    def over(
+        self, other: Calibration, resamples: int = 1000, coverage: float = 0.95, seed: int = 0
+    ) -> dict[str, float | list[float]]:
+        """Accuracy (percentage points) and ECE less another classifier's on the same samples, with paired intervals.
+
+        Returns accuracy_pp, accuracy_pp_interval, ece, ece_interval. Raises ValueError where the samples differ.
+        """
+        if not torch.equal(self._all()[1], other._all()[1]):
+            raise ValueError("the two saw other samples, so they cannot be compared in pairs")
+        (_, correct, gaps), (_, other_correct, other_gaps) = self._gaps(), other._gaps()
+        points = 100 * (correct.double() - other_correct.double())
+        values, bins = torch.cat([points[:, None], gaps, other_gaps], 1), gaps.shape[1]
+
+        def statistic(means: Tensor) -> Tensor:
+            own, theirs = means[:, 1 : 1 + bins].abs().sum(1), means[:, 1 + bins :].abs().sum(1)
+            return torch.stack([means[:, 0], own - theirs], 1)
+
+        exact = statistic(values.mean(0, keepdim=True))[0]
+        lower, upper = interval(values, statistic, resamples, coverage, seed)
+        return {
+            "accuracy_pp": float(exact[0]),
+            "accuracy_pp_interval": [float(lower[0]), float(upper[0])],
+            "ece": float(exact[1]),
+            "ece_interval": [float(lower[1]), float(upper[1])],
+        }
+
+    def _gaps(self) -> tuple[Tensor, Tensor, Tensor]:
+        """(N,) confidence, (N,) whether right, and (N, bins) right − confidence in its bin: the ECE is the sum of |mean gap|."""
+        logits, labels = self._all()
+        conf, correct = confidence(logits.softmax(-1)), logits.argmax(-1) == labels
+        in_bin = torch.nn.functional.one_hot(bin_of(conf, self.bins), self.bins)
+        return conf, correct, in_bin * (correct.double() - conf)[:, None]
 
     def _all(self) -> tuple[Tensor, Tensor]:
         if isinstance(self.logits, list) and not self.logits:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from functools import partial
+from statistics import fmean, stdev
 from typing import Any
 
 from vicinal.report.recommend import SIGNIFICANT
@@ -72,6 +73,23 @@ def mcnemar_cell(row: Row) -> Cell:
     return Cell(text, f"{clear} of {len(tests)}", f"largest p of {len(tests)} seeds; p < 0.05 in {clear}")
 
 
+def over_baseline_cell(key: str, digits: int, row: Row) -> Cell:
+    """One seed: the difference and its paired interval. Several: mean and sample standard deviation."""
+    found = [entry for model in row.models if (entry := model.get("over_baseline"))]
+    if not found:
+        return Cell(ABSENT)
+
+    def signed(value: float) -> str:
+        return f"{value:+.{digits}f}".replace("-", "−")
+
+    doubtful = row.scale_free and key == "ece"
+    values = [entry[key] for entry in found]
+    if len(found) == 1:
+        low, high = found[0][f"{key}_interval"]
+        return Cell(signed(values[0]), f"{signed(low)} to {signed(high)}", doubtful=doubtful)
+    return Cell(signed(fmean(values)), f"± {stdev(values):.{digits}f}", doubtful=doubtful)
+
+
 def measures(results: Results) -> list[Measure]:
     """The quantities that any model of the study has, in the order of the table."""
 
@@ -114,6 +132,17 @@ def measures(results: Results) -> list[Measure]:
         measure(
             "v_score", "V-score", "agreement of k-means on the features with the classes", _inside("representation", "v_score"),
             "V-score", "how well k-means on the last features finds chosen classes; 1 is best.", needs_scale=False,
+        ),
+        measure(
+            "accuracy_over_baseline_pp", "Δ accuracy", "accuracy less the baseline's of the same seed, percentage points",
+            _inside("over_baseline", "accuracy_pp"), "Δ accuracy, Δ ECE",
+            "percentage points of accuracy, and ECE, less those of the baseline of the same seed on the same test images, with "
+            "paired intervals.",
+            needs_scale=False, signed=True, cell=partial(over_baseline_cell, "accuracy_pp", 1),
+        ),
+        measure(
+            "ece_over_baseline", "Δ ECE", "ECE less the baseline's of the same seed", _inside("over_baseline", "ece"), "", "",
+            signed=True, cell=partial(over_baseline_cell, "ece", 3),
         ),
         measure(
             "mcnemar_p", "McNemar p", "exact test against the baseline student of the same seed, on the same test images",
