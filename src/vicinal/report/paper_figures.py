@@ -111,7 +111,11 @@ def boundaries(path: Path) -> PaperFigure:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
-        return PaperFigure(2, title, missing=("paper/figure2.svg, drawn by the command vicinal toy",))
+        return PaperFigure(
+            2,
+            title,
+            missing=("paper/figure2.svg, which vicinal toy --out DIR/paper draws, DIR being the folder of the study",),
+        )
     svg = _safe_svg(text)
     if svg is None:
         return PaperFigure(2, title, missing=("a paper/figure2.svg that is a plain drawing",))
