@@ -168,7 +168,6 @@ def _plan(parsed: argparse.Namespace) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     for run in runs:
         network = run.spec.network
-        path = f"teachers.{run.spec.name}" if run.spec.role == "teacher" else "student"
         source = "labels" if run.teacher is None else run.teacher.spec.name
         table.add_row(
             run.spec.name,
@@ -176,8 +175,8 @@ def _plan(parsed: argparse.Namespace) -> None:
             network.model,
             run.status,
             str(run.spec.seed),
-            f"{study.parameters[path]:,}",
-            f"{study.costs[path].forward_flops / 1e9:.3g}",
+            f"{study.parameters[run.path]:,}",
+            f"{study.costs[run.path].forward_flops / 1e9:.3g}",
             str(network.epochs),
             f"{run.images:,}",
             format_seconds(study.estimated_s(run)),

@@ -49,6 +49,11 @@ class PlannedRun:
     images: int  # that it passes through in training
 
     @property
+    def path(self) -> str:
+        """The dotted path of its network in the study."""
+        return f"teachers.{self.spec.name}" if self.spec.role == "teacher" else "student"
+
+    @property
     def status(self) -> str:
         if self.folder.is_done:
             return "done"
@@ -228,11 +233,11 @@ class Study:
 
     def estimated_s(self, run: PlannedRun) -> float:
         """Seconds that a run would take on this device, its measures included, and nothing for what is done."""
-        own = self.costs[_path(run)]
+        own = self.costs[run.path]
         bank = self.banks.get(run.folder.path)
         first = next((path for path, spec in self.banks.items() if bank and spec.fingerprint == bank.fingerprint), None)
         asks = run.teacher is not None and first in (None, run.folder.path)  # the others read what the first was told
-        asked = self.costs[_path(run.teacher)].ask_s if run.teacher is not None and asks else 0.0
+        asked = self.costs[run.teacher.path].ask_s if run.teacher is not None and asks else 0.0
         training = 0.0 if run.folder.is_done else run.images * (own.step_s + asked)
         measured = run.folder.stored("predictions", self._prediction_fingerprint).exists()
         return training + (0.0 if measured else self.images_measured * own.ask_s)
@@ -251,7 +256,7 @@ class Study:
         answers = 4 * images
         if self.corrupted is not None:
             answers += 2 * len(SEVERITIES) * len(self.corrupted.spec.names) * len(self.corrupted.test)
-        return 4 * self.parameters[_path(run)] + answers * self.classes
+        return 4 * self.parameters[run.path] + answers * self.classes
 
     def load_network(self, run: PlannedRun) -> Classifier:
         """The trained network of a finished run, on the study's device."""
@@ -564,11 +569,6 @@ class Study:
             "over_baseline": student.over(other) if other is not None else None,
             "mcnemar_against_baseline": mcnemar(student.correct, other.correct) if other is not None else None,
         }
-
-
-def _path(run: PlannedRun) -> str:
-    """The dotted path of a run's network in the study."""
-    return f"teachers.{run.spec.name}" if run.spec.role == "teacher" else "student"
 
 
 def _history(log: list[dict[str, Any]]) -> dict[str, list[Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -55,6 +56,10 @@ class ImageSet:
 
     def content_hash(self) -> str:
         """SHA-256 over labels and pixels; over labels, names and sizes on disk where images are streamed."""
+        return self._content_hash
+
+    @cached_property
+    def _content_hash(self) -> str:
         digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
         if isinstance(self.images, Tensor):
             digest.update(self.images.numpy().tobytes())

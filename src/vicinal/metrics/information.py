@@ -19,7 +19,7 @@ from vicinal.information import (
     log_mean_prediction,
 )
 from vicinal.metrics.bootstrap import interval
-from vicinal.metrics.vicinal import lam_grid
+from vicinal.metrics.vicinal import along_pairs, symmetric_grid
 
 _CURVES = ("entropy_mixed", "entropy_clean", "nonlinearity", "residual_eq11")
 
@@ -44,23 +44,14 @@ class Information(Metric):
 
     def __init__(self, lam: Tensor | None = None, both_orders: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.lam, self.both_orders = _grid(lam, both_orders), both_orders
+        self.lam, self.both_orders = symmetric_grid(lam, both_orders), both_orders
         for name in _CURVES:
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
     def update(self, logits_i: Tensor, logits_j: Tensor, logits_mixed: Tensor) -> None:
         """The answers to a batch of pairs; see the class."""
-        if logits_mixed.shape != (len(logits_i), len(self.lam), logits_i.shape[-1]) or logits_i.shape != logits_j.shape:
-            raise ValueError(
-                f"expected (P, K), (P, K) and (P, {len(self.lam)}, K), got "
-                f"{tuple(logits_i.shape)}, {tuple(logits_j.shape)} and {tuple(logits_mixed.shape)}"
-            )
-        pairs, points, classes = logits_mixed.shape
-        i = logits_i[:, None].expand_as(logits_mixed).reshape(-1, classes).double()
-        j = logits_j[:, None].expand_as(logits_mixed).reshape(-1, classes).double()
-        parts = entropy_decomposition(
-            i, j, logits_mixed.reshape(-1, classes).double(), self.lam.to(logits_mixed.device).repeat(pairs)
-        )
+        pairs, points = logits_mixed.shape[:2]
+        parts = entropy_decomposition(*along_pairs(logits_i, logits_j, logits_mixed, self.lam))
         for name, values in zip(_CURVES, parts, strict=True):
             getattr(self, name).append(values.view(pairs, points))
 
@@ -102,7 +93,7 @@ class InformationBound(Metric):
 
     def __init__(self, lam: Tensor | None = None, both_orders: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.lam, self.both_orders = _grid(lam, both_orders), both_orders
+        self.lam, self.both_orders = symmetric_grid(lam, both_orders), both_orders
         for name in ("divergence", "cross_entropy", "log_mean", "count"):
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
@@ -136,13 +127,6 @@ class InformationBound(Metric):
             "bound_per_sample": -divergence,
             "bound_of_mean": prediction_entropy(log_mean) - cross_entropy,
         }
-
-
-def _grid(lam: Tensor | None, both_orders: bool) -> Tensor:
-    grid = lam_grid() if lam is None else lam.double()
-    if both_orders and not torch.allclose(grid, 1 - grid.flip(0), atol=1e-9):
-        raise ValueError("both_orders needs a grid that is symmetric about 0.5")
-    return grid
 
 
 def _all(parts: list[Tensor]) -> Tensor:

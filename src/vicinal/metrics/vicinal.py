@@ -28,6 +28,31 @@ def lam_grid(points: int = 21) -> Tensor:
     return torch.where(half <= 0.5, half, 1 - half.flip(0))
 
 
+def symmetric_grid(lam: Tensor | None, both_orders: bool) -> Tensor:
+    """The (L,) float64 grid of a metric over pairs; ValueError where both orders ask for a symmetric one and it is not."""
+    grid = lam_grid() if lam is None else lam.double()
+    if both_orders and not torch.allclose(grid, 1 - grid.flip(0), atol=1e-9):
+        raise ValueError("both_orders needs a grid that is symmetric about 0.5")
+    return grid
+
+
+def along_pairs(
+    logits_i: Tensor, logits_j: Tensor, logits_mixed: Tensor, lam: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """(P, K), (P, K) and (P, L, K) answers to pairs as (P L, K) float64 each, with their (P L,) λ.
+
+    Raises ValueError where the shapes do not go together.
+    """
+    if logits_mixed.shape != (len(logits_i), len(lam), logits_i.shape[-1]) or logits_i.shape != logits_j.shape:
+        raise ValueError(
+            f"expected (P, K), (P, K) and (P, {len(lam)}, K), got "
+            f"{tuple(logits_i.shape)}, {tuple(logits_j.shape)} and {tuple(logits_mixed.shape)}"
+        )
+    pairs, _, classes = logits_mixed.shape
+    i, j = (z[:, None].expand_as(logits_mixed).reshape(-1, classes).double() for z in (logits_i, logits_j))
+    return i, j, logits_mixed.reshape(-1, classes).double(), lam.to(logits_mixed.device).repeat(pairs)
+
+
 class VicinalCurves(Metric):
     """NL(λ), H(λ), D(λ) and I_lin(λ) of a classifier (eq. 12, 13, 14), each with a bootstrap interval over pairs.
 
@@ -48,24 +73,14 @@ class VicinalCurves(Metric):
 
     def __init__(self, lam: Tensor | None = None, both_orders: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.lam, self.both_orders = lam_grid() if lam is None else lam.double(), both_orders
-        if both_orders and not torch.allclose(self.lam, 1 - self.lam.flip(0), atol=1e-9):
-            raise ValueError("both_orders needs a grid that is symmetric about 0.5")
+        self.lam, self.both_orders = symmetric_grid(lam, both_orders), both_orders
         for name in ("nonlinearity", "entropy", "linearity_information"):
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
     def update(self, logits_i: Tensor, logits_j: Tensor, logits_mixed: Tensor) -> None:
         """The answers to a batch of pairs; see the class."""
-        if logits_mixed.shape != (len(logits_i), len(self.lam), logits_i.shape[-1]) or logits_i.shape != logits_j.shape:
-            raise ValueError(
-                f"expected (P, K), (P, K) and (P, {len(self.lam)}, K), got "
-                f"{tuple(logits_i.shape)}, {tuple(logits_j.shape)} and {tuple(logits_mixed.shape)}"
-            )
-        pairs, points, classes = logits_mixed.shape
-        i = logits_i[:, None].expand_as(logits_mixed).reshape(-1, classes).double()
-        j = logits_j[:, None].expand_as(logits_mixed).reshape(-1, classes).double()
-        mixed = logits_mixed.reshape(-1, classes).double()
-        lam = self.lam.to(mixed.device).repeat(pairs)
+        pairs, points = logits_mixed.shape[:2]
+        i, j, mixed, lam = along_pairs(logits_i, logits_j, logits_mixed, self.lam)
         self.nonlinearity.append(nonlinearity_residual(i, j, mixed, lam).view(pairs, points))
         self.linearity_information.append(linearity_information(i, j, mixed, lam).view(pairs, points))
         self.entropy.append(prediction_entropy(mixed).view(pairs, points))
