@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from PIL import Image
 
 # Networks this small gain nothing from a second thread, and threads change the last digits. Before torch, also in subprocesses.
 os.environ["OMP_NUM_THREADS"] = "1"
+# What is measured of this machine is remembered for the whole suite and not beyond it.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="vicinal-test-cache-")
 
 CLASSES = ("east", "north", "south")
 BRIGHTER = 30  # hard enough that no network is right on every validation image: a fitted temperature stays finite
@@ -118,3 +121,15 @@ def vicinal(capfd: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
         return Answer(code, out, err)
 
     return call
+
+
+@pytest.fixture
+def traced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch.compile traces and keeps its graphs as always, and generates no code, which takes most of the time."""
+    import torch
+
+    compile_it = torch.compile
+    monkeypatch.setattr(
+        torch, "compile", lambda network, **options: compile_it(network, backend="aot_eager", **options)
+    )
+    torch._dynamo.reset()

@@ -107,7 +107,14 @@ def test_a_full_disk_is_one_line(tmp_path: Path):
 def test_a_study_has_the_same_weights_with_and_without_banks_and_asks_once(
     tiny: dict[str, Any], study_file: Callable[..., Path], tmp_path: Path, vicinal, monkeypatch, arm: str
 ):
-    file = study_file(tiny, {"arms": [{"name": arm, "temperature": [1, 3, "sigma"]}], "teachers.one.epochs": 2})
+    file = study_file(
+        tiny,
+        {
+            "arms": [{"name": arm, "temperature": [1, 3, "sigma"]}],
+            "teachers.one.epochs": 2,
+            "teachers.one.ask_precision": "fp32",
+        },
+    )
     asked = 0
     original = FrozenTeacher.forward
 
@@ -117,19 +124,24 @@ def test_a_study_has_the_same_weights_with_and_without_banks_and_asks_once(
         return original(self, pixels)
 
     monkeypatch.setattr(FrozenTeacher, "forward", counting)
+    # As arms share answers: not at all, stepped together, and one after the other by a bank.
+    ways = {"alone": ("students_at_once=1", "bank_gb=0"), "live": (), "banked": ("students_at_once=1",)}
     counts, weights = {}, {}
-    for gigabytes in (0, 1):
-        asked, out = 0, tmp_path / str(gigabytes)
-        assert vicinal("run", file, "--out", out, f"runtime.bank_gb={gigabytes}").code == 0
-        counts[gigabytes] = asked
-        weights[gigabytes] = {p.parent.name: p.read_bytes() for p in out.glob("runs/student-*/weights.safetensors")}
-    assert len(weights[0]) == 3
-    assert weights[0] == weights[1]
+    for way, overrides in ways.items():
+        asked, out = 0, tmp_path / way
+        assert vicinal("run", file, "--out", out, *(f"runtime.{o}" for o in overrides)).code == 0
+        counts[way] = asked
+        weights[way] = {p.parent.name: p.read_bytes() for p in out.glob("runs/student-*/weights.safetensors")}
+    assert len(weights["alone"]) == 3
+    assert weights["alone"] == weights["live"] == weights["banked"]
     batches = 4 * 3  # epochs of 45 images in batches of 15
-    assert counts[0] - counts[1] == 2 * batches
-    assert not (tmp_path / "0" / "banks").exists()
-    assert len(list((tmp_path / "1" / "banks").iterdir())) == 1
+    choosing = counts["alone"] - 3 * batches  # questions by which the three runs choose a precision
+    assert counts["banked"] == batches + choosing
+    assert counts["live"] == batches + choosing / 3
+    assert [len(list((tmp_path / way).glob("banks/*"))) for way in ways] == [0, 0, 1]
     answer = vicinal("plan", file, "--out", tmp_path / "new")
+    assert "3 runs are stepped together" in answer.out
+    answer = vicinal("plan", file, "--out", tmp_path / "new", "runtime.students_at_once=1")
     assert "3 runs share 1 bank of teachers' answers" in answer.out
 
 

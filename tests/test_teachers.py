@@ -6,7 +6,7 @@ from torch import nn
 
 from vicinal.models import build_classifier
 from vicinal.specs import NetworkSpec
-from vicinal.teachers import FrozenTeacher, choose_precision
+from vicinal.teachers import FrozenTeacher, _bf16_gain, choose_precision
 
 
 def classifier(model="vicinal_resnet8"):
@@ -88,21 +88,57 @@ def test_outer_autocast_does_not_lower_a_fp32_teacher():
         assert torch.equal(teacher(pixels()), exact)
 
 
-def test_the_choice_of_precision_is_fp32_for_depthwise_networks_on_a_cpu(monkeypatch):
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
-    assert choose_precision(classifier("vicinal_mobilenet"), pixels()) == "fp32"
+@pytest.fixture
+def machine(monkeypatch, tmp_path):
+    """machine(supported, gain): a CPU with or without bf16, on which it is so many times faster. Counts measurements."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    measured = []
+
+    def be(supported, gain):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: supported)
+        monkeypatch.setattr("vicinal.teachers._bf16_gain", lambda *_: measured.append(gain) or gain)
+        return measured
+
+    return be
 
 
-@pytest.mark.parametrize("supported", [True, False])
-def test_the_choice_of_precision_is_the_same_each_time(monkeypatch, supported):
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: supported)
+@pytest.mark.parametrize(
+    ("supported", "gain", "expected"), [(True, 1.8, "bf16"), (True, 1.1, "fp32"), (False, 1.8, "fp32")]
+)
+def test_bf16_is_chosen_where_it_exists_and_pays(machine, supported, gain, expected):
+    machine(supported, gain)
     network = classifier()
     nn.init.normal_(network.head.weight, std=0.01)
-    assert {choose_precision(network, pixels()) for _ in range(5)} == {"bf16" if supported else "fp32"}
+    assert choose_precision(network, pixels()) == expected
 
 
-def test_bf16_is_not_chosen_where_it_changes_the_answers(monkeypatch):
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+def test_the_measurement_is_remembered_by_architecture_and_survives_a_damaged_cache(machine, tmp_path):
+    measured = machine(True, 1.8)
+    network = classifier()
+    nn.init.normal_(network.head.weight, std=0.01)
+    assert choose_precision(network, pixels()) == "bf16"
+    machine(True, 0.5)
+    assert choose_precision(network, pixels()) == "bf16"
+    assert measured == [1.8]
+    assert choose_precision(classifier("vicinal_mobilenet"), pixels()) == "fp32"
+    assert measured == [1.8, 0.5]
+    (tmp_path / "vicinal" / "bf16.json").write_text("{")
+    assert choose_precision(network, pixels()) == "fp32"
+    (tmp_path / "vicinal" / "bf16.json").unlink()
+    (tmp_path / "vicinal").rmdir()
+    (tmp_path / "vicinal").write_text("a file in the way")
+    assert choose_precision(network, pixels()) == "fp32"
+
+
+def test_the_gain_is_measured_without_a_trace():
+    network = classifier()
+    before = state(network)
+    assert 0 < _bf16_gain(network, pixels(16)) < 100
+    assert all(torch.equal(t, before[name]) for name, t in network.state_dict().items())
+
+
+def test_bf16_is_not_chosen_where_it_changes_the_answers(machine):
+    machine(True, 9)
     network = classifier()
     nn.init.normal_(network.head.weight, std=50)
     with torch.no_grad():  # an image between all classes, at large weights: rounding decides its answer

@@ -22,6 +22,7 @@ from vicinal.models import build_classifier
 from vicinal.progress import StudyProgress
 from vicinal.specs import ARMS, AugmentSpec, MixingSpec, NetworkSpec, Objective, RunSpec
 from vicinal.store import RunFolder
+from vicinal.teachers import FrozenTeacher
 from vicinal.train import TrainingData, learning_rate, predict, save_weights, train
 
 CPU = torch.device("cpu")
@@ -64,7 +65,7 @@ def go(tmp_path: Path, images: ImageSet) -> Callable[..., RunFolder]:
         folder = RunFolder(tmp_path / where, run)
         data = TrainingData(train=train_set, watched=images.subset(torch.arange(40)), classes=4, image_size=None)
         with StudyProgress(1) as progress:
-            train(run, folder, data, teacher, CPU, progress, checkpoint_seconds=0.0)
+            train([folder], data, teacher, CPU, progress, checkpoint_seconds=0.0)
         return folder
 
     return _go
@@ -189,6 +190,116 @@ def test_a_damaged_checkpoint_is_one_clear_error(go: Callable[..., RunFolder]) -
         go(run_spec())
 
 
+# --- several students on one teacher ----------------------------------------------------------------------------------
+
+SWEEP = [
+    run_spec(
+        Objective(alpha=alpha, temperature=temperature, mixing=MixingSpec()),
+        name=f"T{temperature}",
+        teacher="t",
+        network=network(head="bottleneck", head_warmup_epochs=1, augment=AugmentSpec(flip=True)),  # dropout draws
+    )
+    for temperature, alpha in ((1.0, 0.0), (4.0, 0.5), ("sigma", 0.0))
+]
+
+
+@pytest.fixture
+def together(tmp_path: Path, images: ImageSet) -> Callable[..., list[RunFolder]]:
+    """Train runs together in a fresh folder (or the one named)."""
+
+    def _together(runs: list[RunSpec], where: str = "together", compiled: bool = False) -> list[RunFolder]:
+        folders = [RunFolder(tmp_path / where, run) for run in runs]
+        data = TrainingData(train=images, watched=images.subset(torch.arange(40)), classes=4, image_size=None)
+        with StudyProgress(1) as progress:
+            train(folders, data, a_teacher(), CPU, progress, checkpoint_seconds=0.0, compiled=compiled)
+        return folders
+
+    return _together
+
+
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many images the teacher is asked, as they are."""
+    counted: list[int] = []
+    original = FrozenTeacher.forward
+    monkeypatch.setattr(FrozenTeacher, "forward", lambda self, x: counted.append(len(x)) or original(self, x))
+    return counted
+
+
+def test_students_stepped_together_end_as_each_would_alone_and_ask_once(
+    go: Callable[..., RunFolder], together: Callable[..., list[RunFolder]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = [go(run, a_teacher(), "alone") for run in SWEEP]
+    counted = asked(monkeypatch)
+    shared = together(SWEEP)
+    assert sum(n for n in counted if n <= 16) == 3 * 100  # epochs of images; the warm-up asks nothing
+    for one, other in zip(alone, shared, strict=True):
+        assert same_weights(one, other)
+        losses = [[entry["loss"] for entry in folder.read_log()] for folder in (one, other)]
+        assert losses[0] == losses[1]
+        assert other.summary()["trained_together"] == 3
+
+
+@pytest.mark.parametrize("stop_at", [1, 20, 22, 23, 40])
+def test_students_stopped_together_at_any_step_end_with_the_same_weights(
+    together: Callable[..., list[RunFolder]], monkeypatch: pytest.MonkeyPatch, stop_at: int
+) -> None:
+    """Also between the checkpoints of two: those behind catch up by themselves."""
+    whole = together(SWEEP, "whole")
+    calls = 0
+    original = torch.save
+
+    def stopping(*arguments: Any, **options: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > stop_at:
+            raise KeyboardInterrupt
+        original(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            together(SWEEP, "stopped")
+    stopped = together(SWEEP, "stopped")
+    assert all(map(same_weights, whole, stopped))
+    for a, b in zip(whole, stopped, strict=True):
+        assert [entry["step"] for entry in a.read_log()] == [entry["step"] for entry in b.read_log()]
+
+
+def test_one_that_diverges_does_not_stop_the_others(together: Callable[..., list[RunFolder]]) -> None:
+    wild = run_spec(Objective(beta=1e30, temperature=8.0, mixing=MixingSpec()), name="wild", teacher="t")
+    wild = wild.model_copy(update={"network": network(optimizer="sgd", lr=1e30, schedule="constant")})
+    tame = run_spec(ARMS["kd_mixup"], name="tame", teacher="t")
+    with pytest.raises(VicinalError, match="wild: the loss became"):
+        together([wild, tame])
+    again = together([tame], "alone")[0]
+    kept = RunFolder(again.path.parents[2] / "together", tame)
+    assert kept.is_done
+    assert same_weights(kept, again)
+
+
+@pytest.mark.slow
+def test_code_generated_for_training_follows_the_same_losses(
+    go: Callable[..., RunFolder], together: Callable[..., list[RunFolder]]
+) -> None:
+    follows_the_same_losses(go, together)
+
+
+@pytest.mark.usefixtures("traced")
+def test_compiled_training_follows_the_same_losses(
+    go: Callable[..., RunFolder], together: Callable[..., list[RunFolder]]
+) -> None:
+    follows_the_same_losses(go, together)
+
+
+def follows_the_same_losses(go: Callable[..., RunFolder], together: Callable[..., list[RunFolder]]) -> None:
+    runs = [run.model_copy(update={"network": network(lr=1e-3)}) for run in SWEEP[:2]]
+    alone = [go(run, a_teacher(), "alone") for run in runs]
+    compiled = together(runs, compiled=True)
+    for one, other in zip(alone, compiled, strict=True):
+        assert other.summary()["compiled"]
+        assert [e["loss"] for e in other.read_log()] == pytest.approx([e["loss"] for e in one.read_log()], rel=1e-2)
+
+
 # --- phases, schedules, selection -------------------------------------------------------------------------------------
 
 
@@ -201,10 +312,10 @@ def test_warm_up_trains_the_head_alone_and_then_everything_trains(
     saved: dict[str, dict[str, torch.Tensor]] = {}
     import vicinal.train as module
 
-    def keep(self: Any, phase: Any, network: Any, optimizer: Any) -> None:
-        saved[phase.name] = {name: value.clone() for name, value in network.state_dict().items()}
+    def keep(self: Any, phase: Any, seconds: float) -> None:
+        saved[phase.name] = {name: value.clone() for name, value in self.network.state_dict().items()}
 
-    monkeypatch.setattr(module._Checkpoints, "save", keep)
+    monkeypatch.setattr(module._Learner, "save", keep)
     end = load_file(go(run_spec(network=spec)).weights)
     for name, value in start.items():
         if name.startswith("backbone."):  # batch statistics included

@@ -192,12 +192,21 @@ def _plan(parsed: argparse.Namespace) -> None:
         f"{len(data.test):,} test images, {study.classes} classes.\n"
         f"{len(left)} of {len(runs)} runs to do, {sum(run.images for run in left):,} images in training; then every network is asked "
         f"{study.images_measured:,} images.\n"
-        f"{_banks(study)}Estimated on {study.device}, from a few steps of each network: "
+        f"{_together(study)}{_banks(study)}Estimated on {study.device}, from a few steps of each network: "
         f"{format_seconds(sum(map(study.estimated_s, runs)))} and "
         f"{sum(map(study.storage_bytes, runs)) / 1e9:.2g} GB in {out}.",
         markup=False,
     )
     print(console.end_capture(), end="")
+
+
+def _together(study: Study) -> str:
+    """The line of a plan on students who are stepped together; empty where there are none."""
+    shared = [len(group) for group in study.groups() if len(group) > 1]
+    if not shared:
+        return ""
+    passes = "one pass" if len(shared) == 1 else f"{len(shared)} passes"
+    return f"{sum(shared)} runs are stepped together on {passes} of their teachers: each answer is asked for once.\n"
 
 
 def _banks(study: Study) -> str:

@@ -11,10 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from vicinal.folding import folded
 from vicinal.models import Classifier
 
 TIMED_IMAGES = 32  # batch that is timed, or the network's own where that is smaller
 REPEATS = 3
+
+# When compiling pays: it takes about a minute for a network and then saves a tenth to a sixth of a step (docs/benchmarks.md).
+COMPILING_PAYS_S = 900
+NOMINAL_FLOPS = {"cpu": 20e9, "cuda": 20e12, "mps": 1e12}  # per second of training, for each thread of a CPU
 
 
 @dataclass(frozen=True)
@@ -27,17 +32,15 @@ class NetworkCost:
 
 
 def network_cost(network: Classifier, pixels: Tensor, batch_size: int) -> NetworkCost:
-    """Count and time a network on (1, C, H, W) pixels, on the device and in the memory format that they and it have.
+    """Count and time a network on (1, C, H, W) pixels, on the device and in the memory format that they and it have; asked folded.
 
     Times are medians of a few passes over `batch_size` copies, at most `TIMED_IMAGES`; an estimate, not a benchmark.
     """
     batch = pixels.repeat(min(batch_size, TIMED_IMAGES), 1, 1, 1).contiguous(memory_format=torch.channels_last)
-    network.eval()
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        network(pixels)
-    flops = counter.get_total_flops()
+    flops = forward_flops(network, pixels)
     with torch.inference_mode():
-        ask = _seconds(lambda: network(batch), pixels.device)
+        asked = folded(network, pixels)
+        ask = _seconds(lambda: asked(batch), pixels.device)
     network.train()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.0)
 
@@ -52,6 +55,20 @@ def network_cost(network: Classifier, pixels: Tensor, batch_size: int) -> Networ
     seconds = _seconds(step, pixels.device)
     network.eval()
     return NetworkCost(flops, ask / len(batch), seconds / len(batch))
+
+
+def forward_flops(network: nn.Module, pixels: Tensor) -> int:
+    """Multiplications and additions of one forward pass of (1, C, H, W) pixels, in eval mode."""
+    network.eval()
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        network(pixels)
+    return int(counter.get_total_flops())
+
+
+def compiling_pays(training_flops: float, device: torch.device) -> bool:
+    """Whether so much training takes long enough for torch.compile to pay: by arithmetic and not by a clock, so always the same."""
+    speed = NOMINAL_FLOPS.get(device.type, 1e12) * (torch.get_num_threads() if device.type == "cpu" else 1)
+    return training_flops / speed >= COMPILING_PAYS_S
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:

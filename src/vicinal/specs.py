@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 SCHEMA = 1  # of study folders and results.json; raised when an older reader or writer would go wrong
-TRAINING_SEMANTICS = 1  # raised when the same RunSpec would train to other weights; part of every run's fingerprint
+TRAINING_SEMANTICS = 2  # raised when the same RunSpec would train to other weights; part of every run's fingerprint
 
 # A name becomes part of a folder's name, of which file systems take 255 bytes.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=64)]
@@ -399,13 +399,21 @@ class MeasuresSpec(Frozen):
 
 
 class RuntimeSpec(Frozen):
-    """Where and how often; changes no result on one machine, so it is no part of a fingerprint."""
+    """Where, how often and how fast; changes no result on one machine but in its last digits, so it is no part of a fingerprint."""
 
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
     threads: int | None = Field(None, ge=1, description="CPU threads; default: torch's choice")
     checkpoint_seconds: float = Field(20.0, ge=0)
     bank_gb: float = Field(
         2.0, ge=0, description="disk that teachers' stored answers may take, where several runs read them; 0: none"
+    )
+    students_at_once: int | None = Field(
+        None,
+        ge=1,
+        description="students stepped together on one answer of their teacher; default: all that share it and fit into memory",
+    )
+    compile: Literal["auto", "always", "never"] = Field(
+        "auto", description="call networks through torch.compile; auto: where the training is long enough to pay for it"
     )
 
 
@@ -431,6 +439,11 @@ class StudySpec(Frozen):
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
     teacher_seed: int | None = Field(
         None, ge=0, description="one teacher for all seeds; default: each seed trains its own"
+    )
+    stream_seed: int | None = Field(
+        None,
+        ge=0,
+        description="one input stream for all seeds, so that only initialisations differ; default: each its own",
     )
     selection: Selection = "last"
     validate_every_epochs: int = Field(1, ge=1)
@@ -494,6 +507,7 @@ class RunSpec(Frozen):
     network: NetworkSpec
     objective: Objective
     seed: int
+    given_stream_seed: int | None = None  # of the input stream, where it is not the run's own seed
     data: dict[str, Any]  # hashes of the images it trains on and selects by, and their size: not where they lie
     weights_hash: str | None = None  # of the local weights file, so that a path does not matter and a changed file does
     teacher: str | None = None  # fingerprint of the teacher's run
@@ -506,9 +520,16 @@ class RunSpec(Frozen):
         """Whether the watched images decide something: which epoch is kept, or when lr falls."""
         return self.selection != "last" or self.network.schedule == "plateau"
 
+    @property
+    def stream_seed(self) -> int:
+        """The seed of the input stream."""
+        return self.seed if self.given_stream_seed is None else self.given_stream_seed
+
     def fingerprint(self) -> str:
         """12 hex digits over all that decides the weights."""
         value = self.model_dump(mode="json", exclude={"name"})
+        if self.given_stream_seed is None:
+            del value["given_stream_seed"]  # fingerprints from before there was one stay
         if value["weights_hash"] is not None:
             value["network"]["weights"] = None
         if not self.watches:

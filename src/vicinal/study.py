@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import platform
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -18,12 +16,13 @@ import torch
 
 from vicinal import __version__
 from vicinal.bank import BankSpec, TeacherBank
-from vicinal.cost import NetworkCost, network_cost
+from vicinal.cost import NetworkCost, compiling_pays, forward_flops, network_cost
 from vicinal.data import ImageData, ImageSet, load_data, stratified_subset
 from vicinal.data.corruptions import SEVERITIES
 from vicinal.errors import UsageError, VicinalError
 from vicinal.evaluate import Predictions, ask, images_asked
 from vicinal.further import CorruptedSet, Questions, Trained, ask_corrupted, ask_other, ask_represented, load_other
+from vicinal.machine import environment, free_bytes
 from vicinal.measure import Measured
 from vicinal.metrics.representation import default_classes
 from vicinal.metrics.robustness import measure_corruptions
@@ -35,6 +34,7 @@ from vicinal.store import RunFolder, clear_leftovers, hold, open_study_folder, r
 from vicinal.train import TrainingData, run_images, train
 from vicinal.vicinity import evaluation_pixels
 
+OPTIMIZED_VALUE_BYTES = 16  # a float32 weight, its gradient and two moments
 _UNTRAINED = {"epochs": 1, "head": "linear"}  # turns a spec into one that needs no weights
 
 
@@ -72,7 +72,10 @@ class Study:
         if spec.runtime.threads is not None:
             torch.set_num_threads(spec.runtime.threads)
         self.data: ImageData = load_data(spec.data)
-        self.parameters = {path: self._checked(path, network) for path, network in spec.networks().items()}
+        self.parameters: dict[str, int] = {}
+        self.forward_flops: dict[str, int] = {}  # of one image
+        for path, network in spec.networks().items():
+            self.parameters[path], self.forward_flops[path] = self._checked(path, network)
         self._check_measures()
 
     def _check_measures(self) -> None:
@@ -177,6 +180,7 @@ class Study:
             network=NetworkSpec(**{key: getattr(network, key) for key in NetworkSpec.model_fields}),
             objective=objective,
             seed=seed,
+            given_stream_seed=self.spec.stream_seed if role == "student" and self.spec.stream_seed != seed else None,
             data=data,
             weights_hash=self._weights_hash(network),
             teacher=teacher.spec.fingerprint() if teacher is not None else None,
@@ -194,8 +198,8 @@ class Study:
     def _weights_hash(self, network: NetworkSpec) -> str | None:
         return None if network.weights in (None, "hub") else file_hash(Path(str(network.weights)))
 
-    def _checked(self, path: str, spec: NetworkSpec) -> int:
-        """Build the network and ask it two images, so that what does not fit fails now. Returns its parameter count."""
+    def _checked(self, path: str, spec: NetworkSpec) -> tuple[int, int]:
+        """Build the network and ask it an image, so that what does not fit fails now. Returns its parameters and FLOPs."""
         try:
             network = build_classifier(spec, self.classes, self.channels)
         except UsageError as error:
@@ -204,17 +208,16 @@ class Study:
             images = self.training_images(spec)
         except UsageError as error:
             raise UsageError(f"{path}.train_images: {error}") from None
-        pixels = evaluation_pixels(images.images[:2], spec.augment, self.spec.data.image_size)
+        pixels = evaluation_pixels(images.images[:1], spec.augment, self.spec.data.image_size)
         try:
-            with torch.inference_mode():
-                network(pixels)
+            flops = forward_flops(network, pixels)
         except Exception as error:
             side = pixels.shape[-1]
             reason = " ".join(str(error).split())[:160]
             raise UsageError(
                 f"{path}: {spec.model} cannot take images of {side} px ({reason}); set {path}.image_size or data.image_size"
             ) from None
-        return sum(p.numel() for p in network.parameters())
+        return sum(p.numel() for p in network.parameters()), flops
 
     @cached_property
     def costs(self) -> dict[str, NetworkCost]:
@@ -234,13 +237,19 @@ class Study:
     def estimated_s(self, run: PlannedRun) -> float:
         """Seconds that a run would take on this device, its measures included, and nothing for what is done."""
         own = self.costs[run.path]
-        bank = self.banks.get(run.folder.path)
-        first = next((path for path, spec in self.banks.items() if bank and spec.fingerprint == bank.fingerprint), None)
-        asks = run.teacher is not None and first in (None, run.folder.path)  # the others read what the first was told
-        asked = self.costs[run.teacher.path].ask_s if run.teacher is not None and asks else 0.0
-        training = 0.0 if run.folder.is_done else run.images * (own.step_s + asked)
+        training = 0.0 if run.folder.is_done else run.images * (own.step_s + self._asking_s(run))
         measured = run.folder.stored("predictions", self._prediction_fingerprint).exists()
         return training + (0.0 if measured else self.images_measured * own.ask_s)
+
+    def _asking_s(self, run: PlannedRun) -> float:
+        """Seconds that asking the teacher adds to an image of a run: nothing where another run asks or a bank answers."""
+        if run.teacher is None or self._bank_exists(run):
+            return 0.0
+        group = next(group for group in self.groups() if run in group)
+        bank = self.banks.get(run.folder.path)
+        readers = [path for path, spec in self.banks.items() if bank and spec.fingerprint == bank.fingerprint]
+        first = run is group[0] and (bank is None or run.folder.path == readers[0])
+        return self.costs[run.teacher.path].ask_s if first else 0.0
 
     @property
     def images_measured(self) -> int:
@@ -293,12 +302,12 @@ class Study:
             with StudyProgress(sum(run.images for run in to_do)) as progress:
                 if len(to_do) < len(unique):
                     progress.say(f"{len(unique) - len(to_do)} of {len(unique)} runs are done already")
-                predictions = {}
-                for run in unique:
-                    if not run.folder.is_done:
-                        self._train(run, progress)
+                predictions: dict[Path, Predictions] = {}
+                for group in self.groups(with_done=True):
+                    if not group[0].folder.is_done:
+                        self._train(group, progress)
                     # Asked at once, so that a network that diverged is known before others learn from it.
-                    predictions[run.folder.path] = self._ask(run, progress)
+                    predictions |= {run.folder.path: self._ask(run, progress) for run in group}
                 further = self._ask_further(unique, predictions, progress)
             earlier = sum(run.folder.summary()["training_s"] for run in unique if run not in to_do)
             results = self._results(predictions, further, command)
@@ -317,36 +326,74 @@ class Study:
                 return max(float(read_json(path).get("wall_time_s", 0.0)), now)
         return now + earlier
 
-    def _train(self, run: PlannedRun, progress: StudyProgress) -> None:
+    def _train(self, group: list[PlannedRun], progress: StudyProgress) -> None:
+        first = group[0]
         data = TrainingData(
-            train=self.training_images(run.spec.network),
+            train=self.training_images(first.spec.network),
             watched=self.watched,
             classes=self.classes,
             image_size=self.spec.data.image_size,
         )
-        teacher = self.load_network(run.teacher) if run.teacher is not None else None
-        banked = self.banks.get(run.folder.path)
+        teacher = self.load_network(first.teacher) if first.teacher is not None else None
+        banked = self.banks.get(first.folder.path)
         bank = TeacherBank(self.out / "banks", banked) if banked is not None else None
-        every = self.spec.runtime.checkpoint_seconds
+        folders, every = [run.folder for run in group], self.spec.runtime.checkpoint_seconds
         with contextlib.closing(bank) if bank is not None else contextlib.nullcontext():
-            train(run.spec, run.folder, data, teacher, self.device, progress, every, bank)
+            train(folders, data, teacher, self.device, progress, every, bank, self.compiles(first))
+
+    def compiles(self, run: PlannedRun) -> bool:
+        """Whether a run's network is called through torch.compile: where all trainings of its architecture together pay for it."""
+        if self.spec.runtime.compile != "auto":
+            return self.spec.runtime.compile == "always"
+        images = sum(other.images for other in self.unique_runs() if other.path == run.path)
+        return compiling_pays(3 * images * self.forward_flops[run.path], self.device)
+
+    def groups(self, with_done: bool = False) -> list[list[PlannedRun]]:
+        """The runs that are not done, in the order of their training; students whom one answer of their teacher serves stand together.
+
+        Students stepped together prepare each batch once, ask once and write nothing, so this never costs more than reading a
+        bank; as many are taken as memory holds with their optimizers. Runs that are done stand alone, if they are asked for.
+        """
+        together: dict[Any, list[PlannedRun]] = {}
+        for run in self.unique_runs():
+            if not run.folder.is_done and run.teacher is not None:
+                key: Any = self._bank_of(run).fingerprint, run.spec.network.epochs
+                together.setdefault(key, []).append(run)
+            elif with_done or not run.folder.is_done:
+                together[run.folder.path] = [run]
+        return [
+            group[start : start + self.students_at_once]
+            for group in together.values()
+            for start in range(0, len(group), self.students_at_once)
+        ]
+
+    @cached_property
+    def students_at_once(self) -> int:
+        """Students stepped together: as asked for, or as many as take a quarter of free memory with their optimizers."""
+        if self.spec.runtime.students_at_once is not None or self.spec.student is None:
+            return self.spec.runtime.students_at_once or 1
+        each = OPTIMIZED_VALUE_BYTES * self.parameters["student"]
+        return max(1, int(free_bytes(self.device) / 4 / each))
+
+    def _bank_exists(self, run: PlannedRun) -> bool:
+        return (self.out / "banks" / self._bank_of(run).fingerprint / "bank.json").exists()
 
     @cached_property
     def banks(self) -> dict[Path, BankSpec]:
-        """The bank of every run that shares its teacher's answers with another one, by run folder, within the budget."""
-        specs = {run.folder.path: self._bank_of(run) for run in self.unique_runs() if run.teacher is not None}
-        shared = Counter(spec.fingerprint for spec in specs.values())
+        """The bank of every run to do, by run folder: one that is there, or one that several groups share, within the budget."""
+        shared = Counter(self._bank_of(group[0]).fingerprint for group in self.groups() if group[0].teacher is not None)
         left, taken = self.spec.runtime.bank_gb * 1e9, set()
-        chosen = {}
-        for path, spec in specs.items():
-            if shared[spec.fingerprint] < 2:
+        chosen: dict[Path, BankSpec] = {}
+        for group in self.groups():
+            if group[0].teacher is None:
                 continue
-            if spec.fingerprint not in taken:
-                if spec.bytes > left:
+            spec = self._bank_of(group[0])
+            if not self._bank_exists(group[0]) and spec.fingerprint not in taken:
+                if shared[spec.fingerprint] < 2 or spec.bytes > left:
                     continue
                 taken.add(spec.fingerprint)
                 left -= spec.bytes
-            chosen[path] = spec
+            chosen |= {run.folder.path: spec for run in group}
         return chosen
 
     def _bank_of(self, run: PlannedRun) -> BankSpec:
@@ -358,7 +405,7 @@ class Study:
                 "teacher": run.teacher.spec.fingerprint(),
                 "precision": run.spec.teacher_ask_precision,
                 "shown": "clean" if objective.target == "linear" else "mixed",
-                "seed": run.spec.seed,
+                "seed": run.spec.stream_seed,
                 "mixing": objective.mixing.model_dump(mode="json"),
                 "augment": network.augment.model_dump(mode="json"),
                 "channels_last": network.channels_last,
@@ -586,27 +633,3 @@ def _device(name: str) -> torch.device:
     ):
         raise UsageError(f"runtime.device: this machine has no {name}; use cpu or auto")
     return device
-
-
-def environment(device: torch.device) -> dict[str, Any]:
-    """Machine and versions, as results.json states them."""
-    from importlib.metadata import version
-
-    processor = platform.processor()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [
-            line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
-        ]
-        processor = names[0] if names else processor
-    packages: Sequence[str] = ("torch", "torchvision", "timm", "torchmetrics", "numpy")
-    return {
-        "python": platform.python_version(),
-        **{name: version(name) for name in packages},
-        "platform": platform.platform(),
-        "processor": processor,
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
-    }

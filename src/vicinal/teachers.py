@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self, cast
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
 
+from vicinal.errors import VicinalError
 from vicinal.functional import kl_divergence
+from vicinal.machine import processor
 from vicinal.models import Classifier
+from vicinal.specs import fingerprint
+from vicinal.store import write_json
 
+Precision = Literal["fp32", "bf16"]
 BF16_BOUND_NATS = 1e-3  # mean KL between a teacher's fp32 and bf16 answers that training may have
+BF16_GAIN = 1.2  # times faster that bf16 must be; below that a measurement could fall either way
+TURNS = 3
+TURN_S = 0.1  # a timed turn asks about as many images as take so long
 
 
 class FrozenTeacher(nn.Module):
@@ -19,12 +34,16 @@ class FrozenTeacher(nn.Module):
     Args:
         network: taken over and frozen; its parameters stop requiring gradients.
         precision: "fp32" or "bf16", of its forward pass. Logits come out as float32 either way.
+        call: how the network is called, for example compiled; default: as it is.
     """
 
-    def __init__(self, network: Classifier, precision: Literal["fp32", "bf16"] = "fp32") -> None:
+    def __init__(
+        self, network: Classifier, precision: Precision = "fp32", call: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
         super().__init__()
         self.network = network.eval().requires_grad_(False)
         self.precision = precision
+        self._call = call or self.network
         super().train(False)
 
     def train(self, mode: bool = True) -> Self:
@@ -39,23 +58,61 @@ class FrozenTeacher(nn.Module):
         if any(module.training for module in self.network.modules()):
             raise RuntimeError("the frozen teacher's network was put into train mode behind its back")
         with torch.autocast(pixels.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            return cast(Tensor, self.network(pixels)).float()
+            return self._call(pixels).float()
 
 
-def choose_precision(network: Classifier, pixels: Tensor) -> Literal["fp32", "bf16"]:
-    """bf16 where this device computes it fast and the answers to `pixels` keep within `BF16_BOUND_NATS`; else fp32.
+def choose_precision(network: Classifier, pixels: Tensor) -> Precision:
+    """bf16 where it is faster on this machine and the answers to `pixels` keep within `BF16_BOUND_NATS`; else fp32.
 
-    The choice rests on the device, the architecture and the answers and on no clock, so that it is the same each time.
-    A CPU gains from bf16 for plain convolutions and loses for depthwise ones.
+    Which one is faster is measured for a moment and remembered (`$XDG_CACHE_HOME/vicinal`), by machine, versions, threads and
+    architecture, so that one machine always makes one choice and repeats its runs bit for bit.
     """
-    if pixels.device.type == "cuda":
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    elif pixels.device.type == "cpu":
-        depthwise = any(isinstance(m, nn.Conv2d) and m.groups > 1 for m in network.modules())
-        fast = not depthwise and torch.cpu._is_avx512_bf16_supported()
-    else:
-        fast = False
-    if not fast:
+    if not _bf16_exists(pixels.device) or not _bf16_is_faster(network, pixels):
         return "fp32"
     exact, quick = FrozenTeacher(network, "fp32")(pixels), FrozenTeacher(network, "bf16")(pixels)
     return "bf16" if float(kl_divergence(exact, quick).mean()) <= BF16_BOUND_NATS else "fp32"
+
+
+def _bf16_exists(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
+
+
+def _bf16_is_faster(network: Classifier, pixels: Tensor) -> bool:
+    """As remembered, or measured now and remembered where the cache can be written."""
+    remembered = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vicinal" / "bf16.json"
+    key = _measurement_key(network, pixels)
+    known: dict[str, bool] = {}
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        known = dict(json.loads(remembered.read_text(encoding="utf-8")))
+    if not isinstance(known.get(key), bool):
+        known[key] = _bf16_gain(network, pixels) >= BF16_GAIN
+        with contextlib.suppress(VicinalError):
+            write_json(remembered, known)
+    return known[key]
+
+
+def _measurement_key(network: Classifier, pixels: Tensor) -> str:
+    device = pixels.device
+    machine = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+    shapes = {name: list(t.shape) for name, t in network.state_dict().items()}
+    return fingerprint([machine, torch.__version__, torch.get_num_threads(), shapes, list(pixels.shape[1:])])
+
+
+def _bf16_gain(network: Classifier, pixels: Tensor) -> float:
+    """Seconds in fp32 over seconds in bf16: the median of a few turns, taken one after the other."""
+    exact, quick = FrozenTeacher(network, "fp32"), FrozenTeacher(network, "bf16")
+    some = pixels[:8]
+    for teacher in (exact, quick):
+        _seconds(teacher, some)
+    some = pixels[: max(8, int(8 * TURN_S / _seconds(exact, some)))]
+    return median(_seconds(exact, some) / _seconds(quick, some) for _ in range(TURNS + 1))
+
+
+def _seconds(teacher: FrozenTeacher, pixels: Tensor) -> float:
+    started = time.perf_counter()
+    answers = teacher(pixels)
+    if answers.device.type == "cuda":
+        torch.cuda.synchronize(answers.device)
+    return time.perf_counter() - started

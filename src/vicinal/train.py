@@ -1,14 +1,16 @@
-"""The one training loop, for teachers, baselines and students. Read `train` from top to bottom.
+"""The one training loop, for teachers, baselines and students. Read `_train_together` from top to bottom.
 
-Every random number of a step depends on the run's seed and the step alone (the plan) or is saved with the checkpoint (dropout),
-so that a run killed at any moment ends with the weights of one that was not.
+Students who share a teacher and an input stream are stepped together, so that the teacher is asked once. Every random number of a
+step depends on the run's seed and the step alone (the plan) or is saved with the checkpoint (dropout), so that a run killed at
+any moment, or trained in other company, ends with the weights of one that was not.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -21,16 +23,18 @@ from torch import Tensor, nn
 from vicinal.bank import TeacherBank
 from vicinal.data import ImageSet
 from vicinal.errors import VicinalError
+from vicinal.folding import Compiled, folded
 from vicinal.models import Classifier, build_classifier
 from vicinal.objectives import Objective, objective_loss
 from vicinal.progress import StudyProgress, format_seconds
 from vicinal.specs import ARMS, NetworkSpec, RunSpec
 from vicinal.store import RunFolder, write_atomically, write_file_atomically
-from vicinal.teachers import FrozenTeacher, choose_precision
+from vicinal.teachers import FrozenTeacher, Precision, choose_precision
 from vicinal.vicinity import ImagePipeline, VicinalBatch, VicinalPlan, evaluation_pixels
 
 WATCH_STEPS = 10  # losses are read, checked and shown this often: reading one makes the device wait
 EVALUATION_BATCH = 500
+FOLDING_IMAGES = 8  # that a folded teacher's answers are held against its own on
 PRECISION_IMAGES = 256  # that the effect of a teacher's precision is measured on
 
 
@@ -78,122 +82,241 @@ class _Phase:
 
 
 def train(
-    run: RunSpec,
-    folder: RunFolder,
+    folders: Sequence[RunFolder],
     data: TrainingData,
     teacher: Classifier | None,
     device: torch.device,
     progress: StudyProgress,
     checkpoint_seconds: float = 20.0,
     bank: TeacherBank | None = None,
+    compiled: bool = False,
 ) -> None:
-    """Train the network of a run, or continue where a killed process left it, and leave its weights in the run's folder.
+    """Train the networks of runs, or continue where a killed process left them, and leave their weights in the runs' folders.
+
+    Several runs are stepped on each batch in turn: they must share teacher and input stream (`Study.groups`), and end with the
+    weights that each would have had alone.
 
     Args:
-        teacher: the trained teacher, for an objective that asks one.
+        folders: of the runs; each knows its spec.
+        teacher: the trained teacher, for objectives that ask one.
         checkpoint_seconds: least time between two checkpoints.
-        bank: the teacher's answers along this run's plan: read where they are stored, and stored where they are not.
+        bank: the teacher's answers along the runs' plan: read where they are stored, and stored where they are not.
+        compiled: call networks through torch.compile.
 
     Raises:
-        VicinalError: the loss is not finite, or a file cannot be written.
+        VicinalError: a loss is not finite (the other runs are trained to their end first), or a file cannot be written.
     """
-    spec = run.network
-    folder.open()
+    for _ in train_steps(folders, data, teacher, device, progress, checkpoint_seconds, bank, compiled):
+        pass
 
-    # The network, its training images and its phases.
-    with torch.random.fork_rng(devices=_cuda_devices(device)):
-        torch.manual_seed(run.seed)
-        network = build_classifier(spec, data.classes, data.train.images.shape[-1])
-        network = network.to(device)
-        if spec.channels_last:
-            network = network.to(memory_format=torch.channels_last)
-        pipeline = ImagePipeline(data.train.images, data.train.labels, spec.augment, data.image_size, device)
-        phases = _phases(run, len(data.train))
-        trains_in_bf16 = _trains_in_bf16(spec, device)
 
-        # Where it stands: at the start, or at the last checkpoint.
-        state, saved = _State(), _load_checkpoint(folder, run)
-        if saved is not None:
-            state = _State(**saved["state"])
-            network.load_state_dict(saved["network"])
-            _set_generators(saved["generators"])
-        folder.rewind_log(state.step)
-        frozen = _frozen_teacher(teacher, run, pipeline, state) if teacher is not None else None
-        watcher = _Watcher(run, phases, state, progress)
-        checkpoints = _Checkpoints(folder, run, state, checkpoint_seconds)
+def train_steps(
+    folders: Sequence[RunFolder],
+    data: TrainingData,
+    teacher: Classifier | None,
+    device: torch.device,
+    progress: StudyProgress,
+    checkpoint_seconds: float = 20.0,
+    bank: TeacherBank | None = None,
+    compiled: bool = False,
+) -> Iterator[int]:
+    """`train`, step by step: gives the number of images in the batch that every network has just been stepped on."""
+    learners = [_Learner(folder, data, device, compiled, progress.say) for folder in folders]
+    at: dict[int, list[_Learner]] = {}
+    for learner in learners:
+        at.setdefault(learner.state.step, []).append(learner)
+    failures: list[VicinalError] = []
+    # Killed between two checkpoints of one step, some are behind: they catch up by themselves.
+    for together in at.values():
+        yield from _train_together(together, data, teacher, device, progress, checkpoint_seconds, bank, failures)
+    if failures:
+        raise failures[0]
 
-        first_step = 0
-        for phase in phases:
-            if state.step >= first_step + phase.steps:
-                first_step += phase.steps
-                continue
-            _train_mode(network, phase)  # before the optimizer, which leaves frozen parameters out
-            optimizer = _optimizer(network, spec, phase, device)
-            if saved is not None and saved["phase"] == phase.name:
-                optimizer.load_state_dict(saved["optimizer"])
-            saved = None
-            start_epoch, start_batch = divmod(state.step - first_step, phase.plan.batches)
 
-            for epoch in range(start_epoch, phase.epochs):
-                _train_mode(network, phase)
-                epoch_started, images_before = time.monotonic(), state.epoch_images
-                batches = pipeline.batches(phase.plan.epoch(epoch, start_batch))
-                for position, (planned, batch) in enumerate(batches, start_batch):
-                    lr = learning_rate(spec, phase.name, (state.step - first_step) / phase.plan.batches)
-                    lr = _lowered(lr, spec, phase, state)
-                    for group in optimizer.param_groups:
-                        group["lr"] = lr
+def _train_together(
+    learners: list[_Learner],
+    data: TrainingData,
+    teacher: Classifier | None,
+    device: torch.device,
+    progress: StudyProgress,
+    checkpoint_seconds: float,
+    bank: TeacherBank | None,
+    failures: list[VicinalError],
+) -> Iterator[int]:
+    lead = learners[0]
+    run, spec, step = lead.run, lead.run.network, lead.state.step
+    phases = _phases(run, len(data.train))
+    pipeline = ImagePipeline(data.train.images, data.train.labels, spec.augment, data.image_size, device)
+    frozen = _frozen_teacher(teacher, lead, pipeline, progress.say) if teacher is not None else None
+    for learner in learners:
+        learner.state.ask_precision = frozen.precision if frozen is not None else ""
+    watcher = _Watcher(learners, phases, step, progress, failures)
+    checkpoints = _Checkpoints(learners, checkpoint_seconds)
 
-                    # The step: ask the teacher, ask the student, learn.
-                    answers, partner_answers = _ask_teacher(frozen, bank, phase.objective, batch, epoch, position)
-                    with torch.autocast(device.type, torch.bfloat16, enabled=trains_in_bf16):
-                        logits = network(batch.mixed)
-                    loss = objective_loss(
-                        phase.objective,
-                        logits,
-                        batch.labels,
-                        batch.partner_labels,
-                        batch.lam,
-                        answers,
-                        partner_answers,
-                    )
-                    optimizer.zero_grad(set_to_none=True)
-                    loss.backward()
-                    optimizer.step()
-                    state.step += 1
-                    watcher.add(loss.detach(), len(planned), lr)
-
-                    ends_epoch = (state.step - first_step) % phase.plan.batches == 0
-                    if ends_epoch or checkpoints.are_due or watcher.is_full:
-                        watcher.read(state, _epochs_before(phases, phase) + epoch + 1, _epoch_count(phases))
-                    if checkpoints.are_due and watcher.is_empty and not ends_epoch:
-                        checkpoints.save(phase, network, optimizer)
-                start_batch = 0
-
-                # The epoch's end: look at the watched images, log, keep the best.
-                speed = (state.epoch_images - images_before) / (time.monotonic() - epoch_started)
-                entry: dict[str, Any] = {"phase": phase.name, "epoch": epoch + 1, "step": state.step, "lr": lr}
-                entry |= {"loss": state.epoch_loss / state.epoch_images, "images_per_second": round(speed, 1)}
-                if phase.name == "train" and len(data.watched) and _looks(run, epoch + 1):
-                    logits = predict(network, data.watched, spec, data.image_size, device)
-                    entry["watched_accuracy"] = float((logits.argmax(1) == data.watched.labels).double().mean())
-                    _watch_plateau(state, spec, entry["watched_accuracy"])
-                    _keep_best(state, run, network, epoch + 1, entry["watched_accuracy"])
-                state.epoch_loss, state.epoch_images = 0.0, 0
-                folder.append_log({**entry, "seconds": round(checkpoints.seconds(), 3)})
-                if checkpoints.are_due:
-                    checkpoints.save(phase, network, optimizer)
+    first_step = 0
+    for phase in phases:
+        if step >= first_step + phase.steps:
             first_step += phase.steps
+            continue
+        for learner in learners:
+            learner.enter(phase)
+        start_epoch, start_batch = divmod(step - first_step, phase.plan.batches)
+
+        for epoch in range(start_epoch, phase.epochs):
+            epoch_started, images_before = time.monotonic(), learners[0].state.epoch_images
+            for learner in learners:
+                _train_mode(learner.network, phase)
+            batches = pipeline.batches(phase.plan.epoch(epoch, start_batch))
+            for position, (planned, batch) in enumerate(batches, start_batch):
+                # The step: ask the teacher once, then let every student answer and learn.
+                answers = _ask_teacher(frozen, bank, learners[0].objective, batch, epoch, position)
+                for learner in learners:
+                    learner.learn(batch, answers, phase, (step - first_step) / phase.plan.batches)
+                step += 1
+                watcher.add(len(planned), step)
+
+                ends_epoch = (step - first_step) % phase.plan.batches == 0
+                if ends_epoch or checkpoints.are_due:
+                    watcher.read_all(_epochs_before(phases, phase) + epoch + 1)
+                elif watcher.is_full:
+                    watcher.read(_epochs_before(phases, phase) + epoch + 1)
+                if not learners:
+                    return
+                if checkpoints.are_due and watcher.is_empty and not ends_epoch:
+                    checkpoints.save(phase)
+                yield len(planned)
+            start_batch = 0
+
+            # The epoch's end: look at the watched images, log, keep the best.
+            speed = (learners[0].state.epoch_images - images_before) / (time.monotonic() - epoch_started)
+            for learner in learners:
+                learner.end_epoch(phase, epoch + 1, data, speed, checkpoints.seconds(learner))
+            if checkpoints.are_due:
+                checkpoints.save(phase)
+        first_step += phase.steps
 
     # The end: the weights, then the mark that they are whole.
-    state.seconds = checkpoints.seconds()
-    if state.best_weights:
-        network.load_state_dict(state.best_weights)
-    if not all(bool(t.isfinite().all()) for t in network.state_dict().values()):
-        raise VicinalError(f"{run.name}: weights are not finite after the last step; try a lower lr or precision: fp32")
-    save_weights(network, folder.weights)
-    folder.finish(_summary(run, state, network, len(data.train), device))
-    watcher.finish(f"done in {format_seconds(state.seconds)}")
+    for learner in list(learners):
+        learner.state.seconds = checkpoints.seconds(learner)
+        try:
+            learner.finish(len(data.train), len(watcher.started))
+        except VicinalError as error:
+            failures.append(error)
+    watcher.finish(f"done in {format_seconds(sum(learner.state.seconds for learner in learners))}")
+
+
+class _Learner:
+    """One network in training: its weights, its optimizer, its own random numbers, and where it stands."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        data: TrainingData,
+        device: torch.device,
+        compiled: bool,
+        say: Callable[[str], None],
+    ) -> None:
+        self.folder, self.run, self.device = folder, folder.spec, device
+        self.state, self.objective = _State(), folder.spec.objective
+        self._image_size, spec = data.image_size, self.run.network
+        folder.open()
+        self._generators: list[Tensor] = []
+        with torch.random.fork_rng(devices=_cuda_devices(device)):
+            torch.manual_seed(self.run.seed)
+            network = build_classifier(spec, data.classes, data.train.images.shape[-1]).to(device)
+            self.network = network.to(memory_format=torch.channels_last) if spec.channels_last else network
+            self._generators = _generator_states(device)
+        # Where it stands: at the start, or at the last checkpoint.
+        self._saved = _load_checkpoint(folder, self.run)
+        if self._saved is not None:
+            self.state = _State(**self._saved["state"])
+            self.network.load_state_dict(self._saved["network"])
+            self._generators = self._saved["generators"]
+        folder.rewind_log(self.state.step)
+        self._bf16 = _trains_in_bf16(spec, device)
+        self._compiled = Compiled(self.network, spec.batch_size, say) if compiled else None
+        self._call: Callable[[Tensor], Tensor] = self.network
+        self.optimizer: torch.optim.Optimizer
+        self.is_compiled = compiled
+        self.losses: list[Tensor] = []  # on the device, not yet read
+        self.lr = 0.0
+
+    def enter(self, phase: _Phase) -> None:
+        """Begin, or continue, a phase."""
+        _train_mode(self.network, phase)  # before the optimizer, which leaves frozen parameters out
+        self.objective = self.run.objective if phase.name == "train" else phase.objective
+        self.optimizer = _optimizer(self.network, self.run.network, phase, self.device)
+        if self._saved is not None and self._saved["phase"] == phase.name:
+            self.optimizer.load_state_dict(self._saved["optimizer"])
+        self._saved = None
+        self._call = self._compiled if self._compiled is not None and phase.name == "train" else self.network
+
+    def learn(
+        self, batch: VicinalBatch, answers: tuple[Tensor | None, Tensor | None], phase: _Phase, epoch: float
+    ) -> None:
+        """One step on a batch, at a point of the phase in epochs."""
+        spec = self.run.network
+        self.lr = _lowered(learning_rate(spec, phase.name, epoch), spec, phase, self.state)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.lr
+        with self._own_random_numbers(), torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
+            logits = self._call(batch.mixed)
+        loss = objective_loss(self.objective, logits, batch.labels, batch.partner_labels, batch.lam, *answers)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.state.step += 1
+        self.losses.append(loss.detach())
+
+    def end_epoch(self, phase: _Phase, epoch: int, data: TrainingData, speed: float, seconds: float) -> None:
+        """Look at the watched images where it is time to, log the epoch, keep the best weights."""
+        run, state = self.run, self.state
+        entry: dict[str, Any] = {"phase": phase.name, "epoch": epoch, "step": state.step, "lr": self.lr}
+        entry |= {"loss": state.epoch_loss / state.epoch_images, "images_per_second": round(speed, 1)}
+        if phase.name == "train" and len(data.watched) and _looks(run, epoch):
+            logits = predict(self.network, data.watched, run.network, self._image_size, self.device)
+            entry["watched_accuracy"] = float((logits.argmax(1) == data.watched.labels).double().mean())
+            _watch_plateau(state, run.network, entry["watched_accuracy"])
+            _keep_best(state, run, self.network, epoch, entry["watched_accuracy"])
+        state.epoch_loss, state.epoch_images = 0.0, 0
+        self.folder.append_log({**entry, "seconds": round(seconds, 3)})
+
+    def finish(self, train_images: int, trained_together: int) -> None:
+        """Leave the selected weights and the mark that they are whole. Raises VicinalError where they are not finite."""
+        if self.state.best_weights:
+            self.network.load_state_dict(self.state.best_weights)
+        if not all(bool(t.isfinite().all()) for t in self.network.state_dict().values()):
+            raise VicinalError(
+                f"{self.run.name}: weights are not finite after the last step; try a lower lr or precision: fp32"
+            )
+        save_weights(self.network, self.folder.weights)
+        summary = _summary(self.run, self.state, self.network, train_images, self.device)
+        summary |= {"trained_together": trained_together, "compiled": bool(self._compiled and self._compiled.works)}
+        self.folder.finish(summary)
+
+    def save(self, phase: _Phase, seconds: float) -> None:
+        """A checkpoint, whole or not at all."""
+        self.state.seconds = seconds
+        value = {
+            "fingerprint": self.run.fingerprint(),
+            "phase": phase.name,
+            "state": vars(self.state),
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generators": self._generators,
+        }
+        write_file_atomically(self.folder.checkpoint, lambda path: torch.save(value, path))
+
+    @contextlib.contextmanager
+    def _own_random_numbers(self) -> Iterator[None]:
+        """Dropout draws from the run's own generators, whoever else is stepped in between."""
+        outside = _generator_states(self.device)
+        _set_generators(self._generators)
+        try:
+            yield
+        finally:
+            self._generators = _generator_states(self.device)
+            _set_generators(outside)
 
 
 # --- schedules and phases ---------------------------------------------------------------------------------------------
@@ -249,9 +372,9 @@ def _cosine(start: float, end: float, share: float) -> float:
 def _phases(run: RunSpec, images: int) -> list[_Phase]:
     spec, phases = run.network, []
     if spec.head_warmup_epochs and spec.epochs:
-        plan = VicinalPlan(images, spec.batch_size, run.seed, ARMS["baseline"].mixing, "head_warmup")
+        plan = VicinalPlan(images, spec.batch_size, run.stream_seed, ARMS["baseline"].mixing, "head_warmup")
         phases.append(_Phase("head_warmup", spec.head_warmup_epochs, ARMS["baseline"], plan))
-    plan = VicinalPlan(images, spec.batch_size, run.seed, run.objective.mixing, "train")
+    plan = VicinalPlan(images, spec.batch_size, run.stream_seed, run.objective.mixing, "train")
     return [*phases, _Phase("train", spec.epochs, run.objective, plan)]
 
 
@@ -307,14 +430,23 @@ def _trains_in_bf16(spec: NetworkSpec, device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
-def _frozen_teacher(teacher: Classifier, run: RunSpec, pipeline: ImagePipeline, state: _State) -> FrozenTeacher:
-    if not state.ask_precision:
-        asked = run.teacher_ask_precision or "auto"
-        # Mixed images whatever the arm, so that all arms of a seed ask their teacher in one precision.
-        plan = VicinalPlan(len(pipeline), min(len(pipeline), PRECISION_IMAGES), run.seed, ARMS["mixup"].mixing)
-        mixed = pipeline.make(plan.batch(0, 0)).mixed
-        state.ask_precision = choose_precision(teacher, mixed) if asked == "auto" else asked
-    return FrozenTeacher(teacher, cast(Literal["fp32", "bf16"], state.ask_precision))
+def _frozen_teacher(
+    teacher: Classifier,
+    learner: _Learner,
+    pipeline: ImagePipeline,
+    say: Callable[[str], None],
+) -> FrozenTeacher:
+    """The teacher as students ask it: folded, in the precision that was asked for or chosen, compiled where they are."""
+    run = learner.run
+    # Mixed images whatever the arm, so that all arms of a seed ask their teacher in one precision.
+    plan = VicinalPlan(len(pipeline), min(len(pipeline), PRECISION_IMAGES), run.stream_seed, ARMS["mixup"].mixing)
+    mixed = pipeline.make(plan.batch(0, 0)).mixed
+    network = folded(teacher, mixed[:FOLDING_IMAGES])
+    precision = learner.state.ask_precision or run.teacher_ask_precision or "auto"
+    if precision == "auto":
+        precision = choose_precision(network, mixed)
+    call = Compiled(network, run.network.batch_size, say) if learner.is_compiled else None
+    return FrozenTeacher(network, cast(Precision, precision), call)
 
 
 def _ask_teacher(
@@ -364,48 +496,100 @@ def _summary(
 
 
 class _Watcher:
-    """Collects losses on the device, reads them together, and stops the run at the first that is not finite."""
+    """Reads losses together and one window late, so that no step waits for one; a run whose loss is not finite is taken out."""
 
-    def __init__(self, run: RunSpec, phases: list[_Phase], state: _State, progress: StudyProgress) -> None:
-        self._run, self._steps = run, sum(phase.steps for phase in phases)
-        images = sum(phase.epochs * phase.plan.images for phase in phases)
-        self._bar = progress.run(run.name, images, _images_done(phases, state.step))
-        self._losses: list[Tensor] = []
+    def __init__(
+        self,
+        learners: list[_Learner],
+        phases: list[_Phase],
+        step: int,
+        progress: StudyProgress,
+        failures: list[VicinalError],
+    ) -> None:
+        self.started, self._learners, self._failures = list(learners), learners, failures
+        self._steps, self._epochs = sum(phase.steps for phase in phases), _epoch_count(phases)
+        images = len(learners) * sum(phase.epochs * phase.plan.images for phase in phases)
+        names = learners[0].run.name + (f" and {len(learners) - 1} more" if len(learners) > 1 else "")
+        self._bar = progress.run(names, images, len(learners) * _images_done(phases, step))
         self._images: list[int] = []
+        self._last_step = step
         self._lrs: list[float] = []
+        self._window: _Window | None = None
 
-    def add(self, loss: Tensor, images: int, lr: float) -> None:
-        self._losses.append(loss)
+    def add(self, images: int, step: int) -> None:
         self._images.append(images)
-        self._lrs.append(lr)
+        self._lrs.append(self._learners[0].lr)
+        self._last_step = step
 
     @property
     def is_full(self) -> bool:
-        return len(self._losses) >= WATCH_STEPS
+        return len(self._images) >= WATCH_STEPS
 
     @property
     def is_empty(self) -> bool:
-        return not self._losses
+        return not self._images and self._window is None
 
-    def read(self, state: _State, epoch: int, epochs: int) -> None:
-        losses = torch.stack(self._losses).double().cpu()
-        finite = losses.isfinite()
-        if not bool(finite.all()):
-            bad = int((~finite).nonzero()[0])
-            step = state.step - len(losses) + bad + 1
-            raise VicinalError(
-                f"{self._run.name}: the loss became {losses[bad].item()} at step {step} of {self._steps} (epoch {epoch}), "
-                f"learning rate {self._lrs[bad]:.3g}; try a lower lr, a longer rise, or precision: fp32"
-            )
-        images = torch.tensor(self._images, dtype=torch.float64)
-        total, count = float((losses * images).sum()), sum(self._images)
-        state.epoch_loss += total
-        state.epoch_images += count
-        self._bar.advance(count, epoch, epochs, total / count)
-        self._losses, self._images, self._lrs = [], [], []
+    def read(self, epoch: int) -> None:
+        """Take in the window before, and send for the losses of this one."""
+        following = _Window(list(self._learners), self._images, self._lrs, self._last_step) if self._images else None
+        self._images, self._lrs = [], []
+        if self._window is not None:
+            self._take(self._window, epoch)
+        self._window = following
+
+    def read_all(self, epoch: int) -> None:
+        """Take in all that there is."""
+        self.read(epoch)
+        self.read(epoch)
 
     def finish(self, text: str) -> None:
         self._bar.finish(text)
+
+    def _take(self, window: _Window, epoch: int) -> None:
+        losses, count = window.losses(), sum(window.images)
+        weights = torch.tensor(window.images, dtype=torch.float64)
+        for learner, own in zip(window.learners, losses, strict=True):
+            if learner not in self._learners:
+                continue
+            finite = own.isfinite()
+            if not bool(finite.all()):
+                bad = int((~finite).nonzero()[0])
+                step = window.last_step - len(own) + bad + 1
+                self._learners.remove(learner)
+                self._failures.append(
+                    VicinalError(
+                        f"{learner.run.name}: the loss became {own[bad].item()} at step {step} of {self._steps} (epoch {epoch}), "
+                        f"learning rate {window.lrs[bad]:.3g}; try a lower lr, a longer rise, or precision: fp32"
+                    )
+                )
+                continue
+            learner.state.epoch_loss += float((own * weights).sum())
+            learner.state.epoch_images += count
+        shown = losses[losses.isfinite().all(1)].mean(0) @ weights / count
+        self._bar.advance(count * len(self.started), epoch, self._epochs, float(shown))
+
+
+class _Window:
+    """The losses of a few steps on their way from the device."""
+
+    def __init__(self, learners: list[_Learner], images: list[int], lrs: list[float], last_step: int) -> None:
+        self.learners, self.images, self.lrs, self.last_step = learners, images, lrs, last_step
+        losses = torch.stack([torch.stack(learner.losses) for learner in learners]).float()
+        for learner in learners:
+            learner.losses = []
+        self._arrived: torch.cuda.Event | None = None
+        self._losses = losses
+        if losses.device.type == "cuda":
+            self._losses = torch.empty(losses.shape, dtype=losses.dtype, pin_memory=True)
+            self._losses.copy_(losses, non_blocking=True)
+            self._arrived = torch.cuda.Event()
+            self._arrived.record()
+
+    def losses(self) -> Tensor:
+        """(learners, steps) float64 on the CPU."""
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        return self._losses.double().cpu()
 
 
 def _keep_best(state: _State, run: RunSpec, network: nn.Module, epoch: int, accuracy: float) -> None:
@@ -441,32 +625,24 @@ def save_weights(network: Classifier, path: Path) -> None:
 
 
 class _Checkpoints:
-    """The checkpoints of a run, at least `interval_s` apart, and the seconds it has trained, also before it was killed."""
+    """Checkpoints of runs trained together, at least `interval_s` apart, and each run's share of the time that this takes."""
 
-    def __init__(self, folder: RunFolder, run: RunSpec, state: _State, interval_s: float) -> None:
-        self._folder, self._run, self._state, self._interval_s = folder, run, state, interval_s
-        self._last = time.monotonic()
-        self._started = self._last - state.seconds
+    def __init__(self, learners: list[_Learner], interval_s: float) -> None:
+        self._learners, self._interval_s, self._runs = learners, interval_s, len(learners)
+        self._started = self._last = time.monotonic()
+        self._before_s = {learner.folder.path: learner.state.seconds for learner in learners}
 
     @property
     def are_due(self) -> bool:
         return time.monotonic() - self._last >= self._interval_s
 
-    def seconds(self) -> float:
-        return time.monotonic() - self._started
+    def seconds(self, learner: _Learner) -> float:
+        """Seconds that a run has trained, also before it was killed."""
+        return self._before_s[learner.folder.path] + (time.monotonic() - self._started) / self._runs
 
-    def save(self, phase: _Phase, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        self._state.seconds = self.seconds()
-        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-        value = {
-            "fingerprint": self._run.fingerprint(),
-            "phase": phase.name,
-            "state": vars(self._state),
-            "network": network.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "generators": [torch.get_rng_state(), *cuda],
-        }
-        write_file_atomically(self._folder.checkpoint, lambda path: torch.save(value, path))
+    def save(self, phase: _Phase) -> None:
+        for learner in self._learners:
+            learner.save(phase, self.seconds(learner))
         self._last = time.monotonic()
 
 
@@ -485,10 +661,14 @@ def _load_checkpoint(folder: RunFolder, run: RunSpec) -> dict[str, Any] | None:
     return value
 
 
+def _generator_states(device: torch.device) -> list[Tensor]:
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for _ in _cuda_devices(device))]
+
+
 def _set_generators(states: list[Tensor]) -> None:
     torch.set_rng_state(states[0])
     if len(states) > 1 and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(states[1:])
+        torch.cuda.set_rng_state(states[1])
 
 
 def _cuda_devices(device: torch.device) -> list[int]:

@@ -1,0 +1,120 @@
+"""Networks as they are fastest: a frozen copy with folded batch norms for asking, a compiled call for training.
+
+Shapes: B samples of a batch, (C, H, W) an image, K classes.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import cast
+
+import torch
+from timm.layers import BatchNormAct2d, Conv2dSame
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+from vicinal.models import Classifier
+
+FOLDING_BOUND = 1e-3  # largest difference of answers that folding may make, as a share of the largest answer
+_PLAIN = (nn.Conv2d, Conv2dSame, nn.Linear)  # others (weight standardisation, parametrisations) make their weight anew
+_NORMS = (nn.BatchNorm2d, BatchNormAct2d, nn.BatchNorm1d)
+
+
+@torch.no_grad()
+def folded(network: Classifier, pixels: Tensor) -> Classifier:
+    """A channels-last copy in eval mode, without gradients; every batch norm behind a convolution or linear layer is folded into it.
+
+    Which layers meet is seen on one pass of `pixels`, (B, C, H, W) in [0, 1], so any architecture is served; the copy's answers to
+    them are then held against the network's own, and a copy that differs by more than `FOLDING_BOUND` is given unfolded.
+    """
+    plain = copy.deepcopy(network).eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    answers = plain(pixels)
+    fast = copy.deepcopy(plain)
+    for layer_name, norm_name in _meetings(fast, pixels):
+        layer, norm = fast.get_submodule(layer_name), cast(nn.BatchNorm2d, fast.get_submodule(norm_name))
+        fused = (
+            fuse_linear_bn_eval(layer, norm)
+            if isinstance(layer, nn.Linear)
+            else fuse_conv_bn_eval(cast(nn.Conv2d, layer), norm)
+        )
+        _replace(fast, layer_name, fused)
+        # timm's norms bring their activation along.
+        _replace(
+            fast, norm_name, nn.Sequential(norm.drop, norm.act) if isinstance(norm, BatchNormAct2d) else nn.Identity()
+        )
+    fast = fast.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    difference = (fast(pixels) - answers).abs().max()
+    return fast if bool(difference <= FOLDING_BOUND * answers.abs().max()) else plain
+
+
+def _meetings(network: nn.Module, pixels: Tensor) -> list[tuple[str, str]]:
+    """(layer, norm) by name, where the norm's only input is the layer's only output."""
+    made: dict[int, str] = {}
+    kept: list[Tensor] = []  # alive until the pass is over, so that no id names two tensors
+    met: list[tuple[str, str]] = []
+    calls: dict[str, int] = {}
+    handles = []
+    for name, module in network.named_modules():
+        if type(module) in _PLAIN or type(module) in _NORMS:
+
+            def watch(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor, name: str = name) -> None:
+                calls[name] = calls.get(name, 0) + 1
+                kept.append(output)
+                if type(module) in _PLAIN:
+                    made[id(output)] = name
+                elif id(inputs[0]) in made:
+                    met.append((made[id(inputs[0])], name))
+
+            handles.append(module.register_forward_hook(watch))
+    try:
+        network(pixels)
+    finally:
+        for handle in handles:
+            handle.remove()
+    layers = [layer for layer, _ in met]
+    return [(a, b) for a, b in met if calls[a] == calls[b] == 1 and layers.count(a) == 1]
+
+
+def _replace(network: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, last = name.rpartition(".")
+    setattr(network.get_submodule(parent), last, module)
+
+
+# --- compiling --------------------------------------------------------------------------------------------------------
+
+GRAPHS = 64  # that torch.compile may keep for one `forward`; past its own limit of 8 it would go back to eager without a word
+
+
+class Compiled:
+    """A network called through torch.compile for batches of one size, and as it is for odd ones or where compiling fails.
+
+    The parameters are the network's own, inputs of the graph and not part of it: a second network of the same architecture
+    reuses the graph with its own weights, and a changed weight changes the answer.
+
+    Args:
+        batch_size: B of the batches that are compiled for.
+        say: told in one line, once, when compiling fails and training goes on without.
+    """
+
+    def __init__(self, network: Classifier, batch_size: int, say: Callable[[str], None]) -> None:
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, GRAPHS)
+        self.network, self._batch_size, self._say = network, batch_size, say
+        self._fast: Callable[[Tensor], Tensor] | None = torch.compile(network, dynamic=False)
+
+    @property
+    def works(self) -> bool:
+        """Whether compiled code answers; False after compiling has failed."""
+        return self._fast is not None
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        if self._fast is not None and len(pixels) == self._batch_size:
+            try:
+                return self._fast(pixels)
+            except torch._dynamo.exc.TorchDynamoException as error:
+                self._fast = None
+                reason = " ".join(str(error).split())[:160] or type(error).__name__
+                self._say(
+                    f"torch.compile does not work here ({reason}); goes on without, as with runtime.compile=never"
+                )
+        return cast(Tensor, self.network(pixels))
