@@ -16,6 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from vicinal.models import Classifier
 
+FOLDING_IMAGES = 8  # enough to see which layers meet, and that the answers stay
 FOLDING_BOUND = 1e-3  # largest difference of answers that folding may make, as a share of the largest answer
 _PLAIN = (nn.Conv2d, Conv2dSame, nn.Linear)  # others (weight standardisation, parametrisations) make their weight anew
 _NORMS = (nn.BatchNorm2d, BatchNormAct2d, nn.BatchNorm1d)

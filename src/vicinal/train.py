@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from vicinal.bank import TeacherBank
 from vicinal.data import ImageSet
 from vicinal.errors import VicinalError
-from vicinal.folding import Compiled, folded
+from vicinal.folding import FOLDING_IMAGES, Compiled, folded
 from vicinal.models import Classifier, build_classifier
 from vicinal.objectives import Objective, objective_loss
 from vicinal.progress import StudyProgress, format_seconds
@@ -34,7 +34,6 @@ from vicinal.vicinity import ImagePipeline, VicinalBatch, VicinalPlan, evaluatio
 
 WATCH_STEPS = 10  # losses are read, checked and shown this often: reading one makes the device wait
 EVALUATION_BATCH = 500
-FOLDING_IMAGES = 8  # that a folded teacher's answers are held against its own on
 PRECISION_IMAGES = 256  # that the effect of a teacher's precision is measured on
 
 
