@@ -13,11 +13,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vicinal.bank import BankSpec, TeacherBank
+from vicinal.bank import BankLayout, TeacherBank
 from vicinal.errors import VicinalError
 from vicinal.teachers import FrozenTeacher
 
-SPEC = BankSpec({"teacher": "a"}, epochs=3, images=10, batch_size=4, classes=5)
+LAYOUT = BankLayout({"teacher": "a"}, epochs=3, images=10, batch_size=4, classes=5)
 
 
 def answers(size: int, seed: int = 0) -> torch.Tensor:
@@ -25,7 +25,7 @@ def answers(size: int, seed: int = 0) -> torch.Tensor:
 
 
 def test_what_was_written_is_read_and_nothing_else(tmp_path: Path):
-    bank = TeacherBank(tmp_path, SPEC)
+    bank = TeacherBank(tmp_path, LAYOUT)
     assert bank.read(0, 0) is None
     bank.write(2, 2, answers(2))  # the last batch of an epoch of 10
     bank.write(0, 1, answers(4, 1))
@@ -33,7 +33,7 @@ def test_what_was_written_is_read_and_nothing_else(tmp_path: Path):
     assert torch.equal(bank.read(0, 1), answers(4, 1))
     assert all(bank.read(e, p) is None for e in range(3) for p in range(3) if (e, p) not in ((2, 2), (0, 1)))
     bank.close()
-    again = TeacherBank(tmp_path, SPEC)
+    again = TeacherBank(tmp_path, LAYOUT)
     assert torch.equal(again.read(2, 2), answers(2))
     again.close()
 
@@ -41,7 +41,7 @@ def test_what_was_written_is_read_and_nothing_else(tmp_path: Path):
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 30), st.integers(1, 9), st.integers(1, 4), st.integers(2, 6))
 def test_every_batch_has_a_place_of_its_own(tmp_path_factory, images: int, batch: int, epochs: int, classes: int):
-    spec = BankSpec({}, epochs, images, batch, classes)
+    spec = BankLayout({}, epochs, images, batch, classes)
     bank = TeacherBank(tmp_path_factory.mktemp("bank"), spec)
     sizes = [min(batch, images - p * batch) for p in range(spec.batches)]
     given_answers = {(e, p): torch.randn(sizes[p], classes) for e in range(epochs) for p in range(spec.batches)}
@@ -53,15 +53,15 @@ def test_every_batch_has_a_place_of_its_own(tmp_path_factory, images: int, batch
 
 
 def test_a_damaged_batch_counts_as_missing(tmp_path: Path):
-    bank = TeacherBank(tmp_path, SPEC)
+    bank = TeacherBank(tmp_path, LAYOUT)
     for position in range(3):
         bank.write(0, position, answers(4 if position < 2 else 2, position))
-    with (bank.path / "logits.f32").open("r+b") as file:
+    with (bank.path / "answers.bin").open("r+b") as file:
         file.seek(3 * 5 * 4)
         file.write(b"\xff")
     assert bank.read(0, 0) is None
     assert torch.equal(bank.read(0, 1), answers(4, 1))
-    os.truncate(bank.path / "logits.f32", 9 * 5 * 4)
+    os.truncate(bank.path / "answers.bin", 9 * 5 * 4)
     assert bank.read(0, 2) is None
     bank.write(0, 0, answers(4))
     assert torch.equal(bank.read(0, 0), answers(4))
@@ -69,25 +69,25 @@ def test_a_damaged_batch_counts_as_missing(tmp_path: Path):
 
 
 def test_another_teacher_or_plan_has_another_bank(tmp_path: Path):
-    first = TeacherBank(tmp_path, SPEC)
+    first = TeacherBank(tmp_path, LAYOUT)
     first.write(0, 0, answers(4))
     for other in (
-        BankSpec({"teacher": "b"}, 3, 10, 4, 5),
-        BankSpec({"teacher": "a"}, 3, 11, 4, 5),
-        BankSpec({"teacher": "a"}, 3, 10, 5, 5),
-        BankSpec({"teacher": "a"}, 3, 10, 4, 6),
+        BankLayout({"teacher": "b"}, 3, 10, 4, 5),
+        BankLayout({"teacher": "a"}, 3, 11, 4, 5),
+        BankLayout({"teacher": "a"}, 3, 10, 5, 5),
+        BankLayout({"teacher": "a"}, 3, 10, 4, 6),
     ):
         assert TeacherBank(tmp_path, other).read(0, 0) is None
-    longer = TeacherBank(tmp_path, BankSpec({"teacher": "a"}, 9, 10, 4, 5))
+    longer = TeacherBank(tmp_path, BankLayout({"teacher": "a"}, 9, 10, 4, 5))
     assert torch.equal(longer.read(0, 0), answers(4))  # more epochs of the same plan
     told = first.path / "bank.json"
     told.write_text(json.dumps(json.loads(told.read_text()) | {"images": 99}))
     with pytest.raises(VicinalError, match="another bank"):
-        TeacherBank(tmp_path, SPEC)
+        TeacherBank(tmp_path, LAYOUT)
 
 
 def test_a_batch_of_another_size_is_refused(tmp_path: Path):
-    bank = TeacherBank(tmp_path, SPEC)
+    bank = TeacherBank(tmp_path, LAYOUT)
     with pytest.raises(ValueError, match="has 2 images"):
         bank.write(0, 2, answers(4))
     bank.close()
@@ -95,7 +95,7 @@ def test_a_batch_of_another_size_is_refused(tmp_path: Path):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_disk_is_one_line(tmp_path: Path):
-    bank = TeacherBank(tmp_path, SPEC)
+    bank = TeacherBank(tmp_path, LAYOUT)
     os.close(bank._answers)
     bank._answers = os.open("/dev/full", os.O_RDWR)
     with pytest.raises(VicinalError, match="the disk is full"):
@@ -107,7 +107,14 @@ def test_a_full_disk_is_one_line(tmp_path: Path):
 def test_a_study_has_the_same_weights_with_and_without_banks_and_asks_once(
     tiny: dict[str, Any], study_file: Callable[..., Path], tmp_path: Path, vicinal, monkeypatch, arm: str
 ):
-    file = study_file(tiny, {"arms": [{"name": arm, "temperature": [1, 3, "sigma"]}], "teachers.one.epochs": 2})
+    file = study_file(
+        tiny,
+        {
+            "arms": [{"name": arm, "temperature": [1, 3, "sigma"]}],
+            "teachers.one.epochs": 2,
+            "teachers.one.ask_precision": "fp32",
+        },
+    )
     asked = 0
     original = FrozenTeacher.forward
 

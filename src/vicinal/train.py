@@ -18,7 +18,7 @@ from safetensors.torch import save
 from timm.optim import param_groups_weight_decay
 from torch import Tensor, nn
 
-from vicinal.bank import TeacherBank
+from vicinal.bank import AnswerCodec, TeacherBank
 from vicinal.data import ImageSet
 from vicinal.errors import VicinalError
 from vicinal.models import Classifier, build_classifier
@@ -118,7 +118,14 @@ def train(
             network.load_state_dict(saved["network"])
             _set_generators(saved["generators"])
         folder.rewind_log(state.step)
-        frozen = _frozen_teacher(teacher, run, pipeline, state) if teacher is not None else None
+        frozen = None
+        if teacher is not None:
+            known = (bank.precision if bank is not None else None) or state.ask_precision
+            frozen = frozen_teacher(teacher, run, pipeline, known)
+            state.ask_precision = frozen.precision
+            if bank is not None:
+                bank.precision = frozen.precision
+        codec = AnswerCodec.of(run.answers, data.classes)
         watcher = _Watcher(run, phases, state, progress)
         checkpoints = _Checkpoints(folder, run, state, checkpoint_seconds)
 
@@ -145,7 +152,9 @@ def train(
                         group["lr"] = lr
 
                     # The step: ask the teacher, ask the student, learn.
-                    answers, partner_answers = _ask_teacher(frozen, bank, phase.objective, batch, epoch, position)
+                    answers, partner_answers = _ask_teacher(
+                        frozen, bank, codec, phase.objective, batch, epoch, position
+                    )
                     with torch.autocast(device.type, torch.bfloat16, enabled=trains_in_bf16):
                         logits = network(batch.mixed)
                     loss = objective_loss(
@@ -251,8 +260,12 @@ def _phases(run: RunSpec, images: int) -> list[_Phase]:
     if spec.head_warmup_epochs and spec.epochs:
         plan = VicinalPlan(images, spec.batch_size, run.seed, ARMS["baseline"].mixing, "head_warmup")
         phases.append(_Phase("head_warmup", spec.head_warmup_epochs, ARMS["baseline"], plan))
-    plan = VicinalPlan(images, spec.batch_size, run.seed, run.objective.mixing, "train")
-    return [*phases, _Phase("train", spec.epochs, run.objective, plan)]
+    return [*phases, _Phase("train", spec.epochs, run.objective, training_plan(run, images))]
+
+
+def training_plan(run: RunSpec, images: int) -> VicinalPlan:
+    """The input stream of a run of so many training images, without the head's warm-up."""
+    return VicinalPlan(images, run.network.batch_size, run.seed, run.objective.mixing, "train")
 
 
 def run_images(run: RunSpec, train_images: int) -> int:
@@ -307,19 +320,20 @@ def _trains_in_bf16(spec: NetworkSpec, device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
-def _frozen_teacher(teacher: Classifier, run: RunSpec, pipeline: ImagePipeline, state: _State) -> FrozenTeacher:
-    if not state.ask_precision:
-        asked = run.teacher_ask_precision or "auto"
+def frozen_teacher(teacher: Classifier, run: RunSpec, pipeline: ImagePipeline, precision: str = "") -> FrozenTeacher:
+    """A run's teacher, to be asked in `precision`; empty: as the run says, or chosen where it says auto."""
+    precision = precision or run.teacher_ask_precision or "auto"
+    if precision == "auto":
         # Mixed images whatever the arm, so that all arms of a seed ask their teacher in one precision.
         plan = VicinalPlan(len(pipeline), min(len(pipeline), PRECISION_IMAGES), run.seed, ARMS["mixup"].mixing)
-        mixed = pipeline.make(plan.batch(0, 0)).mixed
-        state.ask_precision = choose_precision(teacher, mixed) if asked == "auto" else asked
-    return FrozenTeacher(teacher, cast(Literal["fp32", "bf16"], state.ask_precision))
+        precision = choose_precision(teacher, pipeline.make(plan.batch(0, 0)).mixed)
+    return FrozenTeacher(teacher, cast(Literal["fp32", "bf16"], precision))
 
 
 def _ask_teacher(
     frozen: FrozenTeacher | None,
     bank: TeacherBank | None,
+    codec: AnswerCodec,
     objective: Objective,
     batch: VicinalBatch,
     epoch: int,
@@ -332,9 +346,10 @@ def _ask_teacher(
     if answers is not None:
         answers = answers.to(batch.mixed.device)
     else:
-        answers = frozen(batch.mixed if objective.target == "teacher" else batch.clean)
+        asked = frozen(batch.mixed if objective.target == "teacher" else batch.clean)
         if bank is not None:
-            bank.write(epoch, position, answers)
+            bank.write(epoch, position, asked)
+        answers = codec.roundtrip(asked)
     # Partners are in the batch, so they are asked once.
     return answers, answers[batch.partner] if objective.target == "linear" else None
 
