@@ -38,6 +38,7 @@ from vicinal.store import cannot_write, write_json
 FORMAT = 2  # of answers.bin and bank.json
 ANSWERS, TOLD = "answers.bin", "bank.json"
 ERROR_TEMPERATURES = (1.0, 2.0, 4.0, 8.0)
+REST_ROUNDING = 2.0**-21  # of a float32 log-sum-exp, relative: a few of its last digits
 ERROR_ANSWERS = 2000  # that the error of a codec is measured on, from the first on
 EXACT = AnswersSpec()
 _CHECK_BYTES = 4
@@ -95,22 +96,25 @@ class AnswerCodec:
     @property
     def bytes(self) -> int:
         """Of one image's answer."""
-        value = 4 if self.dtype == "float32" else 2
-        return self.classes * value if self.top_k is None else self.top_k * (value + self._index_bytes) + 4
+        return self._record.itemsize
+
+    @property
+    def _record(self) -> np.dtype[np.void]:
+        kept, number = self.top_k or self.classes, "<f4" if self.dtype == "float32" else "<f2"
+        fields: list[Any] = [("values", number, (kept,))]
+        if self.top_k is not None:
+            fields += [("classes", "<u2" if self.classes <= 2**16 else "<u4", (kept,)), ("rest", "<f4")]
+        return np.dtype(fields)
 
     def encode(self, answers: Tensor) -> NDArray[np.uint8]:
         """(B, K) float32 logits to (B, bytes). Raises VicinalError for logits that float16 cannot hold."""
         parts = self.parts(answers)
         self._check_range(parts)
-        columns = [parts.values.cpu().numpy().astype("<f4" if self.dtype == "float32" else "<f2")]
-        if parts.classes is not None and parts.rest is not None:
-            columns.append(parts.classes.cpu().numpy().astype(f"<u{self._index_bytes}"))
-            columns.append(parts.rest.cpu().numpy().astype("<f4")[:, None])
-        width = [column.dtype.itemsize * column.shape[1] for column in columns]
-        raw = [
-            np.ascontiguousarray(c).view(np.uint8).reshape(len(answers), w) for c, w in zip(columns, width, strict=True)
-        ]
-        return np.ascontiguousarray(np.concatenate(raw, axis=1))
+        records = np.empty(len(answers), dtype=self._record)
+        for name, column in parts._asdict().items():
+            if column is not None:
+                records[name] = column.cpu().numpy()
+        return records.view(np.uint8).reshape(len(answers), self.bytes)
 
     def decode(self, records: NDArray[np.uint8]) -> Tensor:
         """(B, bytes) to (B, K) float32 logits."""
@@ -148,18 +152,12 @@ class AnswerCodec:
 
     def unpacked(self, records: NDArray[np.uint8]) -> AnswerParts:
         """(B, bytes) to what was kept, on the CPU."""
-        count, value = len(records), "<f4" if self.dtype == "float32" else "<f2"
-        kept = self.classes if self.top_k is None else self.top_k
-        ends = np.cumsum([kept * int(value[-1]), kept * self._index_bytes])
-
-        def column(start: int, stop: int, dtype: str) -> NDArray[Any]:
-            return np.ascontiguousarray(records[:, start:stop]).view(dtype).reshape(count, -1)
-
-        values = torch.from_numpy(column(0, ends[0], value).copy())
+        fields = np.ascontiguousarray(records).reshape(-1).view(self._record)
+        values = torch.from_numpy(fields["values"].astype("f4" if self.dtype == "float32" else "f2"))
         if self.top_k is None:
             return AnswerParts(values, None, None)
-        index = torch.from_numpy(column(ends[0], ends[1], f"<u{self._index_bytes}").astype(np.int64))
-        return AnswerParts(values, index, torch.from_numpy(column(ends[1], ends[1] + 4, "<f4")[:, 0].copy()))
+        classes = torch.from_numpy(fields["classes"].astype(np.int64))
+        return AnswerParts(values, classes, torch.from_numpy(fields["rest"].astype("f4")))
 
     def difference(self, kept: AnswerParts, answers: Tensor) -> float:
         """The largest |kept − asked| over the logits kept, and over the rest's log-sum-exp, of (B, K) answers asked again."""
@@ -169,10 +167,6 @@ class AnswerCodec:
         rest = answers.scatter(1, kept.classes, -torch.inf).logsumexp(1)
         apart = (kept.values.float() - answers.gather(1, kept.classes)).abs().max(), (kept.rest - rest).abs().max()
         return max(map(float, apart))
-
-    @property
-    def _index_bytes(self) -> int:
-        return 2 if self.classes <= 2**16 else 4
 
     def _check_range(self, parts: AnswerParts) -> None:
         if self.dtype == "float16" and not bool(parts.values.isfinite().all()):
@@ -186,11 +180,11 @@ class AnswerCodec:
 
 
 def rest_bounds(values: Tensor, rest: Tensor, classes: int, temperature: float) -> tuple[Tensor, Tensor]:
-    """The least and the largest probability at T that the classes left out can have together, from what is kept of a teacher.
+    """The least and the largest probability at T that the classes left out can have together beside the logits that are kept.
 
     Each of the K − k logits left out is at most the k-th largest, and log Σ exp of them is known. Σ exp(z / T) = Σ (exp z)^(1/T) is
     concave in the numbers exp z for T > 1, so equal shares make it largest, and shares as unequal as the cap lets them be make
-    it least; for T < 1 it is convex and the two change places; at T = 1 they meet.
+    it least; for T < 1 it is convex and the two change places; at T = 1 they meet, but for the rounding of what is kept.
 
     Args:
         values: (B, k) largest logits, the largest first; of float16 ones, the cap allows for their rounding.
@@ -205,16 +199,18 @@ def rest_bounds(values: Tensor, rest: Tensor, classes: int, temperature: float) 
     cap = values[:, -1]
     if cap.dtype == torch.float16:
         cap = torch.nextafter(cap, torch.full_like(cap, torch.inf))
-    # What is equal in all classes cannot lie above the cap; rounding can say so.
-    cap = torch.maximum(cap.double(), rest - math.log(count))
-    equal = math.log(count) + (rest - math.log(count)) / temperature
-    full = (
-        (rest - cap).exp().clamp(max=count).floor()
-    )  # classes at the cap; one more has what remains, the others nothing
-    remains = (1 - full * (cap - rest).exp()).clamp(min=0)  # in units of exp(rest)
-    unequal = torch.logaddexp(full.log() + cap / temperature, (remains.log() + rest) / temperature)
-    shares = [torch.sigmoid(mass - (top / temperature).logsumexp(1)) for mass in (equal, unequal)]
-    return torch.minimum(*shares), torch.maximum(*shares)
+    rounding = REST_ROUNDING * rest.abs().clamp(min=1)
+    masses = []  # log Σ exp(z / T)
+    for sum_out in (rest - rounding, rest + rounding):
+        mean = sum_out - math.log(count)
+        masses.append(math.log(count) + mean / temperature)
+        # As unequal as can be: so many at the cap, one with what remains, the others at nothing.
+        ceiling = torch.maximum(cap.double(), mean)
+        full = (sum_out - ceiling).exp().floor()
+        remains = torch.where(full < count, 1 - full * (ceiling - sum_out).exp(), 0).clamp(min=0)
+        masses.append(torch.logaddexp(full.log() + ceiling / temperature, (remains.log() + sum_out) / temperature))
+    shares = torch.stack([torch.sigmoid(mass - (top / temperature).logsumexp(1)) for mass in masses])
+    return shares.amin(0), shares.amax(0)
 
 
 # --- checksums --------------------------------------------------------------------------------------------------------

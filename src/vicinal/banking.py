@@ -50,12 +50,14 @@ def build(study: Study, part: Slice) -> list[str]:
     teachers; then all may work side by side.
 
     Raises:
-        UsageError: no student asks a teacher, the banks exceed the budget or the disk, or another process holds the folder.
+        UsageError: no student asks a teacher, the banks exceed the budget or the disk, another process holds the folder, or a bank
+            is there without its teacher.
         VicinalError: training fails, or a bank belongs to other weights.
     """
     banks = study.bankable()
     if not banks:
         raise UsageError(f"no student of {study.spec.name} asks a teacher, so there are no answers to store")
+    study.check_banks()
     _check_room(study, [layout for _, layout in banks.values()])
     teachers = [run for run in study.unique_runs() if run.spec.role == "teacher" and not run.folder.is_done]
     if teachers and part.rank:

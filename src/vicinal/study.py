@@ -292,6 +292,7 @@ class Study:
         """
         started = time.monotonic()
         with hold(self.out):
+            self.check_banks()
             open_study_folder(self.out, self.spec.name)
             clear_leftovers(self.out)
             unique = self.unique_runs()
@@ -400,6 +401,16 @@ class Study:
         assert run.teacher is not None
         weights = file_hash(run.teacher.folder.weights)
         return TeacherBank(self.bank_root, self._bank_of(run), weights, self.device, create)
+
+    def check_banks(self) -> None:
+        """UsageError, before anything is spent, where a bank is there and the teacher that it was made with is not."""
+        for run, layout in self.bankable().values():
+            assert run.teacher is not None
+            if (self.bank_root / layout.fingerprint).exists() and not run.teacher.folder.is_done:
+                raise UsageError(
+                    f"{self.bank_root / layout.fingerprint} holds answers of {run.teacher.spec.name}, which is not trained here: bring "
+                    f"{run.teacher.folder.path.name} from where the bank was made into {self.out / 'runs'}, or delete the bank's folder"
+                )
 
     def pipeline(self, run: PlannedRun) -> ImagePipeline:
         """What makes the batches of a run's training."""
