@@ -404,7 +404,7 @@ class Study:
 
     def check_banks(self) -> None:
         """UsageError, before anything is spent, where a bank is there and the teacher that it was made with is not."""
-        for run, layout in self.bankable().values():
+        for run, layout in self.bankable().values() if self.spec.runtime.bank_gb else ():
             assert run.teacher is not None
             if (self.bank_root / layout.fingerprint).exists() and not run.teacher.folder.is_done:
                 raise UsageError(
