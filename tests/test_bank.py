@@ -564,11 +564,16 @@ def test_slices_fill_a_bank_together(banked, tmp_path, vicinal, asked):
     assert early.code == 2
     assert "--slice 0/2 does first" in early.last
     assert vicinal("bank", "build", file, "--out", out, "--slice", "0/2").code == 0
+    assert asked == [7] * BATCHES
     info = vicinal("bank", "info", out).out
     assert "0 of 2" in info
     assert "46.67 %" in info  # 7 of 15
+    answer = vicinal("bank", "verify", file, "--out", out)
+    assert answer.code == 1
+    assert "no whole batch" in answer.last
+    asked.clear()
     assert vicinal("bank", "build", file, "--out", out, "--slice", "1/2").code == 0
-    assert asked == [7] * BATCHES + [8] * BATCHES
+    assert asked == [8] * BATCHES
     answer = vicinal("bank", "verify", file, "--out", out)
     assert answer.code == 0
     assert "100 % of 2 epochs" in answer.out

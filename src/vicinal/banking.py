@@ -224,6 +224,11 @@ def _verified(study: Study, run: PlannedRun, bank: TeacherBank, batches: int) ->
         )
     starts = np.arange(0, layout.images, layout.batch_size)
     whole = np.argwhere(np.logical_and.reduceat(content.stored, starts, axis=1))  # (batches, 2): epoch and position
+    if not len(whole):
+        raise VicinalError(
+            f"{bank.path} ({_title(layout)}): {100 * content.share:.4g} % is stored and no whole batch, so nothing can be asked again; "
+            "vicinal bank build fills it"
+        )
     chosen = whole[np.unique(np.linspace(0, len(whole) - 1, min(batches, len(whole))).round().astype(int))]
     pipeline, plan = study.pipeline(run), training_plan(run.spec, layout.images)
     teacher = _teacher(study, run, bank)
