@@ -53,6 +53,13 @@ def one_line(answer: Answer, code: int) -> str:
         (["studies"], 0),
         (["toy", "--help"], 0),
         (["toy", "--seed=-1"], 2),
+        (["bank", "--help"], 0),
+        (["bank"], 2),
+        (["bank", "build", "--help"], 0),
+        (["bank", "build", "quickstart", "--slice=2/2"], 2),
+        (["bank", "verify", "nope"], 2),
+        (["bank", "verify", "quickstart", "--out", "/no/such/folder"], 2),
+        (["bank", "info", "/no/such/folder"], 2),
         ([], 2),
         (["train"], 2),
         (["run"], 2),
@@ -80,7 +87,7 @@ def test_version(vicinal):
 
 def test_help_shows_every_verb_and_an_example(vicinal):
     text = vicinal("--help").out
-    for word in ("run", "plan", "report", "studies", "vicinal run quickstart", "KEY"):
+    for word in ("run", "plan", "bank", "report", "studies", "vicinal run quickstart", "KEY"):
         assert word in text or word in vicinal("run", "--help").out
 
 

@@ -17,6 +17,7 @@ from vicinal.errors import UsageError, VicinalError
 from vicinal.specs import ARMS, SCHEMA, NetworkSpec, RunSpec
 from vicinal.store import (
     RunFolder,
+    check_not_held,
     check_study_folder,
     clear_leftovers,
     hold,
@@ -240,6 +241,16 @@ def test_a_folder_is_let_go_after_an_error(tmp_path: Path):
     with pytest.raises(BoomError), hold(tmp_path):
         raise BoomError
     with hold(tmp_path):
+        pass
+
+
+def test_processes_that_share_a_folder_keep_others_out(tmp_path: Path):
+    with hold(tmp_path, shared=True):
+        with hold(tmp_path, shared=True), pytest.raises(UsageError, match="is held by"), hold(tmp_path):
+            pass
+        with pytest.raises(UsageError, match="is held by"):
+            check_not_held(tmp_path)
+    with hold(tmp_path), pytest.raises(UsageError, match="is held by"), hold(tmp_path, shared=True):
         pass
 
 

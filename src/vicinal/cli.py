@@ -1,4 +1,4 @@
-"""The command line: `vicinal run`, `plan`, `report`, `paper`, `toy`, `studies`. Heavy imports wait until they are needed."""
+"""The command line: `vicinal run`, `plan`, `bank`, `report`, `paper`, `toy`, `studies`. Heavy imports wait until they are needed."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ examples:
   vicinal run quickstart --out runs/q seeds=[0,1,2] student.epochs=10
   vicinal run quickstart arms.kd_mixup.temperature=[2,4,sigma]
   vicinal plan my-study.yaml data.source=photos/
+  vicinal bank build my-study.yaml --out runs/mine runtime.bank_gb=10
   vicinal report runs/q
   vicinal paper --html paper.html
 """
@@ -53,10 +54,27 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"vicinal {__version__}")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="{run,plan,report,paper,toy,studies}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="{run,plan,bank,report,paper,toy,studies}")
     run = verbs.add_parser("run", help="run a study (or continue it), measure it and write its report")
     plan = verbs.add_parser("plan", help="say what 'run' with the same arguments would do; spends nothing")
-    for verb in (run, plan):
+    bank = verbs.add_parser("bank", help="store teachers' answers on one machine, to train students on another")
+    bank_verbs = bank.add_subparsers(dest="bank_verb", required=True, metavar="{build,info,verify}")
+    build = bank_verbs.add_parser(
+        "build", help="train the teachers of a study and store all they are asked (or continue)"
+    )
+    build.add_argument(
+        "--slice",
+        metavar="R/W",
+        default="0/1",
+        help="only part R, from 0 on, of W parts of every batch: one for each machine",
+    )
+    info = bank_verbs.add_parser("info", help="list the banks of a study folder, or the one in a bank's folder")
+    info.add_argument("folder", metavar="DIR", type=Path)
+    verify = bank_verbs.add_parser("verify", help="check every stored answer, and ask the teacher some of them again")
+    verify.add_argument(
+        "--batches", metavar="N", type=int, default=8, help="batches of each bank that are asked again (default: 8)"
+    )
+    for verb in (run, plan, build, verify):
         verb.add_argument("study", metavar="STUDY", help="a packaged study (vicinal studies lists them) or a YAML file")
         verb.add_argument(
             "overrides", nargs="*", metavar="KEY=VALUE", help="for example seeds=[0,1,2] student.epochs=10"
@@ -90,6 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 _run(parsed, given)
             case "plan":
                 _plan(parsed)
+            case "bank":
+                _bank(parsed)
             case "report":
                 _report(parsed.folder)
             case "paper":
@@ -129,7 +149,7 @@ def _parse(given: list[str]) -> argparse.Namespace:
     parser = _parser()
     parsed, rest = parser.parse_known_args(given)
     # argparse gives up on KEY=VALUE words that stand behind an option; they are overrides like those before it.
-    stray = [word for word in rest if word.startswith("-") or parsed.verb not in ("run", "plan")]
+    stray = [word for word in rest if word.startswith("-") or not hasattr(parsed, "overrides")]
     if stray:
         parser.error(f"unrecognized arguments: {' '.join(stray)}")
     if rest:
@@ -210,13 +230,95 @@ def _together(study: Study) -> str:
 
 
 def _banks(study: Study) -> str:
-    """The line of a plan on teachers' answers that are stored and shared; empty where there are none."""
-    banks = {spec.fingerprint: spec for spec in study.banks.values()}
+    """The lines of a plan on teachers' answers that are stored; empty where there are none."""
+    banks = {layout.fingerprint: layout for layout in study.banks.values()}
     if not banks:
         return ""
-    size = sum(spec.bytes for spec in banks.values()) / 1e9
-    which = f"{len(banks)} bank{'s' * (len(banks) > 1)} of teachers' answers, {size:.2g} GB"
-    return f"{len(study.banks)} runs share {which}: each answer is asked for once.\n"
+    runs, many = len(study.banks), len(banks) > 1
+    sharing = (
+        f"{runs} run{'s' * (runs > 1)} share{'s' * (runs == 1)} {len(banks)} bank{'s' * many} of teachers' answers"
+    )
+    sizes = dict.fromkeys(layout.size for layout in banks.values())
+    from vicinal.bank import format_bytes
+
+    total = f"; {format_bytes(sum(layout.bytes for layout in banks.values()))} in all" if many else ""
+    each = "each " * (many and len(sizes) == 1)
+    return f"{sharing}, {each}{'; '.join(sizes)}{total}: each answer is asked for once.\n"
+
+
+def _bank(parsed: argparse.Namespace) -> None:
+    if parsed.bank_verb == "info":
+        _bank_info(parsed.folder)
+        return
+    rank, world = _slice(parsed.slice) if parsed.bank_verb == "build" else (0, 1)
+    if parsed.bank_verb == "verify" and parsed.batches < 1:
+        raise UsageError(f"--batches is a number from 1 on, not {parsed.batches}")
+    spec = load_study(parsed.study, parsed.overrides)
+    out = parsed.out or Path("runs") / spec.name
+    check_out_folder(out, spec.name)
+    if parsed.bank_verb == "verify":
+        check_study_folder(out)
+    elif world == 1:
+        check_not_held(out)
+    from vicinal.banking import Slice, build, verify
+    from vicinal.study import Study
+
+    study = Study(spec, out)
+    for line in verify(study, parsed.batches) if parsed.bank_verb == "verify" else build(study, Slice(rank, world)):
+        print(line, flush=True)
+
+
+def _slice(text: str) -> tuple[int, int]:
+    rank, _, world = text.partition("/")
+    if not (rank.isdecimal() and world.isdecimal() and int(rank) < int(world)):
+        raise UsageError(f"--slice is a part, from 0 on, of so many, as 0/4 to 3/4; not {text}")
+    return int(rank), int(world)
+
+
+def _bank_info(folder: Path) -> None:
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is no folder; give that of a study or of a bank")
+    from rich.console import Console
+    from rich.measure import Measurement
+    from rich.table import Table
+
+    from vicinal.bank import format_bytes
+    from vicinal.banking import info
+
+    infos, unreadable = info(folder)
+    table = Table(box=None)
+    for heading in ("bank", "teacher", "shown", "kept as"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("seed", "whole epochs", "images", "classes", "B/image", "on disk", "stored"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("asked in", "made", "KL of what is kept, nats"):
+        table.add_column(heading, no_wrap=True)
+    for bank in infos:
+        layout = bank.layout
+        table.add_row(
+            bank.path.resolve().name,
+            layout.teacher,
+            str(layout.inputs.get("shown")),
+            str(layout.codec),
+            str(layout.inputs.get("seed")),
+            f"{bank.whole_epochs:,} of {layout.epochs:,}",
+            f"{layout.images:,}",
+            f"{layout.classes:,}",
+            f"{layout.record_bytes:,}",
+            format_bytes(bank.disk_bytes),
+            f"{100 * bank.share:.4g} %" + (f", {bank.damaged:,} damaged" if bank.damaged else ""),
+            bank.precision or "-",
+            bank.made,
+            bank.error,
+        )
+    console = Console(highlight=False, soft_wrap=True)
+    console.width = max(console.width, Measurement.get(console, console.options.update(width=1000), table).maximum)
+    console.begin_capture()  # as in _plan
+    if infos:
+        console.print(table)
+    print(console.end_capture(), end="")
+    if unreadable:
+        raise VicinalError("; ".join(unreadable))
 
 
 def _report(folder: Path) -> None:

@@ -56,9 +56,9 @@ class StudyProgress:
         self._advance(done_images, worked=False)
         return RunProgress(self, title, total_images, done_images)
 
-    def asking(self, title: str, total_images: int) -> AskingProgress:
-        """The progress of asking a trained network on the images that it is measured by."""
-        return AskingProgress(self, title, total_images)
+    def asking(self, title: str, total_images: int, what: str = "measuring") -> AskingProgress:
+        """The progress of asking a trained network on the images that it is measured by, or for `what` else."""
+        return AskingProgress(self, title, total_images, what)
 
     def _advance(self, images: int, worked: bool = True) -> None:
         self._done += images
@@ -112,11 +112,12 @@ class RunProgress:
 class AskingProgress:
     """The progress of asking one network: a bar that goes when it is done, or a line every ten seconds."""
 
-    def __init__(self, study: StudyProgress, title: str, total_images: int) -> None:
+    def __init__(self, study: StudyProgress, title: str, total_images: int, what: str = "measuring") -> None:
         self._study, self._title, self._total, self._done = study, title, total_images, 0
+        self._what = what
         self._started = self._last_line = time.monotonic()
         if study._bars is not None:
-            self._bar = study._bars.add_task(f"{title}: measuring", total=max(total_images, 1), detail="")
+            self._bar = study._bars.add_task(f"{title}: {what}", total=max(total_images, 1), detail="")
 
     def advance(self, images: int) -> None:
         """`images` more, clean or mixed, were answered."""
@@ -128,7 +129,7 @@ class AskingProgress:
         elif now - self._last_line >= PLAIN_LINE_SECONDS:
             self._last_line = now
             left = format_seconds((self._total - self._done) / speed)
-            self._study.say(f"{self._title}: measuring  {speed:,.0f} images/s  {left} left for it")
+            self._study.say(f"{self._title}: {self._what}  {speed:,.0f} images/s  {left} left for it")
 
     def finish(self, text: str) -> None:
         """All is answered: one line that stays, ended by the time it took."""

@@ -417,6 +417,21 @@ class RuntimeSpec(Frozen):
     )
 
 
+class AnswersSpec(Frozen):
+    """The form in which students get their teachers' answers, live as from a bank. The default is exact."""
+
+    dtype: Literal["float32", "float16"] = Field(
+        "float32", description="of the logits; float16 halves a bank and rounds them to 11 bits"
+    )
+    top_k: int | None = Field(
+        None, ge=1, description="keep the largest logits, and of the others their common mass; default: keep all"
+    )
+
+    @property
+    def is_exact(self) -> bool:
+        return self == AnswersSpec()
+
+
 Selection = Literal["last", "best_validation", "paper_best_test"]
 SELECTION_SENTENCES: Mapping[str, str] = {
     "last": "Every network is the one after its last epoch.",
@@ -447,6 +462,7 @@ class StudySpec(Frozen):
     )
     selection: Selection = "last"
     validate_every_epochs: int = Field(1, ge=1)
+    answers: AnswersSpec = AnswersSpec()
     measures: MeasuresSpec = MeasuresSpec()
     runtime: RuntimeSpec = RuntimeSpec()
 
@@ -474,6 +490,12 @@ class StudySpec(Frozen):
             if taken & own:
                 raise ValueError(f"two arms have one name, teacher and temperature: {arm.name}")
             taken |= own
+            scaled = [t for t in arm.temperature if t in SIGMA_TEMPERATURES]
+            if arm.beta > 0 and scaled and self.answers.top_k is not None:
+                raise ValueError(
+                    f"answers.top_k keeps no deviation over all classes, which arm {arm.name!r} at temperature {scaled[0]} needs: "
+                    "leave top_k out (dtype: float16 halves the answers too), or give that arm a number"
+                )
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds lists a value twice: {list(self.seeds)}")
         for path, network in self.networks().items():
@@ -512,6 +534,7 @@ class RunSpec(Frozen):
     weights_hash: str | None = None  # of the local weights file, so that a path does not matter and a changed file does
     teacher: str | None = None  # fingerprint of the teacher's run
     teacher_ask_precision: str | None = None
+    answers: AnswersSpec | None = None  # the form of the teacher's answers, where they are not exact
     selection: Selection = "last"
     validate_every_epochs: int = 1
 
@@ -534,6 +557,8 @@ class RunSpec(Frozen):
             value["network"]["weights"] = None
         if not self.watches:
             value["validate_every_epochs"] = None  # only looked at, decides nothing
+        if value["answers"] is None:
+            del value["answers"]
         return fingerprint({"semantics": TRAINING_SEMANTICS, **value})
 
     @property

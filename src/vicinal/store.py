@@ -159,10 +159,11 @@ def check_study_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def hold(folder: Path) -> Iterator[None]:
+def hold(folder: Path, shared: bool = False) -> Iterator[None]:
     """Hold a study folder for this process; a second process gets a UsageError that says who holds it.
 
-    The lock is the kernel's, so it ends with the process, however that ends.
+    `shared` is for processes that work in it side by side and keep others out. The lock is the kernel's, so it ends with the
+    process, however that ends.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -170,7 +171,7 @@ def hold(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise UsageError(f"cannot use {folder}: {error.strerror}; choose another folder with --out") from None
     with file:
-        _lock(file, folder)
+        _lock(file, folder, shared)
         file.truncate(0)
         started = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         file.write(f"process {os.getpid()} on {socket.gethostname()} since {started}")
@@ -185,10 +186,10 @@ def check_not_held(folder: Path) -> None:
         _lock(file, folder)
 
 
-def _lock(file: TextIO, folder: Path) -> None:
+def _lock(file: TextIO, folder: Path, shared: bool = False) -> None:
     """Take the kernel's lock on an open file, until it is closed."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError:
         file.seek(0)
         holder = file.read().strip() or "another process"

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from vicinal import __version__
-from vicinal.bank import BankSpec, TeacherBank
+from vicinal.bank import BankLayout, TeacherBank
 from vicinal.cost import NetworkCost, compiling_pays, forward_flops, network_cost
 from vicinal.data import ImageData, ImageSet, load_data, stratified_subset
 from vicinal.data.corruptions import SEVERITIES
@@ -33,7 +33,7 @@ from vicinal.progress import StudyProgress
 from vicinal.specs import SCHEMA, NetworkSpec, Objective, RunSpec, StudySpec, fingerprint
 from vicinal.store import RunFolder, clear_leftovers, hold, open_study_folder, read_json, write_json
 from vicinal.train import TrainingData, run_images, train
-from vicinal.vicinity import evaluation_pixels
+from vicinal.vicinity import ImagePipeline, evaluation_pixels
 
 OPTIMIZED_VALUE_BYTES = 16  # a float32 weight, its gradient and two moments
 _UNTRAINED = {"epochs": 1, "head": "linear"}  # turns a spec into one that needs no weights
@@ -82,6 +82,11 @@ class Study:
     def _check_measures(self) -> None:
         """UsageError, before anything is spent, for a measure that this data cannot have."""
         measures = self.spec.measures
+        top_k = self.spec.answers.top_k
+        if top_k is not None and top_k >= self.classes:
+            raise UsageError(
+                f"answers.top_k: {top_k} of {self.classes} classes leaves nothing out; leave it out, or give fewer than {self.classes}"
+            )
         self.corrupted = (
             CorruptedSet.of(measures.corruptions, self.data, self.spec.data.split_seed)
             if measures.corruptions
@@ -186,6 +191,7 @@ class Study:
             weights_hash=self._weights_hash(network),
             teacher=teacher.spec.fingerprint() if teacher is not None else None,
             teacher_ask_precision=self.spec.teachers[teacher.spec.name].ask_precision if teacher is not None else None,
+            answers=self.spec.answers if teacher is not None and not self.spec.answers.is_exact else None,
             selection=self.spec.selection,
             validate_every_epochs=self.spec.validate_every_epochs,
         )
@@ -303,6 +309,7 @@ class Study:
         """
         started = time.monotonic()
         with hold(self.out):
+            self.check_banks()
             open_study_folder(self.out, self.spec.name)
             clear_leftovers(self.out)
             unique = self.unique_runs()
@@ -344,7 +351,7 @@ class Study:
         )
         teacher = self.load_network(first.teacher) if first.teacher is not None else None
         banked = self.banks.get(first.folder.path)
-        bank = TeacherBank(self.out / "banks", banked) if banked is not None else None
+        bank = self.open_bank(first) if banked is not None else None
         folders, every = [run.folder for run in group], self.spec.runtime.checkpoint_seconds
         with contextlib.closing(bank) if bank is not None else contextlib.nullcontext():
             train(folders, data, teacher, self.device, progress, every, bank, self.compiles(first))
@@ -365,7 +372,8 @@ class Study:
         together: dict[Any, list[PlannedRun]] = {}
         for run in self.unique_runs():
             if not run.folder.is_done and run.teacher is not None:
-                key: Any = self._bank_of(run).fingerprint, run.spec.network.epochs
+                objective, epochs = run.spec.objective, run.spec.network.epochs
+                key: Any = self._bank_of(run).fingerprint, epochs, str(objective.mixing), objective.target
                 together.setdefault(key, []).append(run)
             elif with_done or not run.folder.is_done:
                 together[run.folder.path] = [run]
@@ -384,14 +392,15 @@ class Study:
         return max(1, int(free_bytes(self.device) / 4 / each))
 
     def _bank_exists(self, run: PlannedRun) -> bool:
-        return (self.out / "banks" / self._bank_of(run).fingerprint / "bank.json").exists()
+        """Whether a bank that may be read is there; it costs no more disk, and serves a single run too."""
+        return self.spec.runtime.bank_gb > 0 and (self.bank_root / self._bank_of(run).fingerprint).exists()
 
     @cached_property
-    def banks(self) -> dict[Path, BankSpec]:
+    def banks(self) -> dict[Path, BankLayout]:
         """The bank of every run to do, by run folder: one that is there, or one that several groups share, within the budget."""
         shared = Counter(self._bank_of(group[0]).fingerprint for group in self.groups() if group[0].teacher is not None)
         left, taken = self.spec.runtime.bank_gb * 1e9, set()
-        chosen: dict[Path, BankSpec] = {}
+        chosen: dict[Path, BankLayout] = {}
         for group in self.groups():
             if group[0].teacher is None:
                 continue
@@ -404,28 +413,75 @@ class Study:
             chosen |= {run.folder.path: spec for run in group}
         return chosen
 
-    def _bank_of(self, run: PlannedRun) -> BankSpec:
-        """All that decides the teacher's answers along a run's plan."""
+    def _bank_of(self, run: PlannedRun) -> BankLayout:
+        """All that decides the teacher's answers along a run's plan. Not the device: a bank serves where there is no GPU, too."""
         assert run.teacher is not None
         network, objective = run.spec.network, run.spec.objective
-        return BankSpec(
+        mixed = objective.mixing.mixes and objective.target != "linear"
+        return BankLayout(
             inputs={
                 "teacher": run.teacher.spec.fingerprint(),
                 "precision": run.spec.teacher_ask_precision,
-                "shown": "clean" if objective.target == "linear" else "mixed",
+                "shown": "mixed" if mixed else "clean",
                 "seed": run.spec.stream_seed,
-                "mixing": objective.mixing.model_dump(mode="json"),
+                "mixing": objective.mixing.model_dump(mode="json") if mixed else None,
                 "augment": network.augment.model_dump(mode="json"),
-                "channels_last": network.channels_last,
                 "train": run.spec.data["train"],
                 "image_size": self.spec.data.image_size,
-                "device": self.device.type,
             },
             epochs=network.epochs,
             images=network.train_images or len(self.data.train),
             batch_size=network.batch_size,
             classes=self.classes,
+            answers=self.spec.answers,
+            teacher=f"{run.teacher.spec.name}, seed {run.teacher.spec.seed}",
         )
+
+    @property
+    def bank_root(self) -> Path:
+        """The folder of all banks."""
+        return self.out / "banks"
+
+    def bankable(self) -> dict[str, tuple[PlannedRun, BankLayout]]:
+        """Every bank that a student of this study could read, by fingerprint, with the first of those students."""
+        found: dict[str, tuple[PlannedRun, BankLayout]] = {}
+        for run in self.unique_runs():
+            if run.teacher is not None and run.spec.network.epochs:
+                layout = self._bank_of(run)
+                found.setdefault(layout.fingerprint, (run, layout))
+        return found
+
+    def open_bank(self, run: PlannedRun, create: bool = True) -> TeacherBank:
+        """The bank of a student whose teacher is trained. Raises VicinalError where it was made with other weights."""
+        assert run.teacher is not None
+        weights = file_hash(run.teacher.folder.weights)
+        return TeacherBank(self.bank_root, self._bank_of(run), weights, self.device, create)
+
+    def check_banks(self) -> None:
+        """UsageError, before anything is spent, where a bank is there and the teacher that it was made with is not."""
+        for run, layout in self.bankable().values() if self.spec.runtime.bank_gb else ():
+            assert run.teacher is not None
+            if (self.bank_root / layout.fingerprint).exists() and not run.teacher.folder.is_done:
+                raise UsageError(
+                    f"{self.bank_root / layout.fingerprint} holds answers of {run.teacher.spec.name}, which is not trained here: bring "
+                    f"{run.teacher.folder.path.name} from where the bank was made into {self.out / 'runs'}, or delete the bank's folder"
+                )
+
+    def pipeline(self, run: PlannedRun) -> ImagePipeline:
+        """What makes the batches of a run's training."""
+        images = self.training_images(run.spec.network)
+        return ImagePipeline(
+            images.images, images.labels, run.spec.network.augment, self.spec.data.image_size, self.device
+        )
+
+    def train_teachers(self, progress: StudyProgress) -> None:
+        """Train the teachers that are not done and ask each, as `execute` does. Raises VicinalError where that fails."""
+        open_study_folder(self.out, self.spec.name)
+        clear_leftovers(self.out)
+        for run in self.unique_runs():
+            if run.spec.role == "teacher" and not run.folder.is_done:
+                self._train([run], progress)
+                self._ask(run, progress)
 
     @cached_property
     def _prediction_fingerprint(self) -> str:

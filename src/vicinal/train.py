@@ -20,7 +20,7 @@ from safetensors.torch import save
 from timm.optim import param_groups_weight_decay
 from torch import Tensor, nn
 
-from vicinal.bank import TeacherBank
+from vicinal.bank import AnswerCodec, TeacherBank
 from vicinal.data import ImageSet
 from vicinal.errors import VicinalError
 from vicinal.folding import FOLDING_IMAGES, Compiled, folded
@@ -146,7 +146,12 @@ def _train_together(
     run, spec, step = lead.run, lead.run.network, lead.state.step
     phases = _phases(run, len(data.train))
     pipeline = ImagePipeline(data.train.images, data.train.labels, spec.augment, data.image_size, device)
-    frozen = _frozen_teacher(teacher, lead, pipeline, progress.say) if teacher is not None else None
+    frozen, codec = None, AnswerCodec.of(run.answers, data.classes)
+    if teacher is not None:
+        known = (bank.precision if bank is not None else None) or lead.state.ask_precision
+        frozen = frozen_teacher(teacher, run, pipeline, known, lead.is_compiled, progress.say)
+        if bank is not None:
+            bank.precision = frozen.precision
     for learner in learners:
         learner.state.ask_precision = frozen.precision if frozen is not None else ""
     watcher = _Watcher(learners, phases, step, progress, failures)
@@ -168,7 +173,7 @@ def _train_together(
             batches = pipeline.batches(phase.plan.epoch(epoch, start_batch))
             for position, (planned, batch) in enumerate(batches, start_batch):
                 # The step: ask the teacher once, then let every student answer and learn.
-                answers = _ask_teacher(frozen, bank, learners[0].objective, batch, epoch, position)
+                answers = _ask_teacher(frozen, bank, codec, learners[0].objective, batch, epoch, position)
                 for learner in learners:
                     learner.learn(batch, answers, phase, (step - first_step) / phase.plan.batches)
                 step += 1
@@ -373,8 +378,12 @@ def _phases(run: RunSpec, images: int) -> list[_Phase]:
     if spec.head_warmup_epochs and spec.epochs:
         plan = VicinalPlan(images, spec.batch_size, run.stream_seed, ARMS["baseline"].mixing, "head_warmup")
         phases.append(_Phase("head_warmup", spec.head_warmup_epochs, ARMS["baseline"], plan))
-    plan = VicinalPlan(images, spec.batch_size, run.stream_seed, run.objective.mixing, "train")
-    return [*phases, _Phase("train", spec.epochs, run.objective, plan)]
+    return [*phases, _Phase("train", spec.epochs, run.objective, training_plan(run, images))]
+
+
+def training_plan(run: RunSpec, images: int) -> VicinalPlan:
+    """The input stream of a run of so many training images, without the head's warm-up."""
+    return VicinalPlan(images, run.network.batch_size, run.stream_seed, run.objective.mixing, "train")
 
 
 def run_images(run: RunSpec, train_images: int) -> int:
@@ -429,28 +438,30 @@ def _trains_in_bf16(spec: NetworkSpec, device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
-def _frozen_teacher(
+def frozen_teacher(
     teacher: Classifier,
-    learner: _Learner,
+    run: RunSpec,
     pipeline: ImagePipeline,
-    say: Callable[[str], None],
+    precision: str = "",
+    compiled: bool = False,
+    say: Callable[[str], None] = lambda _: None,
 ) -> FrozenTeacher:
-    """The teacher as students ask it: folded, in the precision that was asked for or chosen, compiled where they are."""
-    run = learner.run
+    """A run's teacher as students ask it: folded, in `precision`, or where that is empty as the run says or as is found best."""
     # Mixed images whatever the arm, so that all arms of a seed ask their teacher in one precision.
     plan = VicinalPlan(len(pipeline), min(len(pipeline), PRECISION_IMAGES), run.stream_seed, ARMS["mixup"].mixing)
     mixed = pipeline.make(plan.batch(0, 0)).mixed
     network = folded(teacher, mixed[:FOLDING_IMAGES])
-    precision = learner.state.ask_precision or run.teacher_ask_precision or "auto"
+    precision = precision or run.teacher_ask_precision or "auto"
     if precision == "auto":
         precision = choose_precision(network, mixed)
-    call = Compiled(network, run.network.batch_size, say) if learner.is_compiled else None
+    call = Compiled(network, run.network.batch_size, say) if compiled else None
     return FrozenTeacher(network, cast(Precision, precision), call)
 
 
 def _ask_teacher(
     frozen: FrozenTeacher | None,
     bank: TeacherBank | None,
+    codec: AnswerCodec,
     objective: Objective,
     batch: VicinalBatch,
     epoch: int,
@@ -463,9 +474,10 @@ def _ask_teacher(
     if answers is not None:
         answers = answers.to(batch.mixed.device)
     else:
-        answers = frozen(batch.mixed if objective.target == "teacher" else batch.clean)
+        asked = frozen(batch.mixed if objective.target == "teacher" else batch.clean)
         if bank is not None:
-            bank.write(epoch, position, answers)
+            bank.write(epoch, position, asked)
+        answers = codec.roundtrip(asked)
     # Partners are in the batch, so they are asked once.
     return answers, answers[batch.partner] if objective.target == "linear" else None
 
