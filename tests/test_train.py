@@ -315,7 +315,7 @@ def test_warm_up_trains_the_head_alone_and_then_everything_trains(
     def keep(self: Any, phase: Any, seconds: float) -> None:
         saved[phase.name] = {name: value.clone() for name, value in self.network.state_dict().items()}
 
-    monkeypatch.setattr(module._Learner, "save", keep)
+    monkeypatch.setattr(module.Learner, "save", keep)
     end = load_file(go(run_spec(network=spec)).weights)
     for name, value in start.items():
         if name.startswith("backbone."):  # batch statistics included

@@ -105,38 +105,35 @@ def train(
     Raises:
         VicinalError: a loss is not finite (the other runs are trained to their end first), or a file cannot be written.
     """
-    for _ in train_steps(folders, data, teacher, device, progress, checkpoint_seconds, bank, compiled):
+    learners = [Learner(folder, data, device, compiled, progress.say) for folder in folders]
+    for _ in train_steps(learners, data, teacher, progress, checkpoint_seconds, bank):
         pass
 
 
 def train_steps(
-    folders: Sequence[RunFolder],
+    learners: Sequence[Learner],
     data: TrainingData,
     teacher: Classifier | None,
-    device: torch.device,
     progress: StudyProgress,
     checkpoint_seconds: float = 20.0,
     bank: TeacherBank | None = None,
-    compiled: bool = False,
 ) -> Iterator[int]:
     """`train`, step by step: gives the number of images in the batch that every network has just been stepped on."""
-    learners = [_Learner(folder, data, device, compiled, progress.say) for folder in folders]
-    at: dict[int, list[_Learner]] = {}
+    at: dict[int, list[Learner]] = {}
     for learner in learners:
         at.setdefault(learner.state.step, []).append(learner)
     failures: list[VicinalError] = []
     # Killed between two checkpoints of one step, some are behind: they catch up by themselves.
     for together in at.values():
-        yield from _train_together(together, data, teacher, device, progress, checkpoint_seconds, bank, failures)
+        yield from _train_together(together, data, teacher, progress, checkpoint_seconds, bank, failures)
     if failures:
         raise failures[0]
 
 
 def _train_together(
-    learners: list[_Learner],
+    learners: list[Learner],
     data: TrainingData,
     teacher: Classifier | None,
-    device: torch.device,
     progress: StudyProgress,
     checkpoint_seconds: float,
     bank: TeacherBank | None,
@@ -145,7 +142,7 @@ def _train_together(
     lead = learners[0]
     run, spec, step = lead.run, lead.run.network, lead.state.step
     phases = _phases(run, len(data.train))
-    pipeline = ImagePipeline(data.train.images, data.train.labels, spec.augment, data.image_size, device)
+    pipeline = ImagePipeline(data.train.images, data.train.labels, spec.augment, data.image_size, lead.device)
     frozen, codec = None, AnswerCodec.of(run.answers, data.classes)
     if teacher is not None:
         known = (bank.precision if bank is not None else None) or lead.state.ask_precision
@@ -209,7 +206,7 @@ def _train_together(
     watcher.finish(f"done in {format_seconds(sum(learner.state.seconds for learner in learners))}")
 
 
-class _Learner:
+class Learner:
     """One network in training: its weights, its optimizer, its own random numbers, and where it stands."""
 
     def __init__(
@@ -511,7 +508,7 @@ class _Watcher:
 
     def __init__(
         self,
-        learners: list[_Learner],
+        learners: list[Learner],
         phases: list[_Phase],
         step: int,
         progress: StudyProgress,
@@ -583,7 +580,7 @@ class _Watcher:
 class _Window:
     """The losses of a few steps on their way from the device."""
 
-    def __init__(self, learners: list[_Learner], images: list[int], lrs: list[float], last_step: int) -> None:
+    def __init__(self, learners: list[Learner], images: list[int], lrs: list[float], last_step: int) -> None:
         self.learners, self.images, self.lrs, self.last_step = learners, images, lrs, last_step
         losses = torch.stack([torch.stack(learner.losses) for learner in learners]).float()
         for learner in learners:
@@ -638,7 +635,7 @@ def save_weights(network: Classifier, path: Path) -> None:
 class _Checkpoints:
     """Checkpoints of runs trained together, at least `interval_s` apart, and each run's share of the time that this takes."""
 
-    def __init__(self, learners: list[_Learner], interval_s: float) -> None:
+    def __init__(self, learners: list[Learner], interval_s: float) -> None:
         self._learners, self._interval_s, self._runs = learners, interval_s, len(learners)
         self._started = self._last = time.monotonic()
         self._before_s = {learner.folder.path: learner.state.seconds for learner in learners}
@@ -647,7 +644,7 @@ class _Checkpoints:
     def are_due(self) -> bool:
         return time.monotonic() - self._last >= self._interval_s
 
-    def seconds(self, learner: _Learner) -> float:
+    def seconds(self, learner: Learner) -> float:
         """Seconds that a run has trained, also before it was killed."""
         return self._before_s[learner.folder.path] + (time.monotonic() - self._started) / self._runs
 
