@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from typing import Literal, Self
 
 import torch
@@ -24,7 +23,7 @@ from vicinal.store import write_json
 Precision = Literal["fp32", "bf16"]
 BF16_BOUND_NATS = 1e-3  # mean KL between a teacher's fp32 and bf16 answers that training may have
 BF16_GAIN = 1.2  # times faster that bf16 must be; below that a measurement could fall either way
-TURNS = 3
+TURNS = 6
 TURN_S = 0.1  # a timed turn asks about as many images as take so long
 
 
@@ -64,7 +63,7 @@ class FrozenTeacher(nn.Module):
 def choose_precision(network: Classifier, pixels: Tensor) -> Precision:
     """bf16 where it is faster on this machine and the answers to `pixels` keep within `BF16_BOUND_NATS`; else fp32.
 
-    Which one is faster is measured for a moment and remembered (`$XDG_CACHE_HOME/vicinal`), by machine, versions, threads and
+    Which one is faster is measured for a moment and remembered (`$XDG_CACHE_HOME/vicinal`), by machine, version and
     architecture, so that one machine always makes one choice and repeats its runs bit for bit.
     """
     if not _bf16_exists(pixels.device) or not _bf16_is_faster(network, pixels):
@@ -97,17 +96,27 @@ def _measurement_key(network: Classifier, pixels: Tensor) -> str:
     device = pixels.device
     machine = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     shapes = {name: list(t.shape) for name, t in network.state_dict().items()}
-    return fingerprint([machine, torch.__version__, torch.get_num_threads(), shapes, list(pixels.shape[1:])])
+    return fingerprint([machine, torch.__version__, shapes, list(pixels.shape[1:])])
 
 
 def _bf16_gain(network: Classifier, pixels: Tensor) -> float:
-    """Seconds in fp32 over seconds in bf16: the median of a few turns, taken one after the other."""
+    """Seconds in fp32 over seconds in bf16: the quickest of a few turns each, on one thread, which other work disturbs least."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return _measured_gain(network, pixels)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _measured_gain(network: Classifier, pixels: Tensor) -> float:
     exact, quick = FrozenTeacher(network, "fp32"), FrozenTeacher(network, "bf16")
     some = pixels[:8]
     for teacher in (exact, quick):
         _seconds(teacher, some)
     some = pixels[: max(8, int(8 * TURN_S / _seconds(exact, some)))]
-    return median(_seconds(exact, some) / _seconds(quick, some) for _ in range(TURNS + 1))
+    turns = [(_seconds(exact, some), _seconds(quick, some)) for _ in range(TURNS)]
+    return min(seconds for seconds, _ in turns) / min(seconds for _, seconds in turns)
 
 
 def _seconds(teacher: FrozenTeacher, pixels: Tensor) -> float:
