@@ -335,8 +335,10 @@ def _ask_teacher(
         answers = frozen(batch.mixed if objective.target == "teacher" else batch.clean)
         if bank is not None:
             bank.write(epoch, position, answers)
-    # Partners are in the batch, so they are asked once.
-    return answers, answers[batch.partner] if objective.target == "linear" else None
+    # Partners are among the clean images, so they are asked once; the rows' own images come first.
+    if objective.target == "linear":
+        return answers[: len(batch.mixed)], answers[batch.partner]
+    return answers, None
 
 
 def _looks(run: RunSpec, epoch: int) -> bool:
