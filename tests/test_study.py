@@ -367,6 +367,14 @@ def test_the_papers_selection_says_so_everywhere(smallest, study_file, tmp_path:
         assert all("paper_best_test" in row for row in rows[1:]), table.name
 
 
+def test_a_repeated_stream_is_named(smallest, study_file, tmp_path: Path, vicinal):
+    path = study_file(smallest, {"student.epochs": 2, "student.stream_epochs": 1})
+    assert vicinal("run", path, "--out", tmp_path / "s").code == 0
+    (note,) = read(tmp_path / "s")["notes"]
+    assert note.startswith("student: the input stream repeats after 1 of 2 epochs")
+    assert note in (tmp_path / "s" / "report.html").read_text(encoding="utf-8")
+
+
 def test_best_validation_looks_at_validation_images(smallest, study_file, tmp_path: Path, vicinal):
     out = tmp_path / "out"
     file = study_file(smallest, {"selection": "best_validation", "student.epochs": 3})

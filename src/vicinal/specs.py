@@ -266,6 +266,12 @@ class NetworkSpec(Frozen):
     train_images: int | None = Field(None, ge=2, description="train on this many images (class-balanced); default: all")
     augment: AugmentSpec = AugmentSpec()
     epochs: int = Field(ge=0)
+    stream_epochs: int | None = Field(
+        None,
+        ge=1,
+        description="the input stream repeats after this many epochs (each mixed image is seen several times: other "
+        "sampling than fresh inputs every epoch); default: always fresh",
+    )
     batch_size: int = Field(100, ge=1)
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: float = Field(1e-3, gt=0)
@@ -513,6 +519,8 @@ class RunSpec(Frozen):
             value["network"]["weights"] = None
         if not self.watches:
             value["validate_every_epochs"] = None  # only looked at, decides nothing
+        if self.network.stream_epochs is None:
+            del value["network"]["stream_epochs"]  # as before there was such a key
         return fingerprint({"semantics": TRAINING_SEMANTICS, **value})
 
     @property

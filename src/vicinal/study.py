@@ -506,7 +506,7 @@ class Study:
                 "calibrated_on": "validation" if len(data.validation) else None,
             },
             "spec": spec.model_dump(mode="json"),
-            "notes": [],
+            "notes": self._notes(),
             "teachers": [
                 {**run.label, **self._common(run), **measured[path].figures(scale_free=False), **further[path]}
                 for path, run in teachers.items()
@@ -514,6 +514,15 @@ class Study:
             "students": students,
             "mcnemar": self._mutual_tests(measured),
         }
+
+    def _notes(self) -> list[str]:
+        """What was done otherwise than a reader expects."""
+        return [
+            f"{path}: the input stream repeats after {network.stream_epochs:,} of {network.epochs:,} epochs, so each mixed image "
+            "is seen several times: other sampling than fresh inputs every epoch."
+            for path, network in self.spec.networks().items()
+            if network.stream_epochs is not None and network.stream_epochs < network.epochs
+        ]
 
     def _mutual_tests(self, measured: dict[Path, Measured]) -> list[dict[str, Any]]:
         """McNemar's test of every two students of a seed, as matrices over their positions in `students`."""

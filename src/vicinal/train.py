@@ -145,7 +145,9 @@ def train(
                         group["lr"] = lr
 
                     # The step: ask the teacher, ask the student, learn.
-                    answers, partner_answers = _ask_teacher(frozen, bank, phase.objective, batch, epoch, position)
+                    answers, partner_answers = _ask_teacher(
+                        frozen, bank, phase.objective, batch, phase.plan.drawn_epoch(epoch), position
+                    )
                     with torch.autocast(device.type, torch.bfloat16, enabled=trains_in_bf16):
                         logits = network(batch.mixed)
                     loss = objective_loss(
@@ -251,7 +253,7 @@ def _phases(run: RunSpec, images: int) -> list[_Phase]:
     if spec.head_warmup_epochs and spec.epochs:
         plan = VicinalPlan(images, spec.batch_size, run.seed, ARMS["baseline"].mixing, "head_warmup")
         phases.append(_Phase("head_warmup", spec.head_warmup_epochs, ARMS["baseline"], plan))
-    plan = VicinalPlan(images, spec.batch_size, run.seed, run.objective.mixing, "train")
+    plan = VicinalPlan(images, spec.batch_size, run.seed, run.objective.mixing, "train", spec.stream_epochs)
     return [*phases, _Phase("train", spec.epochs, run.objective, plan)]
 
 
