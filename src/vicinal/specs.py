@@ -340,7 +340,12 @@ class StudentSpec(NetworkSpec):
 class VicinitySpec(Frozen):
     """The vicinal curves: NL, H, D and I_lin over a grid of λ, on pairs of the students' training images."""
 
-    pairs: int = Field(1000, ge=2, description="pairs, each measured in both orders")
+    pairs: int = Field(1000, ge=2, description="pairs, each measured in both orders; with precision_nats at most these")
+    precision_nats: float | None = Field(
+        None,
+        gt=0,
+        description="as many pairs as bring NL's interval to ± this at every λ, by a pilot on the first teacher; default: all",
+    )
     lam_points: int = Field(21, ge=3, description="grid from 0 to 1, both ends included; odd, so that it holds 0.5")
     seed: int = Field(0, ge=0)
 
