@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from vicinal.data import ImageData, ImageSet
+from vicinal.functional import mix
 from vicinal.metrics import VicinalCurves, lam_grid
 from vicinal.metrics.bootstrap import sample_size
 from vicinal.models import Classifier
@@ -173,8 +174,8 @@ def ask_pairs(
             continue
         # TF32 keeps ten bits, too few for a measure, and PyTorch's convolutions use it unasked.
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            logits = predict(_mixed_along(x_i, x_j, lam)).float().view(len(x_i), len(lam), -1)
-        yield PairAnswers(logits[:, -1], logits[:, 0], logits)
+            logits = predict(_mixed_along(x_i, x_j, lam)).float().view(len(lam), len(x_i), -1)
+        yield PairAnswers(logits[-1], logits[0], logits.transpose(0, 1))
 
 
 def vicinal_curves(
@@ -227,7 +228,7 @@ def _pairs_at_once(points: int, values: int, device: torch.device) -> int:
 
 
 def _mixed_along(x_i: Tensor, x_j: Tensor, lam: Tensor) -> Tensor:
-    """(P, C, H, W) twice to (P L, C, H, W): every pair along λ, in one pass and channels last; the clean images at its ends."""
-    i, j = (x.permute(0, 2, 3, 1).contiguous().unsqueeze(1) for x in (x_i, x_j))
-    mixed = torch.lerp(j, i, lam.to(x_i).view(1, -1, 1, 1, 1))  # exact at 0 and 1
-    return mixed.flatten(0, 1).permute(0, 3, 1, 2)
+    """(P, C, H, W) twice to (L P, C, H, W), channels last in memory: all pairs at the first λ, then at the next."""
+    i, j = (x.permute(0, 2, 3, 1).contiguous() for x in (x_i, x_j))
+    # One λ at a time: what is in between stays in the caches.
+    return torch.cat([mix(i, j, value) for value in lam.to(x_i)]).permute(0, 3, 1, 2)
