@@ -138,10 +138,13 @@ def test_compiled_calls_answer_with_the_weights_of_their_own_network_as_they_are
     assert all(call.works for call in calls)
 
 
-def test_where_compiling_fails_it_says_so_once_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [torch._dynamo.exc.TorchDynamoException, OSError])
+def test_where_compiling_fails_it_says_so_once_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
     def broken(*_: Any, **__: Any) -> Any:
         def call(_: torch.Tensor) -> torch.Tensor:
-            raise torch._dynamo.exc.TorchDynamoException("No working C++ compiler found\nin the path")
+            raise kind("No working C++ compiler found\nin the path")
 
         return call
 

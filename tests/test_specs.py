@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from vicinal.specs import (
     ARMS,
+    TRAINING_SEMANTICS,
     ArmSpec,
     AugmentSpec,
     MixingSpec,
@@ -241,6 +242,7 @@ def test_what_decides_no_weights_is_not_in_the_fingerprint(changes: dict[str, An
         {"network": network(lr=2e-3)},
         {"network": network(epochs=4)},
         {"network": network(augment={"flip": True})},
+        {"network": network(stream_epochs=2)},
         {"objective": Objective(temperature=3)},
         {"objective": Objective(temperature="sigma")},
         {"objective": Objective(alpha=0.1)},
@@ -255,6 +257,15 @@ def test_what_decides_no_weights_is_not_in_the_fingerprint(changes: dict[str, An
 )
 def test_what_decides_the_weights_is_in_the_fingerprint(changes: dict[str, Any]):
     assert run_spec(**changes).fingerprint() != run_spec().fingerprint()
+
+
+def test_a_fresh_stream_is_fingerprinted_as_before_streams_could_repeat():
+    value = run_spec().model_dump(mode="json", exclude={"name"})
+    assert value["network"].pop("stream_epochs") is None
+    assert (value.pop("answers"), value.pop("given_stream_seed")) == (None, None)
+    assert run_spec().fingerprint() == fingerprint(
+        {"semantics": TRAINING_SEMANTICS, **value, "validate_every_epochs": None}
+    )
 
 
 def test_how_often_is_looked_counts_where_the_best_is_chosen():

@@ -367,6 +367,44 @@ def test_the_papers_selection_says_so_everywhere(smallest, study_file, tmp_path:
         assert all("paper_best_test" in row for row in rows[1:]), table.name
 
 
+def test_a_repeated_stream_is_named(smallest, study_file, tmp_path: Path, vicinal):
+    path = study_file(smallest, {"student.epochs": 2, "student.stream_epochs": 1})
+    assert vicinal("run", path, "--out", tmp_path / "s").code == 0
+    (note,) = read(tmp_path / "s")["notes"]
+    assert note.startswith("student: the input stream repeats after 1 of 2 epochs")
+    assert note in (tmp_path / "s" / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_pairs_that_a_precision_needs(small: Path, smallest, study_file, tmp_path: Path, vicinal):
+    out = copied(small, tmp_path)
+    vicinity = {"measures.vicinity.pairs": 30, "measures.vicinity.precision_nats": 10.0}
+    rough = study_file(smallest, vicinity)
+    plan = vicinal("plan", rough, "--out", out).out
+    assert "at most 30 pairs" in plan
+    assert vicinal("run", rough, "--out", out).code == 0
+    results = read(out)
+    assert results["measures"]["pairs"] == 2
+    assert "needs 2 pairs" in results["notes"][0]
+    assert "allowed" not in results["notes"][0]
+    assert "at most" not in vicinal("plan", rough, "--out", out).out
+    for model in models(results):
+        files = (out / "runs" / model["run"]).glob("predictions-*")
+        assert sorted(len(load_file(file)["pair_i"]) for file in files) == [2, PAIRS]  # beside the earlier ones
+    # A study that states this number asks the same pairs, so nothing is asked again.
+    before = stamps(out, "runs/*/predictions-*")
+    assert vicinal("run", study_file(smallest, {"measures.vicinity.pairs": 2}), "--out", out).code == 0
+    assert stamps(out, "runs/*/predictions-*") == before
+
+
+def test_the_most_pairs_that_a_precision_may_have(small: Path, smallest, study_file, tmp_path: Path, vicinal):
+    out = copied(small, tmp_path)
+    vicinity = {"measures.vicinity.pairs": 15, "measures.vicinity.precision_nats": 1e-6}
+    assert vicinal("run", study_file(smallest, vicinity), "--out", out).code == 0
+    results = read(out)
+    assert results["measures"]["pairs"] == 15
+    assert "more than the 15 allowed: its interval is wider than asked for" in results["notes"][0]
+
+
 def test_best_validation_looks_at_validation_images(smallest, study_file, tmp_path: Path, vicinal):
     out = tmp_path / "out"
     file = study_file(smallest, {"selection": "best_validation", "student.epochs": 3})

@@ -108,6 +108,12 @@ def test_two_runs_of_one_spec_are_the_same_bit_for_bit(go: Callable[..., RunFold
     assert same_weights(go(run, a_teacher(), "a"), go(run, a_teacher(), "b"))
 
 
+def test_a_stream_repeats_after_the_epochs_asked_for(go: Callable[..., RunFolder]) -> None:
+    fresh, longer, repeated = (go(run_spec(network=network(stream_epochs=n))) for n in (None, 3, 1))
+    assert same_weights(fresh, longer)  # three epochs of three
+    assert not same_weights(fresh, repeated)
+
+
 def test_another_seed_gives_other_weights(go: Callable[..., RunFolder]) -> None:
     assert not same_weights(go(run_spec(seed=0)), go(run_spec(seed=1)))
 

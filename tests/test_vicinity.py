@@ -1,3 +1,4 @@
+import dataclasses
 import subprocess
 import sys
 
@@ -9,8 +10,18 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vicinal.functional import mix
 from vicinal.specs import NO_MIXING, UNIFORM_MIXING, AugmentSpec, MixingSpec
-from vicinal.vicinity import ImagePipeline, VicinalPlan, evaluation_pixels, resize, to_float
+from vicinal.vicinity import (
+    ImagePipeline,
+    VicinalPlan,
+    _on_device,
+    _windows_at,
+    evaluation_pixels,
+    resize,
+    slice_rows,
+    to_float,
+)
 
 PROPERTY = settings(max_examples=40, deadline=None)
 FIELDS = ("index", "partner", "lam", "crop_y", "crop_x", "flip")
@@ -173,6 +184,86 @@ def test_a_plan_of_nothing_is_an_error(images, batch_size):
         VicinalPlan(images, batch_size, seed=0)
 
 
+@PROPERTY
+@given(plan=PLANS, share=st.sampled_from([0.0, 0.3, 1.0]), epoch=st.integers(0, 3), position=st.integers(0, 3))
+def test_a_batch_is_that_of_draws_made_for_it_alone(plan, share, epoch, position):
+    if plan.mixing.mixes:
+        plan = dataclasses.replace(plan, mixing=plan.mixing.model_copy(update={"unmixed_share": share}))
+    position %= plan.batches
+
+    def drawn(purpose, dtype=np.float64, size=plan.images):
+        key = [plan.seed, {"train": 0, "head_warmup": 1}[plan.stream], epoch, purpose]
+        return np.random.Generator(np.random.Philox(np.random.SeedSequence(key))).random(size, dtype=dtype)
+
+    start, stop = position * plan.batch_size, min((position + 1) * plan.batch_size, plan.images)
+    got = plan.batch(epoch, position)
+    if plan.mixing.mixes:
+        assert got.partner.tolist() == np.argsort(drawn(1)[start:stop], kind="stable").tolist()
+        due = np.floor(plan.mixing.unmixed_share * np.array([start, stop]) + 0.5)
+        unmixed = np.argsort(drawn(3)[start:stop], kind="stable")[: int(due[1] - due[0])]
+        assert set(unmixed) <= set(np.flatnonzero(got.lam.numpy() == 1))
+        if plan.mixing == UNIFORM_MIXING.model_copy(update={"unmixed_share": share}):
+            lam = drawn(2)[start:stop].astype(np.float32)
+            lam[unmixed] = 1
+            assert got.lam.tolist() == lam.tolist()
+    else:
+        assert got.partner.tolist() == list(range(stop - start))
+        assert not got.mixes
+    assert got.crop_y.tolist() == drawn(4, np.float32, (plan.images, 2))[start:stop, 0].tolist()
+    assert got.flip.tolist() == (drawn(5)[start:stop] < 0.5).tolist()
+
+
+# --- repeated streams and slices --------------------------------------------------------------------------------------
+
+
+@PROPERTY
+@given(plan=PLANS, repeat=st.integers(1, 5), epoch=st.integers(0, 20))
+def test_a_repeated_stream_is_the_first_epochs_over_again(plan, repeat, epoch):
+    again = dataclasses.replace(plan, stream_epochs=repeat)
+    assert again.drawn_epoch(epoch) == epoch % repeat
+    assert same(again.batch(epoch, 0), plan.batch(epoch % repeat, 0))
+    assert plan.drawn_epoch(epoch) == epoch
+
+
+def test_a_stream_repeats_after_at_least_one_epoch():
+    with pytest.raises(ValueError, match="stream_epochs must be at least 1"):
+        VicinalPlan(4, 2, seed=0, stream_epochs=0)
+
+
+@PROPERTY
+@given(size=st.integers(0, 300), world_size=st.integers(1, 12))
+def test_slices_are_contiguous_and_balanced(size, world_size):
+    slices = [slice_rows(size, rank, world_size) for rank in range(world_size)]
+    assert [row for part in slices for row in range(size)[part]] == list(range(size))
+    lengths = [part.stop - part.start for part in slices]
+    assert max(lengths) - min(lengths) <= 1
+
+
+@pytest.mark.parametrize(("rank", "world_size"), [(2, 2), (-1, 2), (0, 0)])
+def test_a_rank_outside_the_processes_is_an_error(rank, world_size):
+    with pytest.raises(ValueError, match="ranks go from 0"):
+        slice_rows(10, rank, world_size)
+    with pytest.raises(ValueError, match="ranks go from 0"):
+        VicinalPlan(10, 5, seed=0).batch(0, 0, rank, world_size)
+
+
+@PROPERTY
+@given(plan=PLANS, position=st.integers(0, 3), world_size=st.integers(1, 8))
+def test_a_slice_holds_its_own_rows_first_and_no_image_twice(plan, position, world_size):
+    whole = plan.batch(1, position % plan.batches)
+    for rank in range(world_size):
+        part, rows = plan.batch(1, position % plan.batches, rank, world_size), slice_rows(len(whole), rank, world_size)
+        assert len(part) == part.rows == len(part.lam) == rows.stop - rows.start
+        assert torch.equal(part.index[: part.rows], whole.index[rows])
+        assert torch.equal(part.index[part.partner], whole.index[whole.partner[rows]])
+        assert len(set(part.index.tolist())) == len(part.index) <= 2 * part.rows
+        if world_size == 1:
+            assert same(part, whole)
+    assert [len(b) for b in plan.epoch(0, 0, 0, world_size)] == [
+        len(plan.batch(0, k, 0, world_size)) for k in range(plan.batches)
+    ]
+
+
 # --- images -----------------------------------------------------------------------------------------------------------
 
 AUGMENTS = {
@@ -241,6 +332,91 @@ def test_images_are_those_of_a_loop_over_samples(name, size, channels):
         assert torch.equal(batch.partner, planned.partner)
         assert batch.clean.dtype == batch.mixed.dtype == torch.float32
     assert torch.equal(pixels, kept)
+
+
+def per_sample(image, augment, size, crop_y, crop_x, flip):
+    """As `naive`, with the very operations whose rounding the pipeline keeps: one image, resized as (1, C, H, W)."""
+    height, width = image.shape[:2]
+    pixels = to_float(image[None], augment.resize)
+    room = 0
+    if augment.crop == "pad":
+        pixels, room = F.pad(pixels, [augment.pad] * 4), 2 * augment.pad
+    room_y = room_x = room
+    if augment.crop == "resize":
+        height = width = size or min(height, width)
+        room_y, room_x = augment.resize - height, augment.resize - width
+    top, left = int(crop_y * (room_y + 1)), int(crop_x * (room_x + 1))
+    pixels = pixels[:, :, top : top + height, left : left + width]
+    pixels = pixels.flip(3) if augment.flip and flip else pixels
+    return resize(pixels.contiguous(memory_format=torch.channels_last), size)[0]
+
+
+@PROPERTY
+@given(
+    plan=PLANS,
+    name=st.sampled_from(list(AUGMENTS)),
+    size=st.sampled_from([None, 6, 12]),
+    channels=st.sampled_from([1, 3]),
+)
+def test_pixels_are_bit_for_bit_those_of_each_sample(plan, name, size, channels):
+    augment, pixels = AUGMENTS[name], images(plan.images, 10, 12, channels)
+    pipeline, planned = ImagePipeline(pixels, torch.arange(plan.images), augment, size), plan.batch(0, 0)
+    batch = pipeline.make(planned)
+    samples = zip(planned.index, planned.crop_y, planned.crop_x, planned.flip, strict=True)
+    clean = torch.stack([per_sample(pixels[i], augment, size, y, x, f) for i, y, x, f in samples])
+    assert torch.equal(batch.clean, clean)
+    assert torch.equal(batch.mixed, mix(clean, clean[planned.partner], planned.lam))
+    lazy = ImagePipeline(Reads(pixels), torch.arange(plan.images), augment, size).make(planned)
+    assert torch.equal(lazy.clean, clean)
+    assert torch.equal(lazy.mixed, batch.mixed)
+
+
+class Reads:
+    """Images that are read when they are asked for."""
+
+    def __init__(self, pixels):
+        self._pixels, self.shape = pixels, tuple(pixels.shape)
+
+    def __getitem__(self, key):
+        return self._pixels[key]
+
+
+@PROPERTY
+@given(
+    plan=PLANS,
+    name=st.sampled_from(list(AUGMENTS)),
+    size=st.sampled_from([None, 6]),
+    world_size=st.integers(1, 8),
+    epoch=st.integers(0, 5),
+)
+def test_any_number_of_processes_makes_the_same_mixed_images(plan, name, size, world_size, epoch):
+    pipeline = ImagePipeline(images(plan.images), torch.arange(plan.images) % 7, AUGMENTS[name], size)
+    position = plan.batches - 1  # may be a small one
+    whole = pipeline.make(plan.batch(epoch, position))
+    parts = [pipeline.make(plan.batch(epoch, position, rank, world_size)) for rank in range(world_size)]
+    for field in ("mixed", "labels", "partner_labels", "lam"):
+        assert torch.equal(torch.cat([getattr(part, field) for part in parts]), getattr(whole, field)), field
+    for part in parts:
+        rows = len(part.mixed)
+        weight = part.lam.view(-1, 1, 1, 1)
+        again = weight * part.clean[:rows] + (1 - weight) * part.clean[part.partner]
+        assert torch.equal(part.mixed, again)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_windows_are_cut_where_they_should_be(channels):
+    stored = images(5, 9, 8, channels)
+    index, top, left = torch.tensor([4, 0, 4]), torch.tensor([0, 3, 2]), torch.tensor([3, 0, 1])
+    got = _windows_at(stored, 6, 5, index, top, left)
+    expected = [stored[i, y : y + 6, x : x + 5] for i, y, x in zip(index, top, left, strict=True)]
+    assert torch.equal(got, torch.stack(expected))
+
+
+def test_what_a_batch_needs_travels_whole():
+    sent = [torch.arange(3), torch.zeros(0), torch.rand(5), torch.tensor([True, False]), images(2)]
+    assert all(a is b for a, b in zip(sent, _on_device(sent, torch.device("cpu")), strict=True))
+    arrived = _on_device(sent, torch.device("meta"))
+    assert [(t.shape, t.dtype, t.device.type) for t in arrived] == [(t.shape, t.dtype, "meta") for t in sent]
 
 
 def test_a_crop_is_drawn_anew_in_each_epoch():

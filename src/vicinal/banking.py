@@ -18,6 +18,7 @@ from vicinal.store import hold
 from vicinal.study import PlannedRun, Study
 from vicinal.teachers import FrozenTeacher
 from vicinal.train import frozen_teacher, training_plan
+from vicinal.vicinity import slice_rows
 
 # Of the span of a batch's logits, that an answer asked again may differ by. A float32 forward pass on the same device differs by the
 # order of sums alone; another device may compute its products with fewer bits (TF32 has 11), and bf16 has 8.
@@ -34,7 +35,7 @@ class Slice:
 
     def rows(self, images: int) -> slice:
         """The rows of a batch of so many images that are this part's."""
-        return slice(images * self.rank // self.world, images * (self.rank + 1) // self.world)
+        return slice_rows(images, self.rank, self.world)
 
     def __str__(self) -> str:
         return f"{self.rank}/{self.world}"
@@ -108,10 +109,10 @@ def _fill(study: Study, run: PlannedRun, part: Slice, progress: StudyProgress) -
             teacher = _teacher(study, run, bank)
             bank.precision = teacher.precision
             for epoch, positions in enumerate(missing):
-                planned = (plan.batch(epoch, p) for p in positions)
+                planned = (plan.batch(epoch, p, part.rank, part.world) for p in positions)
                 for position, (_, batch) in zip(positions, pipeline.batches(planned), strict=True):
-                    shown = batch.mixed if layout.inputs["shown"] == "mixed" else batch.clean
-                    bank.write(epoch, position, teacher(shown[rows[position]]), rows[position])
+                    shown = batch.mixed if layout.inputs["shown"] == "mixed" else batch.clean[: len(batch.mixed)]
+                    bank.write(epoch, position, teacher(shown), rows[position])
                     asking.advance(rows[position].stop - rows[position].start)
             asking.finish(f"asked for {images:,} answers")
         which = "" if part.world == 1 else f"slice {part}: "

@@ -211,7 +211,8 @@ def _plan(parsed: argparse.Namespace) -> None:
         f"{spec.data.name or data.name}: {len(data.train):,} training, {len(data.validation):,} validation, "
         f"{len(data.test):,} test images, {study.classes} classes.\n"
         f"{len(left)} of {len(runs)} runs to do, {sum(run.images for run in left):,} images in training; then every network is asked "
-        f"{study.images_measured:,} images.\n"
+        f"{study.images_measured:,} images"
+        f"{'' if study.pairs_are_chosen else f' (at most {study.vicinity.pairs:,} pairs: a pilot chooses how many)'}.\n"
         f"{_together(study)}{_banks(study)}Estimated on {study.device}, from a few steps of each network: "
         f"{format_seconds(sum(map(study.estimated_s, runs)))} and "
         f"{sum(map(study.storage_bytes, runs)) / 1e9:.2g} GB in {out}.",

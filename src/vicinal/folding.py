@@ -102,6 +102,7 @@ class Compiled:
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, GRAPHS)
         self.network, self._batch_size, self._say = network, batch_size, say
         self._fast: Callable[[Tensor], Tensor] | None = torch.compile(network, dynamic=False)
+        self._has_worked = False
 
     @property
     def works(self) -> bool:
@@ -111,8 +112,13 @@ class Compiled:
     def __call__(self, pixels: Tensor) -> Tensor:
         if self._fast is not None and len(pixels) == self._batch_size:
             try:
-                return self._fast(pixels)
-            except torch._dynamo.exc.TorchDynamoException as error:
+                answers = self._fast(pixels)
+                self._has_worked = True
+                return answers
+            except Exception as error:
+                if self._has_worked:
+                    raise
+                # No compiler, a damaged cache, an architecture it cannot trace; what is not its fault fails again below.
                 self._fast = None
                 reason = " ".join(str(error).split())[:160] or type(error).__name__
                 self._say(

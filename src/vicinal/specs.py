@@ -266,6 +266,12 @@ class NetworkSpec(Frozen):
     train_images: int | None = Field(None, ge=2, description="train on this many images (class-balanced); default: all")
     augment: AugmentSpec = AugmentSpec()
     epochs: int = Field(ge=0)
+    stream_epochs: int | None = Field(
+        None,
+        ge=1,
+        description="the input stream repeats after this many epochs (each mixed image is seen several times: other "
+        "sampling than fresh inputs every epoch); default: always fresh",
+    )
     batch_size: int = Field(100, ge=1)
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: float = Field(1e-3, gt=0)
@@ -334,7 +340,12 @@ class StudentSpec(NetworkSpec):
 class VicinitySpec(Frozen):
     """The vicinal curves: NL, H, D and I_lin over a grid of λ, on pairs of the students' training images."""
 
-    pairs: int = Field(1000, ge=2, description="pairs, each measured in both orders")
+    pairs: int = Field(1000, ge=2, description="pairs, each measured in both orders; with precision_nats at most these")
+    precision_nats: float | None = Field(
+        None,
+        gt=0,
+        description="as many pairs as bring NL's interval to ± this at every λ, by a pilot on the first teacher; default: all",
+    )
     lam_points: int = Field(21, ge=3, description="grid from 0 to 1, both ends included; odd, so that it holds 0.5")
     seed: int = Field(0, ge=0)
 
@@ -559,6 +570,8 @@ class RunSpec(Frozen):
             value["validate_every_epochs"] = None  # only looked at, decides nothing
         if value["answers"] is None:
             del value["answers"]
+        if self.network.stream_epochs is None:
+            del value["network"]["stream_epochs"]  # as before there was such a key
         return fingerprint({"semantics": TRAINING_SEMANTICS, **value})
 
     @property

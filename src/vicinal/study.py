@@ -20,7 +20,7 @@ from vicinal.cost import NetworkCost, compiling_pays, forward_flops, network_cos
 from vicinal.data import ImageData, ImageSet, load_data, stratified_subset
 from vicinal.data.corruptions import SEVERITIES
 from vicinal.errors import UsageError, VicinalError
-from vicinal.evaluate import Predictions, ask, images_asked
+from vicinal.evaluate import Predictions, ask, images_asked, pairs_needed
 from vicinal.folding import FOLDING_IMAGES, folded
 from vicinal.further import CorruptedSet, Questions, Trained, ask_corrupted, ask_other, ask_represented, load_other
 from vicinal.machine import environment, free_bytes
@@ -30,7 +30,7 @@ from vicinal.metrics.robustness import measure_corruptions
 from vicinal.metrics.selective import mcnemar, ood_auroc
 from vicinal.models import Classifier, build_classifier, file_hash, read_weights
 from vicinal.progress import StudyProgress
-from vicinal.specs import SCHEMA, NetworkSpec, Objective, RunSpec, StudySpec, fingerprint
+from vicinal.specs import SCHEMA, NetworkSpec, Objective, RunSpec, StudySpec, VicinitySpec, fingerprint
 from vicinal.store import RunFolder, clear_leftovers, hold, open_study_folder, read_json, write_json
 from vicinal.train import TrainingData, run_images, train
 from vicinal.vicinity import ImagePipeline, evaluation_pixels
@@ -261,14 +261,14 @@ class Study:
     @property
     def images_measured(self) -> int:
         """The images, clean, mixed and corrupted, that every network is asked when it is measured."""
-        count = images_asked(self.data, self.spec.measures.vicinity)
+        count = images_asked(self.data, self.vicinity)
         if self.corrupted is not None:
             count += len(SEVERITIES) * len(self.corrupted.spec.names) * len(self.corrupted.test)
         return count + (len(self.other.test) if self.other is not None else 0)
 
     def storage_bytes(self, run: PlannedRun) -> int:
         """Bytes that a finished run keeps: weights and stored answers."""
-        images = images_asked(self.data, self.spec.measures.vicinity)
+        images = images_asked(self.data, self.vicinity)
         answers = 4 * images
         if self.corrupted is not None:
             answers += 2 * len(SEVERITIES) * len(self.corrupted.spec.names) * len(self.corrupted.test)
@@ -429,7 +429,7 @@ class Study:
                 "train": run.spec.data["train"],
                 "image_size": self.spec.data.image_size,
             },
-            epochs=network.epochs,
+            epochs=min(network.epochs, network.stream_epochs or network.epochs),
             images=network.train_images or len(self.data.train),
             batch_size=network.batch_size,
             classes=self.classes,
@@ -483,34 +483,78 @@ class Study:
                 self._train([run], progress)
                 self._ask(run, progress)
 
-    @cached_property
+    @property
     def _prediction_fingerprint(self) -> str:
+        vicinity = self.vicinity.model_dump(mode="json", exclude={"precision_nats"})  # only how many were chosen counts
+        return fingerprint({**self._asked, "vicinity": vicinity})
+
+    @cached_property
+    def _asked(self) -> dict[str, Any]:
+        """The images that every network is asked, and how they are prepared."""
         main = self.main_network
-        return fingerprint(
-            {
-                "test": self.data.test.content_hash(),
-                "validation": self.data.validation.content_hash(),
-                "pairs": self.training_images(main).content_hash(),
-                "augment": main.augment.model_dump(mode="json"),
-                "vicinity": self.spec.measures.vicinity.model_dump(mode="json"),
-                "image_size": self.spec.data.image_size,
-            }
-        )
+        return {
+            "test": self.data.test.content_hash(),
+            "validation": self.data.validation.content_hash(),
+            "pairs": self.training_images(main).content_hash(),
+            "augment": main.augment.model_dump(mode="json"),
+            "image_size": self.spec.data.image_size,
+        }
+
+    # --- the pairs of the vicinal curves ---
+
+    @property
+    def _pilot(self) -> Path:
+        """Where the outcome of the first teacher's pilot is kept."""
+        measures = self.spec.measures
+        value = {**self._asked, "vicinity": measures.vicinity.model_dump(mode="json"), "interval": measures.interval}
+        return self.runs[0].folder.stored("pairs", fingerprint(value), "json")
+
+    @property
+    def _pairs_needed(self) -> int | None:
+        """The pairs that the precision asked for needs; None where none is asked for, or before the pilot."""
+        if self.spec.measures.vicinity.precision_nats is None or not self._pilot.exists():
+            return None
+        value = read_json(self._pilot)
+        needed = value.get("needed") if isinstance(value, dict) else None
+        return needed if isinstance(needed, int) else None
+
+    @property
+    def pairs_are_chosen(self) -> bool:
+        """Whether it is known how many pairs are asked; before, the study's number is the most that they can be."""
+        return self.spec.measures.vicinity.precision_nats is None or self._pairs_needed is not None
+
+    @property
+    def vicinity(self) -> VicinitySpec:
+        """What is asked along λ: the study's pairs, or fewer where the precision it wants needs fewer."""
+        stated, needed = self.spec.measures.vicinity, self._pairs_needed
+        return stated if needed is None else stated.model_copy(update={"pairs": min(stated.pairs, needed)})
+
+    def _choose_pairs(self, progress: StudyProgress) -> None:
+        """The first teacher's pilot, once: every network is asked the same pairs."""
+        if self.pairs_are_chosen:
+            return
+        main, measures, device = self.main_network, self.spec.measures, self.device
+        images, size = self.training_images(main), self.spec.data.image_size
+        network = self.asked_network(self.runs[0])
+        needed = pairs_needed(network, images, main, measures.vicinity, measures.interval, size, device)
+        write_json(self._pilot, {"needed": needed})
+        progress.say(f"a pilot asks for {needed:,} pairs; every network is asked {self.vicinity.pairs:,}")
 
     def _ask(self, run: PlannedRun, progress: StudyProgress) -> Predictions:
+        self._choose_pairs(progress)
         path = run.folder.stored("predictions", self._prediction_fingerprint)
         stored = Predictions.load(path) if path.exists() else None
         if stored is not None:
             return stored
         main = self.main_network
-        asking = progress.asking(run.spec.name, images_asked(self.data, self.spec.measures.vicinity))
+        asking = progress.asking(run.spec.name, images_asked(self.data, self.vicinity))
         predictions = ask(
             self.asked_network(run),
             run.spec.network,
             self.data,
             self.training_images(main),
             main,
-            self.spec.measures.vicinity,
+            self.vicinity,
             self.spec.data.image_size,
             self.device,
             asking.advance,
@@ -609,7 +653,7 @@ class Study:
             },
             "measures": {
                 "ece_bins": spec.measures.ece_bins,
-                "pairs": spec.measures.vicinity.pairs,
+                "pairs": self.vicinity.pairs,
                 "pairs_from": "student's training images" if spec.student is not None else "teacher's training images",
                 "lam_points": spec.measures.vicinity.lam_points,
                 "interval": spec.measures.interval,
@@ -617,7 +661,7 @@ class Study:
                 "calibrated_on": "validation" if len(data.validation) else None,
             },
             "spec": spec.model_dump(mode="json"),
-            "notes": [],
+            "notes": self._notes(),
             "teachers": [
                 {**run.label, **self._common(run), **measured[path].figures(scale_free=False), **further[path]}
                 for path, run in teachers.items()
@@ -625,6 +669,22 @@ class Study:
             "students": students,
             "mcnemar": self._mutual_tests(measured),
         }
+
+    def _notes(self) -> list[str]:
+        """What was done otherwise than a reader expects."""
+        stated, needed, notes = self.spec.measures.vicinity, self._pairs_needed, []
+        if needed is not None:
+            binds = needed > stated.pairs
+            notes.append(
+                f"NL to ± {stated.precision_nats:g} nats at every λ needs {needed:,} pairs by the first teacher's pilot"
+                + (f", more than the {stated.pairs:,} allowed: its interval is wider than asked for." if binds else ".")
+            )
+        return notes + [
+            f"{path}: the input stream repeats after {network.stream_epochs:,} of {network.epochs:,} epochs, so each mixed image "
+            "is seen several times: other sampling than fresh inputs every epoch."
+            for path, network in self.spec.networks().items()
+            if network.stream_epochs is not None and network.stream_epochs < network.epochs
+        ]
 
     def _mutual_tests(self, measured: dict[Path, Measured]) -> list[dict[str, Any]]:
         """McNemar's test of every two students of a seed, as matrices over their positions in `students`."""

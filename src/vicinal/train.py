@@ -170,7 +170,8 @@ def _train_together(
             batches = pipeline.batches(phase.plan.epoch(epoch, start_batch))
             for position, (planned, batch) in enumerate(batches, start_batch):
                 # The step: ask the teacher once, then let every student answer and learn.
-                answers = _ask_teacher(frozen, bank, codec, learners[0].objective, batch, epoch, position)
+                drawn = phase.plan.drawn_epoch(epoch)
+                answers = _ask_teacher(frozen, bank, codec, learners[0].objective, batch, drawn, position)
                 for learner in learners:
                     learner.learn(batch, answers, phase, (step - first_step) / phase.plan.batches)
                 step += 1
@@ -380,7 +381,8 @@ def _phases(run: RunSpec, images: int) -> list[_Phase]:
 
 def training_plan(run: RunSpec, images: int) -> VicinalPlan:
     """The input stream of a run of so many training images, without the head's warm-up."""
-    return VicinalPlan(images, run.network.batch_size, run.stream_seed, run.objective.mixing, "train")
+    spec = run.network
+    return VicinalPlan(images, spec.batch_size, run.stream_seed, run.objective.mixing, stream_epochs=spec.stream_epochs)
 
 
 def run_images(run: RunSpec, train_images: int) -> int:
@@ -475,8 +477,10 @@ def _ask_teacher(
         if bank is not None:
             bank.write(epoch, position, asked)
         answers = codec.roundtrip(asked)
-    # Partners are in the batch, so they are asked once.
-    return answers, answers[batch.partner] if objective.target == "linear" else None
+    # Partners are among the clean images, so they are asked once; the rows' own images come first.
+    if objective.target == "linear":
+        return answers[: len(batch.mixed)], answers[batch.partner]
+    return answers, None
 
 
 def _looks(run: RunSpec, epoch: int) -> bool:

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 
 from vicinal.metrics import bootstrap
-from vicinal.metrics.bootstrap import interval, resampled_means
+from vicinal.metrics.bootstrap import interval, poisson_weights, resampled_means, sample_size
 
 
 def values(n=50, m=3, seed=0):
@@ -60,3 +61,51 @@ def test_intervals_hold_the_true_mean_about_as_often_as_they_say():
         low, high = interval(sample, lambda means: means[:, 0], resamples=200, coverage=0.9)
         held += bool(low <= 1 <= high)
     assert 0.82 <= held / 200 <= 0.96
+
+
+# --- Poisson weights --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("resamples", [1, 6, 100])
+def test_weights_are_those_of_the_sample_wherever_it_is_drawn(resamples):
+    whole = poisson_weights(0, 50, resamples, seed=2)
+    parts = [poisson_weights(first, count, resamples, seed=2) for first, count in ((0, 7), (7, 0), (7, 1), (8, 42))]
+    assert torch.equal(torch.cat(parts), whole)
+    assert whole.shape == (50, resamples)
+    assert not torch.equal(poisson_weights(0, 50, resamples, seed=3), whole)
+
+
+def test_weights_are_poisson_and_independent():
+    weights = poisson_weights(1000, 300, 400).numpy()
+    counts = np.bincount(weights.astype(int).ravel(), minlength=6)
+    expected = scipy.stats.poisson(1).pmf(np.arange(5)) * weights.size
+    assert (
+        scipy.stats.chisquare([*counts[:5], counts[5:].sum()], [*expected, weights.size - expected.sum()]).pvalue > 1e-3
+    )
+    assert abs(np.corrcoef(weights[0], weights[1])[0, 1]) < 0.2
+    assert abs(np.corrcoef(weights[:, 0], weights[:, 1])[0, 1]) < 0.2
+
+
+# --- how many samples -------------------------------------------------------------------------------------------------
+
+
+def test_the_sample_size_brings_the_interval_to_the_half_width():
+    pilot = values(400, 3) * torch.tensor([1.0, 3.0, 2.0])  # the widest counts
+    n = sample_size(pilot, 0.2)
+    assert n == pytest.approx((1.96 * 3 / 0.2) ** 2, rel=0.1)
+    drawn = values(n, 3, seed=5) * torch.tensor([1.0, 3.0, 2.0])
+    lower, upper = interval(drawn, lambda means: means)
+    assert float(((upper - lower) / 2).max()) == pytest.approx(0.2, rel=0.1)
+
+
+def test_the_sample_size_grows_with_precision_and_coverage():
+    pilot = values(100)
+    assert sample_size(pilot, 0.05) == pytest.approx(4 * sample_size(pilot, 0.1), rel=0.01)
+    assert sample_size(pilot, 0.1, 0.99) > sample_size(pilot, 0.1, 0.95)
+    assert sample_size(torch.zeros(5, 2), 0.1) == 2
+
+
+@pytest.mark.parametrize(("n", "half_width"), [(1, 0.1), (5, 0.0), (5, -1.0)])
+def test_a_sample_size_of_nothing_is_an_error(n, half_width):
+    with pytest.raises(ValueError, match="pilot of at least 2"):
+        sample_size(values(n), half_width)

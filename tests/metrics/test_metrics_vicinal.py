@@ -5,7 +5,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vicinal import functional as vf
-from vicinal.metrics import Alignment, VicinalCurves, lam_grid
+from vicinal import metrics
+from vicinal.metrics import (
+    Alignment,
+    Calibration,
+    Information,
+    InformationBound,
+    Robustness,
+    VicinalCurves,
+    lam_grid,
+)
 
 CURVES = ("nonlinearity", "entropy", "dominance", "linearity_information")
 UNASKED = pytest.mark.filterwarnings("ignore:The ``compute`` method:UserWarning")
@@ -153,6 +162,141 @@ def test_curves_refuse_other_shapes(shape):
     i, j, _ = answers()
     with pytest.raises(ValueError, match=r"expected \(P, K\), \(P, K\) and \(P, 21, K\)"):
         VicinalCurves().update(i, j, torch.zeros(shape))
+
+
+# --- sums only --------------------------------------------------------------------------------------------------------
+
+
+@UNASKED
+@settings(max_examples=20, deadline=None)
+@given(
+    pairs=st.integers(1, 40),
+    batch=st.integers(1, 20),
+    ranks=st.integers(1, 8),
+    both=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_sums_of_batches_and_slices_are_those_of_the_whole(pairs, batch, ranks, both, seed):
+    data = answers(pairs, 5, seed=seed)
+    kept = curves(*data, both_orders=both)
+    streamed = curves(*data, batch, both_orders=both, keep_pairs=False, resamples=101, seed=seed)
+    merged = VicinalCurves(lam_grid(5), both, keep_pairs=False, resamples=101, seed=seed)
+    for rank in range(ranks):
+        rows = slice(pairs * rank // ranks, pairs * (rank + 1) // ranks)
+        part = VicinalCurves(lam_grid(5), both, keep_pairs=False, resamples=101, seed=seed)
+        part.update(*(t[rows] for t in data), first_pair=rows.start)
+        merged.merge_state(part)
+    expected = curves(*data, both_orders=both, keep_pairs=False, resamples=101, seed=seed)
+    for metric in (streamed, merged):
+        for name in CURVES:
+            torch.testing.assert_close(metric.compute()[name], kept.compute()[name], rtol=1e-12, atol=1e-12)
+        bounds = metric.intervals(101, seed=seed), expected.intervals(101, seed=seed)
+        for name in CURVES:
+            for got, whole in zip(bounds[0][name], bounds[1][name], strict=True):
+                torch.testing.assert_close(got, whole, rtol=1e-9, atol=1e-12)
+
+
+def test_intervals_of_sums_are_near_those_of_kept_pairs():
+    data = answers(400)
+    kept, streamed = curves(*data).intervals(2000), curves(*data, 60, keep_pairs=False, resamples=2000).intervals(2000)
+    for name in CURVES:
+        width = (kept[name][1] - kept[name][0])[1:-1]
+        for got, expected in zip(streamed[name], kept[name], strict=True):
+            assert bool(((got - expected)[1:-1].abs() < 0.15 * width).all()), name
+
+
+def test_sums_do_not_grow_with_the_pairs():
+    metric = VicinalCurves(keep_pairs=False, resamples=100)
+
+    def size():
+        return sum(state.nbytes for state in metric.metric_state.values())
+
+    before = size()
+    for _ in range(5):
+        metric.update(*answers())
+    assert size() == before
+    assert int(metric.count) == 150
+
+
+@UNASKED
+def test_sums_are_resampled_while_they_are_formed():
+    metric = curves(*answers(), keep_pairs=False, resamples=100, seed=3)
+    with pytest.raises(ValueError, match="100 times from seed 3"):
+        metric.intervals(100)
+    with pytest.raises(ValueError, match="keep_pairs=True"):
+        metric.per_pair("entropy")
+    metric.reset()
+    with pytest.raises(ValueError, match="call update first"):
+        metric.compute()
+
+
+@UNASKED
+def test_sums_forward_counts_on():
+    i, j, mixed = answers()
+    metric, whole = (VicinalCurves(keep_pairs=False, resamples=50) for _ in range(2))
+    for part in zip(i.split(20), j.split(20), mixed.split(20), strict=True):
+        assert_same(metric(*part), curves(*part).compute())
+    whole.update(i, j, mixed)
+    torch.testing.assert_close(metric.intervals(50), whole.intervals(50))
+
+
+# --- every metric, by slices ------------------------------------------------------------------------------------------
+
+
+def metrics_and_their_data():
+    """Each public metric: how to make it, and its (P, ...) arguments."""
+    i, j, mixed = answers()
+    other = [t + t.roll(1, -1) / 2 for t in (i, j, mixed)]
+    labels = torch.arange(30) % 4
+    return {
+        "Calibration": (Calibration, (i, labels)),
+        "VicinalCurves": (VicinalCurves, (i, j, mixed)),
+        "Alignment": (Alignment, (i, other[0], mixed, other[2])),
+        "Information": (Information, (i, j, mixed)),
+        "InformationBound": (InformationBound, (mixed, other[2])),
+        "Robustness": (Robustness, (i, labels)),
+    }
+
+
+def test_every_public_metric_is_tried_by_slices():
+    public = [name for name in metrics.__all__ if isinstance(getattr(metrics, name), type)]
+    assert sorted(metrics_and_their_data()) == sorted(public)
+
+
+def flat(value):
+    """All numbers in what a metric computes."""
+    if isinstance(value, dict):
+        return [number for part in value.values() for number in flat(part)]
+    if isinstance(value, (list, tuple)):
+        return [number for part in value for number in flat(part)]
+    if isinstance(value, torch.Tensor):
+        return value.double().flatten().tolist()
+    return [float("nan") if value is None else float(value)]
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 8])
+@pytest.mark.parametrize("name", metrics_and_their_data())
+def test_slices_merged_give_the_figures_of_the_whole(name, ranks):
+    make, data = metrics_and_their_data()[name]
+
+    def seen(rows):
+        metric = make()
+        for severity in (1, 3) if name == "Robustness" else (None,):
+            where = () if severity is None else ("fog", severity)
+            metric.update(*where, *(t[rows] + (severity or 0) * (k == 0) for k, t in enumerate(data)))
+        return metric
+
+    whole, merged = seen(slice(None)), seen(slice(0, 30 // ranks))
+    for rank in range(1, ranks):
+        part = seen(slice(30 * rank // ranks, 30 * (rank + 1) // ranks))
+        # What is merged in comes before what is there, and processes are gathered in their order.
+        part.merge_state(merged)
+        merged = part
+    assert flat(merged.compute()) == pytest.approx(flat(whole.compute()), rel=1e-12, nan_ok=True)
+    for method in ("intervals", "interval"):
+        if hasattr(whole, method):
+            got, expected = (flat(getattr(metric, method)(100)) for metric in (merged, whole))
+            assert got == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
 # --- alignment --------------------------------------------------------------------------------------------------------

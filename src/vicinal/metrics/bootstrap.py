@@ -1,11 +1,13 @@
-"""Bootstrap intervals by percentiles (Efron 1979), of means and of anything computed from means.
+"""Bootstrap intervals by percentiles (Efron 1979), of means and of anything computed from means; Poisson weights for one pass.
 
 Shapes: N samples or pairs, M quantities, R resamples.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from statistics import NormalDist
 
 import numpy as np
 import torch
@@ -42,7 +44,41 @@ def interval(
     Returns:
         lower, upper: (...,) float64.
     """
-    drawn = statistic(resampled_means(values, resamples, seed))
+    return percentiles(statistic(resampled_means(values, resamples, seed)), coverage)
+
+
+def percentiles(drawn: Tensor, coverage: float = 0.95) -> tuple[Tensor, Tensor]:
+    """(lower, upper) that hold the middle `coverage` of (R, ...) resampled values: (...,) float64 each."""
     tail = (1 - coverage) / 2
     bounds = torch.quantile(drawn, torch.tensor([tail, 1 - tail], dtype=torch.float64), dim=0)
     return bounds[0], bounds[1]
+
+
+# P(Poisson(1) ≤ k) for k = 0, 1, ...: beyond 18 it is 1 in float64.
+_POISSON_CDF = np.cumsum([math.exp(-1) / math.factorial(k) for k in range(19)])
+
+
+def poisson_weights(first: int, count: int, resamples: int, seed: int = 0) -> Tensor:
+    """How often each of R resamples counts samples `first` to `first + count − 1`: (count, R) float64, Poisson(1) each.
+
+    The Poisson bootstrap (Hanley and MacGibbon 2006; Chamandy et al. 2012). A weight depends on (seed, number of the sample,
+    resample) alone, since the generator is advanced to the sample's place: no batching and no slicing changes it.
+    """
+    blocks = -(-resamples // 4)  # Philox makes four numbers for each step of its counter
+    bits = np.random.Philox(np.random.SeedSequence([seed, resamples]))
+    bits.advance(first * blocks)
+    uniform = np.random.Generator(bits).random((count, 4 * blocks))[:, :resamples]
+    return torch.from_numpy(np.searchsorted(_POISSON_CDF, uniform, side="right").astype(np.float64))
+
+
+def sample_size(pilot: Tensor, half_width: float, coverage: float = 0.95) -> int:
+    """How many samples bring the interval of every mean to ± `half_width`, by the normal approximation; at least 2.
+
+    Args:
+        pilot: (N, L) values of N ≥ 2 samples; the L means have intervals of their own, of which the widest counts.
+        half_width: above 0, in the values' unit.
+    """
+    if len(pilot) < 2 or not half_width > 0:
+        raise ValueError(f"a pilot of at least 2 samples and a half-width above 0, got {len(pilot)} and {half_width}")
+    deviation = float(pilot.double().std(0).max())
+    return max(2, math.ceil((NormalDist().inv_cdf(0.5 + coverage / 2) * deviation / half_width) ** 2))

@@ -19,7 +19,7 @@ from vicinal.functional import (
     nonlinearity_residual,
     prediction_entropy,
 )
-from vicinal.metrics.bootstrap import interval
+from vicinal.metrics.bootstrap import interval, percentiles, poisson_weights
 
 
 def lam_grid(points: int = 21) -> Tensor:
@@ -53,16 +53,25 @@ def along_pairs(
     return i, j, logits_mixed.reshape(-1, classes).double(), lam.to(logits_mixed.device).repeat(pairs)
 
 
+_CURVES = ("nonlinearity", "entropy", "linearity_information")
+
+
 class VicinalCurves(Metric):
     """NL(λ), H(λ), D(λ) and I_lin(λ) of a classifier (eq. 12, 13, 14), each with a bootstrap interval over pairs.
 
     `update(logits_i, logits_j, logits_mixed)` takes (P, K), (P, K) and (P, L, K): the answers to x_i, x_j and
     λ x_i + (1 − λ) x_j along the grid. `compute` returns a dict of (L,) float64 tensors.
 
+    Without `keep_pairs` only sums are kept, of a size that does not depend on the number of pairs, and several processes'
+    are added. Intervals then come from the same pass by a Poisson bootstrap: every resample counts a pair Poisson(1)
+    times, a function of (seed, number of the pair) alone, so neither batches nor processes change them.
+
     Args:
         lam: (L,) grid. With `both_orders` it must be symmetric about 0.5.
         both_orders: each pair counts as (i, j) and as (j, i). NL(λ; i, j) = NL(1 − λ; j, i), so this costs nothing and
             makes the curves symmetric, as their expectation is.
+        keep_pairs: keep the values of each pair (`per_pair`), or sums only.
+        resamples, seed: of the Poisson bootstrap, drawn along with the sums.
     """
 
     full_state_update = False
@@ -70,23 +79,78 @@ class VicinalCurves(Metric):
     nonlinearity: list[Tensor]
     entropy: list[Tensor]
     linearity_information: list[Tensor]
+    count: Tensor  # () int64: pairs
+    sums: Tensor  # (3 L,) float64
+    resampled_count: Tensor  # (R, 1) float64
+    resampled_sums: Tensor  # (R, 3 L) float64
 
-    def __init__(self, lam: Tensor | None = None, both_orders: bool = True, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        lam: Tensor | None = None,
+        both_orders: bool = True,
+        *,
+        keep_pairs: bool = True,
+        resamples: int = 1000,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.lam, self.both_orders = symmetric_grid(lam, both_orders), both_orders
-        for name in ("nonlinearity", "entropy", "linearity_information"):
-            self.add_state(name, default=[], dist_reduce_fx="cat")
+        self.keep_pairs, self.resamples, self.seed = keep_pairs, resamples, seed
+        if keep_pairs:
+            for name in _CURVES:
+                self.add_state(name, default=[], dist_reduce_fx="cat")
+            return
+        size = len(_CURVES) * len(self.lam)
+        self.add_state("count", default=torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        for name, shape in (
+            ("sums", [size]),
+            ("resampled_count", [resamples, 1]),
+            ("resampled_sums", [resamples, size]),
+        ):
+            self.add_state(name, default=torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
 
-    def update(self, logits_i: Tensor, logits_j: Tensor, logits_mixed: Tensor) -> None:
-        """The answers to a batch of pairs; see the class."""
+    def forward(self, *args: Any, first_pair: int | None = None, **kwargs: Any) -> Any:
+        """`update`, and the figures of this batch alone."""
+        return super().forward(*args, first_pair=self._first(first_pair), **kwargs)
+
+    def update(
+        self, logits_i: Tensor, logits_j: Tensor, logits_mixed: Tensor, *, first_pair: int | None = None
+    ) -> None:
+        """The answers to a batch of pairs; see the class.
+
+        Args:
+            first_pair: number of the first of these pairs among all, which a process that sees a slice of them must say;
+                default: they follow those seen before. Of no meaning where pairs are kept.
+        """
         pairs, points = logits_mixed.shape[:2]
         i, j, mixed, lam = along_pairs(logits_i, logits_j, logits_mixed, self.lam)
-        self.nonlinearity.append(nonlinearity_residual(i, j, mixed, lam).view(pairs, points))
-        self.linearity_information.append(linearity_information(i, j, mixed, lam).view(pairs, points))
-        self.entropy.append(prediction_entropy(mixed).view(pairs, points))
+        values = {
+            "nonlinearity": nonlinearity_residual(i, j, mixed, lam).view(pairs, points),
+            "entropy": prediction_entropy(mixed).view(pairs, points),
+            "linearity_information": linearity_information(i, j, mixed, lam).view(pairs, points),
+        }
+        if self.keep_pairs:
+            for name in _CURVES:
+                getattr(self, name).append(values[name])
+            return
+        flat = torch.cat([values[name] for name in _CURVES], 1).to(self.sums.device)
+        weights = poisson_weights(self._first(first_pair) or 0, pairs, self.resamples, self.seed).to(flat.device)
+        self.count = self.count + pairs
+        self.sums = self.sums + flat.sum(0)
+        self.resampled_count = self.resampled_count + weights.sum(0)[:, None]
+        self.resampled_sums = self.resampled_sums + weights.T @ flat
+
+    def _first(self, first_pair: int | None) -> int | None:
+        return first_pair if first_pair is not None or self.keep_pairs else int(self.count)
 
     def per_pair(self, name: str) -> Tensor:
-        """(P, L) float64 values of "nonlinearity", "entropy" or "linearity_information", averaged over both orders."""
+        """(P, L) float64 values of "nonlinearity", "entropy" or "linearity_information", averaged over both orders.
+
+        Raises ValueError where pairs are not kept.
+        """
+        if not self.keep_pairs:
+            raise ValueError("values of each pair are not kept: make the metric with keep_pairs=True")
         parts = getattr(self, name)
         if isinstance(parts, list) and not parts:
             raise ValueError("nothing to compute: call update first")
@@ -95,31 +159,53 @@ class VicinalCurves(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """lam, nonlinearity, entropy, dominance and linearity_information: (L,) each."""
-        nonlinearity, entropy = self.per_pair("nonlinearity"), self.per_pair("entropy")
+        if self.keep_pairs:
+            nonlinearity, entropy, information = (self.per_pair(name).mean(0) for name in _CURVES)
+        else:
+            if not int(self.count):
+                raise ValueError("nothing to compute: call update first")
+            nonlinearity, entropy, information = self._means(self.sums[None], self.count)[0].split(len(self.lam))
         return {
             "lam": self.lam,
-            "nonlinearity": nonlinearity.mean(0),
-            "entropy": entropy.mean(0),
-            "dominance": dominance_ratio(nonlinearity, entropy),
-            "linearity_information": self.per_pair("linearity_information").mean(0),
+            "nonlinearity": nonlinearity,
+            "entropy": entropy,
+            "dominance": dominance_ratio(nonlinearity[None], entropy[None]),
+            "linearity_information": information,
         }
 
     def intervals(
         self, resamples: int = 1000, coverage: float = 0.95, seed: int = 0
     ) -> dict[str, tuple[Tensor, Tensor]]:
-        """(lower, upper) of each curve of `compute`: percentiles over resampled pairs."""
+        """(lower, upper) of each curve of `compute`: percentiles over resampled pairs.
+
+        Raises ValueError where pairs are not kept and `resamples` and `seed` are not those that the metric was made with.
+        """
         points = len(self.lam)
-        names = ("nonlinearity", "entropy", "linearity_information")
-        values = torch.cat([self.per_pair(name) for name in names], 1)
 
         def statistic(means: Tensor) -> Tensor:
             return torch.cat([means, means[:, :points] / means[:, points : 2 * points]], 1)
 
-        lower, upper = interval(values, statistic, resamples, coverage, seed)
-        order = (*names, "dominance")
+        if self.keep_pairs:
+            values = torch.cat([self.per_pair(name) for name in _CURVES], 1)
+            lower, upper = interval(values, statistic, resamples, coverage, seed)
+        else:
+            if (resamples, seed) != (self.resamples, self.seed):
+                raise ValueError(
+                    f"sums were resampled {self.resamples} times from seed {self.seed} while they were formed, "
+                    f"not {resamples} times from seed {seed}"
+                )
+            drawn = self.resampled_count.cpu().squeeze(1) > 0  # of very few pairs a resample may hold none
+            means = self._means(self.resampled_sums, self.resampled_count)[drawn]
+            lower, upper = percentiles(statistic(means), coverage)
+        order = (*_CURVES, "dominance")
         return {
             name: (low, high) for name, low, high in zip(order, lower.split(points), upper.split(points), strict=True)
         }
+
+    def _means(self, sums: Tensor, count: Tensor) -> Tensor:
+        """(R, 3 L) sums to means, averaged over both orders."""
+        means = (sums / count).cpu().view(len(sums), len(_CURVES), len(self.lam))
+        return ((means + means.flip(2)) / 2 if self.both_orders else means).flatten(1)
 
 
 class Alignment(Metric):
