@@ -1,0 +1,99 @@
+"""The teachers, students and images that are timed: random weights and synthetic images in memory, since neither changes a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar, cast
+
+import timm
+import torch
+from torch import nn
+
+import vicinal.models  # noqa: F401  (registers the two built-in networks with timm)
+from vicinal.data import ImageSet
+from vicinal.models import Classifier, build_classifier
+from vicinal.specs import AugmentSpec, NetworkSpec
+
+Network = TypeVar("Network", bound=nn.Module)
+TEMPERATURE = 2.0
+ENDLESS_EPOCHS = 10_000_000  # a loop that is timed must not end
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A teacher, a student and what they are shown."""
+
+    name: str
+    teacher: str
+    student: str
+    side_px: int
+    channels: int
+    batch: int
+    images: int  # a multiple of the batch: every step has a whole one
+    classes: int = 10
+
+    @property
+    def title(self) -> str:
+        return f"{self.teacher} → {self.student}, {self.side_px} px, B = {self.batch}"
+
+    def spec(self, model: str) -> NetworkSpec:
+        augment = AugmentSpec(crop="pad", pad=4, flip=True)
+        return NetworkSpec(model=model, epochs=ENDLESS_EPOCHS, batch_size=self.batch, augment=augment)
+
+    def teacher_network(self) -> Classifier:
+        """The product's teacher, random weights and a head that has opinions (a new one starts near 0 and answers nothing)."""
+        network = self._network(self.teacher, 0)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            nn.init.normal_(cast(nn.Linear, network.head).weight)
+        return network
+
+    def student_network(self, seed: int = 1) -> Classifier:
+        """The product's student at its start."""
+        return self._network(self.student, seed)
+
+    def _network(self, model: str, seed: int) -> Classifier:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return build_classifier(self.spec(model), self.classes, self.channels)
+
+    def plain_network(self, model: str, seed: int) -> nn.Module:
+        """The same architecture as users of timm have it: contiguous, with timm's own head."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network: nn.Module = timm.create_model(model, num_classes=self.classes, in_chans=self.channels)
+            return network
+
+    def normalisation(self, model: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation of a model's pixels in [0, 1], one for each channel."""
+        cfg = self._network(model, 0)
+        return tuple(cfg.mean.flatten().tolist()), tuple(cfg.std.flatten().tolist())
+
+    def data(self) -> ImageSet:
+        generator = torch.Generator().manual_seed(0)
+        shape = (self.images, self.side_px, self.side_px, self.channels)
+        images = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+        return ImageSet(images, torch.randint(0, self.classes, (self.images,), generator=generator))
+
+
+PAIRS = {
+    pair.name: pair
+    for pair in (
+        Pair("tiny", "vicinal_resnet8", "vicinal_mobilenet", 28, 1, batch=100, images=2000),
+        Pair("lite", "tf_efficientnet_lite2", "tf_efficientnet_lite0", 64, 3, batch=100, images=1000),
+        Pair("convnext", "convnext_tiny", "mobilenetv2_100", 96, 3, batch=50, images=500),
+    )
+}
+GPU_PAIRS = {
+    pair.name: pair
+    for pair in (
+        Pair("resnet50", "convnext_large", "resnet50", 224, 3, batch=200, images=2000, classes=100),
+        Pair("mobilenetv2", "convnext_large", "mobilenetv2_100", 224, 3, batch=200, images=2000, classes=100),
+    )
+}
+
+
+def channels_last(network: Network) -> Network:
+    """The network itself, its filters laid out for channels-last images."""
+    network.to(memory_format=torch.channels_last)
+    return network
