@@ -188,7 +188,7 @@ def _take_turns(
     talk: Talk,
 ) -> dict[str, list[float]]:
     timed = [e for e in entrants if e.name in running]
-    witnesses = [Witness(e.name, running[e.name].frozen, running[e.name].learning) for e in timed if e.learns]
+    witnesses = [Witness(e.name, running[e.name].frozen, running[e.name].learning, e.learns) for e in timed]
     seconds: dict[str, list[float]] = {e.name: [] for e in timed}
     with talk.turns(title, settings.rounds * len(timed)) as done:
         for number in range(settings.rounds):

@@ -28,9 +28,11 @@ class ProofError(VicinalError):
 class Witness:
     """Sees the weights of an entrant before its turns and after them."""
 
-    def __init__(self, name: str, frozen: Sequence[nn.Module], learning: Sequence[nn.Module]) -> None:
-        if not learning:
-            raise ProofError(f"{name}: no network to be seen learning")
+    def __init__(
+        self, name: str, frozen: Sequence[nn.Module], learning: Sequence[nn.Module], learns: bool = True
+    ) -> None:
+        if learns != bool(learning):
+            raise ProofError(f"{name}: {len(learning)} networks to be seen learning")
         self._name, self._frozen, self._learning = name, frozen, learning
         self._before = [_copied(module) for module in frozen]
         self._started = [_copied(module) for module in learning]

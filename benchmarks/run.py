@@ -8,9 +8,14 @@ from dataclasses import replace
 
 import torch
 
+from benchmarks.curve import curve
+from benchmarks.gpu import gpu
 from benchmarks.harness import Settings, Talk, result_of
-from benchmarks.pairs import PAIRS, Pair
+from benchmarks.pairs import GPU_PAIRS, PAIRS, Pair
+from benchmarks.quickstart import quickstart
 from benchmarks.results import CaseResult, write_result
+from benchmarks.scaling import scaling
+from benchmarks.sweep import sweep
 from benchmarks.throughput import throughput
 from vicinal.errors import UsageError
 
@@ -33,9 +38,21 @@ def run(options: argparse.Namespace, command: str) -> None:
 
 
 def _work(name: str, pairs: list[Pair], quick: bool) -> Callable[[Settings, Talk], list[CaseResult]]:
-    if name == "throughput":
-        return lambda settings, talk: throughput(pairs, settings, talk)
-    raise UsageError(f"{name} is not there yet")
+    match name:
+        case "throughput":
+            return lambda settings, talk: throughput(pairs, settings, talk)
+        case "sweep":
+            return lambda settings, talk: sweep(pairs, settings, talk)
+        case "curve":
+            return lambda settings, talk: curve(pairs[0] if quick else PAIRS["lite"], settings, talk)
+        case "scaling":
+            return scaling
+        case "quickstart":
+            return quickstart
+        case _:
+            return lambda settings, talk: gpu(
+                [_small(PAIRS["tiny"])] if quick else [*GPU_PAIRS.values()], settings, talk
+            )
 
 
 def _settings(options: argparse.Namespace, name: str) -> Settings:
