@@ -26,7 +26,7 @@ from benchmarks.results import BenchmarkResult, CaseResult, EntrantResult
 from vicinal.errors import VicinalError
 from vicinal.study import environment
 
-WARM_STEPS = 2  # the first compiles and allocates, the second meets what the first left behind
+LONG_TURNS = 5  # a step that fills so many turns and learns nothing is warm after one
 
 
 @dataclass
@@ -140,9 +140,9 @@ def measure(title: str, entrants: Sequence[Entrant], settings: Settings, talk: T
             talk.say(f"{title}: {entrant.title} is warm after {took:.0f} s, {count} step{'s' * (count > 1)} a turn")
         seconds = _take_turns(title, entrants, running, steps, settings, talk)
     finally:
+        gc.unfreeze()
         for ready in running.values():
             ready.close()
-        gc.collect()
     return tuple(
         EntrantResult(
             name=e.name,
@@ -158,25 +158,37 @@ def measure(title: str, entrants: Sequence[Entrant], settings: Settings, talk: T
 
 
 def _warm(entrant: Entrant, ready: Running, settings: Settings) -> int:
-    """Compile, prove the batch, and find how many steps fill a turn."""
-    for _ in range(WARM_STEPS):
-        _step(entrant, ready)
-    sees(entrant.name, lambda: _step(entrant, ready), ready.sees)
+    """Compile, prove what a step is, and find how many steps fill a turn."""
+    first = _seconds(lambda: _step(entrant, ready), settings)  # compiles and allocates
+    if first > LONG_TURNS * settings.turn_s and not ready.compiled and not ready.sees:
+        return 1
+    sees(entrant.name, lambda: _step(entrant, ready), ready.sees)  # meets what the first step left behind
     if ready.compiled:
         runs_compiled(entrant.name, lambda: _step(entrant, ready), ready.compiled)
-    settings.synchronize()
-    started, steps = settings.clock(), 0
-    while steps == 0 or settings.clock() - started < settings.turn_s:
-        _step(entrant, ready)
-        settings.synchronize()
+    steps, seconds = 0, 0.0
+    while steps == 0 or seconds < settings.turn_s:
+        seconds += _seconds(lambda: _step(entrant, ready), settings)
         steps += 1
     return steps
+
+
+def _seconds(work: Callable[[], object], settings: Settings) -> float:
+    settings.synchronize()
+    started = settings.clock()
+    work()
+    settings.synchronize()
+    return settings.clock() - started
 
 
 def _step(entrant: Entrant, ready: Running) -> None:
     units = next(ready.steps)
     if units != ready.units_per_step:
         raise VicinalError(f"{entrant.name}: a step did {units} units, not {ready.units_per_step}")
+
+
+def _turn(entrant: Entrant, ready: Running, steps: int) -> None:
+    for _ in range(steps):
+        _step(entrant, ready)
 
 
 def _take_turns(
@@ -190,18 +202,15 @@ def _take_turns(
     timed = [e for e in entrants if e.name in running]
     witnesses = [Witness(e.name, running[e.name].frozen, running[e.name].learning, e.learns) for e in timed]
     seconds: dict[str, list[float]] = {e.name: [] for e in timed}
+    gc.collect()
+    gc.freeze()  # what stands ready need not be looked through in anybody's turn
     with talk.turns(title, settings.rounds * len(timed)) as done:
         for number in range(settings.rounds):
             for entrant in timed:
                 ready = running[entrant.name]
-                gc.collect()
                 with nothing_compiles(f"{title}: {entrant.title}"):
-                    settings.synchronize()
-                    started = settings.clock()
-                    for _ in range(steps[entrant.name]):
-                        _step(entrant, ready)
-                    settings.synchronize()
-                    seconds[entrant.name].append(settings.clock() - started)
+                    turn = _seconds(lambda: _turn(entrant, ready, steps[entrant.name]), settings)  # noqa: B023
+                seconds[entrant.name].append(turn)
                 done()
             talk.say(f"{title}: round {number + 1} of {settings.rounds} done")
     for witness in witnesses:
