@@ -161,8 +161,7 @@ def students_alone(pair: Pair, device: torch.device, arms: Sequence[Objective]) 
 
 
 def _plain_pair(pair: Pair, device: torch.device) -> tuple[nn.Module, nn.Module]:
-    teacher = pair.plain_network(pair.teacher, 0).to(device).eval().requires_grad_(False)
-    return teacher, pair.plain_network(pair.student, 1).to(device).train()
+    return pair.plain_teacher().to(device), pair.plain_student().to(device)
 
 
 def _ready_batches(pair: Pair, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
