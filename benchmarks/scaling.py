@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any
 
 from benchmarks.harness import Settings, Talk
@@ -71,7 +71,7 @@ def _work(kind: str, size: int, quick: bool) -> Callable[[], None]:
 
     from benchmarks.curve import Task
     from benchmarks.curve import ours as our_curve
-    from benchmarks.ours import KD_MIXUP, How, ours
+    from benchmarks.ours import KD_MIXUP, How, ours, plan
     from benchmarks.pairs import PAIRS
     from vicinal.specs import VicinitySpec
 
@@ -90,7 +90,10 @@ def _work(kind: str, size: int, quick: bool) -> Callable[[], None]:
         pair = replace(pair, classes=size)
     running = ours(pair, device, [KD_MIXUP] * (size if kind == "arms" else 1), How())
 
+    stream, epochs = plan(pair, KD_MIXUP), count(1)
+
     def stepped() -> None:
+        stream.batch(next(epochs), 0)  # an epoch is planned as a whole
         for _ in range(steps):
             next(running.steps)
 
