@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
-from benchmarks.proofs import Witness, forget_graphs, nothing_compiles, runs_compiled, sees
+from benchmarks.proofs import Witness, compiles, forget_graphs, nothing_compiles, runs_compiled, sees
 from benchmarks.results import BenchmarkResult, CaseResult, EntrantResult
 from vicinal.errors import VicinalError
 from vicinal.study import environment
@@ -135,7 +135,8 @@ def measure(title: str, entrants: Sequence[Entrant], settings: Settings, talk: T
                 continue
             started = settings.clock()
             ready = running[entrant.name] = entrant.make()
-            steps[entrant.name] = _warm(entrant, ready, settings)
+            with compiles(f"{title}: {entrant.title}") if ready.compiled else contextlib.nullcontext():
+                steps[entrant.name] = _warm(entrant, ready, settings)
             took, count = settings.clock() - started, steps[entrant.name]
             talk.say(f"{title}: {entrant.title} is warm after {took:.0f} s, {count} step{'s' * (count > 1)} a turn")
         seconds = _take_turns(title, entrants, running, steps, settings, talk)

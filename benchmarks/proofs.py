@@ -69,6 +69,24 @@ def forget_graphs() -> None:
 
 
 @contextlib.contextmanager
+def compiles(name: str) -> Iterator[None]:
+    """Says in one line that torch.compile failed, and the way out: a killed run leaves half a file in its cache, which then fails."""
+    try:
+        yield
+    except VicinalError:
+        raise
+    except Exception as error:
+        if not type(error).__module__.startswith(("torch._inductor", "torch._dynamo")):
+            raise
+        from torch._inductor.runtime.cache_dir_utils import cache_dir
+
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise VicinalError(
+            f"{name}: torch.compile failed ({line}); where a run was killed, delete {cache_dir()}; or give --no-compiled"
+        ) from error
+
+
+@contextlib.contextmanager
 def nothing_compiles(name: str) -> Iterator[None]:
     """Raises ProofError at the end where something was compiled inside."""
     before = compilations()

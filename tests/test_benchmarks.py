@@ -22,7 +22,7 @@ from benchmarks.ours import ours as our_steps
 from benchmarks.page import compose_page, write_page
 from benchmarks.pairs import PAIRS
 from benchmarks.peers import floor, plain_loop, separate_runs, students_alone, timm_task
-from benchmarks.proofs import ProofError, Witness, frozen_is_frozen, nothing_compiles, runs_compiled, sees
+from benchmarks.proofs import ProofError, Witness, compiles, frozen_is_frozen, nothing_compiles, runs_compiled, sees
 from benchmarks.results import BenchmarkResult, CaseResult, EntrantResult, read_results, write_result
 from benchmarks.sweep import STREAMS, together
 from benchmarks.targets import TARGETS, judge
@@ -181,6 +181,17 @@ def test_compiling_inside_a_turn_is_found_out_and_so_is_a_network_that_runs_eage
     runs_compiled("x", lambda: compiled(pixels), 1)
     with pytest.raises(ProofError, match="0 of 1 networks ran compiled"):
         runs_compiled("x", lambda: network(pixels), 1)
+
+
+def test_a_failed_compilation_is_one_line_with_a_way_out() -> None:
+    from torch._inductor.exc import InductorError
+
+    with pytest.raises(VicinalError, match=r"torch.compile failed \(.*file too short\).*--no-compiled"), compiles("x"):
+        raise InductorError(ImportError("file too short"), None)
+    with pytest.raises(ZeroDivisionError), compiles("x"):
+        _ = 1 / 0
+    with pytest.raises(ProofError), compiles("x"):
+        raise ProofError("another")
 
 
 def test_a_frozen_teacher_must_be_a_copy_with_weights_of_its_own() -> None:
