@@ -1,0 +1,163 @@
+"""The vicinal curve: NL at 21 λ of one network, against three forward passes for each ordered pair and λ."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from benchmarks.harness import Entrant, Running, Settings, Talk, measure
+from benchmarks.pairs import Pair, channels_last
+from benchmarks.proofs import ProofError
+from benchmarks.results import CaseResult
+from vicinal.data import ImageData, ImageSet
+from vicinal.evaluate import ask, draw_pairs
+from vicinal.functional import nonlinearity_residual
+from vicinal.metrics import VicinalCurves, lam_grid
+from vicinal.models import Classifier
+from vicinal.specs import NetworkSpec, VicinitySpec
+from vicinal.vicinity import evaluation_pixels
+
+NL_BOUND_NATS = 1e-5
+AT_ONCE = 100  # images of a forward pass of the naive ways
+
+
+@dataclass(frozen=True)
+class Task:
+    """One network, the pairs that it is asked on, and the grid."""
+
+    network: Classifier
+    spec: NetworkSpec
+    images: ImageSet
+    side_px: int
+    vicinity: VicinitySpec
+    device: torch.device
+
+    @classmethod
+    def of(cls, pair: Pair, vicinity: VicinitySpec, device: torch.device) -> Task:
+        network = pair.teacher_network().to(device).eval().requires_grad_(False)
+        return cls(network, pair.spec(pair.teacher), pair.data(), pair.side_px, vicinity, device)
+
+    @property
+    def ordered_pairs(self) -> int:
+        return 2 * self.vicinity.pairs
+
+    def pixels(self) -> tuple[Tensor, Tensor]:
+        """Both images of each pair, contiguous (P, C, H, W)."""
+        i, j = draw_pairs(len(self.images), self.vicinity)
+        stored = self.images.images
+        assert isinstance(stored, Tensor)
+        x_i, x_j = (evaluation_pixels(stored[k].to(self.device), self.spec.augment, self.side_px) for k in (i, j))
+        return x_i.contiguous(), x_j.contiguous()
+
+
+Curve = Callable[[Task], Tensor]  # (L,) float64 NL, mean over the ordered pairs
+
+
+def three_forwards(task: Task) -> Tensor:
+    """As public code would: for each λ and both orders of each pair, the network on x_i, on x_j and on the mixture."""
+    x_i, x_j = task.pixels()
+    grid = lam_grid(task.vicinity.lam_points)
+    total = torch.zeros(len(grid), dtype=torch.float64)
+    for first, second in ((x_i, x_j), (x_j, x_i)):
+        for k, lam in enumerate(grid.tolist()):
+            for a, b in zip(first.split(AT_ONCE), second.split(AT_ONCE), strict=True):
+                z = [task.network(x).cpu().double() for x in (a, b, lam * a + (1 - lam) * b)]
+                total[k] += nonlinearity_residual(z[0], z[1], z[2], lam).sum()
+    return total / task.ordered_pairs
+
+
+def clean_once(task: Task) -> Tensor:
+    """The same with the clean answers asked once for all λ."""
+    x_i, x_j = task.pixels()
+    grid = lam_grid(task.vicinity.lam_points)
+    total = torch.zeros(len(grid), dtype=torch.float64)
+    for first, second in ((x_i, x_j), (x_j, x_i)):
+        for a, b in zip(first.split(AT_ONCE), second.split(AT_ONCE), strict=True):
+            z_a, z_b = task.network(a).cpu().double(), task.network(b).cpu().double()
+            for k, lam in enumerate(grid.tolist()):
+                z = z_a if lam == 1 else z_b if lam == 0 else task.network(lam * a + (1 - lam) * b).cpu().double()
+                total[k] += nonlinearity_residual(z_a, z_b, z, lam).sum()
+    return total / task.ordered_pairs
+
+
+def symmetric(task: Task) -> Tensor:
+    """The same with one order of each pair: NL(λ; i, j) = NL(1 − λ; j, i)."""
+    x_i, x_j = task.pixels()
+    grid = lam_grid(task.vicinity.lam_points)
+    total = torch.zeros(len(grid), dtype=torch.float64)
+    for a, b in zip(x_i.split(AT_ONCE), x_j.split(AT_ONCE), strict=True):
+        z_a, z_b = task.network(a).cpu().double(), task.network(b).cpu().double()
+        for k, lam in enumerate(grid.tolist()):
+            z = z_a if lam == 1 else z_b if lam == 0 else task.network(lam * a + (1 - lam) * b).cpu().double()
+            total[k] += nonlinearity_residual(z_a, z_b, z, lam).sum()
+    return (total + total.flip(0)) / task.ordered_pairs
+
+
+def ours(task: Task) -> Tensor:
+    """`vicinal.evaluate.ask` and `VicinalCurves`, as a study uses them."""
+    shape = (0, *task.images.images.shape[1:])
+    empty = ImageSet(torch.empty(shape, dtype=torch.uint8), torch.empty(0, dtype=torch.int64))
+    data = ImageData("synthetic", "synthetic", tuple(map(str, range(10))), "", task.images, empty, empty)
+    network = channels_last(copy.deepcopy(task.network))
+    answers = ask(network, task.spec, data, task.images, task.spec, task.vicinity, task.side_px, task.device)
+    curves = VicinalCurves(answers.lam)
+    curves.update(answers.pair_i, answers.pair_j, answers.pair_mixed)
+    return curves.compute()["nonlinearity"]
+
+
+def curve(pair: Pair, settings: Settings, talk: Talk) -> list[CaseResult]:
+    """One case; a step is the whole curve, a unit an ordered pair."""
+    vicinity = VicinitySpec(pairs=2 if settings.quick else 100, lam_points=5 if settings.quick else 21)
+    task = Task.of(pair, vicinity, settings.device)
+    last: dict[str, Tensor] = {}
+
+    def entrant(name: str, title: str, way: Curve) -> Entrant:
+        ready = Running(_steps(name, way), task.ordered_pairs, frozen=[task.network])
+        return Entrant(name, title, lambda: ready, learns=False)
+
+    @torch.inference_mode()
+    def once(way: Curve) -> Tensor:
+        return way(task)
+
+    def _steps(name: str, way: Curve) -> Iterator[int]:
+        while True:
+            last[name] = once(way)
+            yield task.ordered_pairs
+
+    entrants = (
+        entrant("naive", "three forwards a pair and λ", three_forwards),
+        entrant("clean_once", "clean answers once", clean_once),
+        entrant("symmetric", "clean once, one order of each pair", symmetric),
+        entrant("vicinal", "vicinal (as a study asks)", ours),
+    )
+    results = measure("curve", entrants, settings, talk)
+    worst = same_curve(last)
+    return [
+        CaseResult(
+            name=pair.name,
+            title=f"NL of {pair.teacher} at {vicinity.lam_points} λ, {pair.side_px} px, {task.ordered_pairs} ordered pairs",
+            unit="ordered pairs",
+            reference="naive",
+            entrants=results,
+            figures={"nl_difference_nats": worst, "nl_peak_nats": float(last["naive"].max())},
+            proofs=(
+                f"The curves of all entrants are equal to {NL_BOUND_NATS:g} nats at every λ (largest difference {worst:.1e}).",
+                "The network was the same bit for bit after the turns.",
+            ),
+        )
+    ]
+
+
+def same_curve(curves: dict[str, Tensor], reference: str = "naive") -> float:
+    """The largest difference from the reference's NL, in nats. Raises ProofError above the bound, or where there is no curve to see."""
+    if not float(curves[reference].max()) > 100 * NL_BOUND_NATS:
+        raise ProofError("curve: NL is 0 everywhere, so that two equal curves prove nothing")
+    worst = {name: float((c - curves[reference]).abs().max()) for name, c in curves.items()}
+    name = max(worst, key=lambda n: worst[n])
+    if not worst[name] <= NL_BOUND_NATS:
+        raise ProofError(f"curve: NL of {name} is off by {worst[name]:.1e} nats, more than {NL_BOUND_NATS:g}")
+    return worst[name]

@@ -1,0 +1,57 @@
+"""What the page says that no figure says: how each benchmark was done, and by hand why a target is missed."""
+
+from __future__ import annotations
+
+HEADINGS = {
+    "throughput": "Training throughput",
+    "sweep": "The temperature sweep: seven students, one teacher",
+    "curve": "The vicinal curve",
+    "scaling": "What doubling costs",
+    "quickstart": "Quickstart and report",
+    "gpu": "On a GPU",
+}
+
+METHOD = """
+Entrants take turns in one process (A B C A B C ...). A turn is a fixed number of steps, about a second or more; a
+ratio is formed within a round and its median is shown with the lowest and the highest round, so what slows the machine
+for a while slows all alike. Single turns drift by 10 to 20 %: a difference under about 1.1 x is nothing.
+"""
+
+HOW = {
+    "throughput": """
+KD + mixup (α = 0, β = 1, T = 2), AdamW, crops and flips, synthetic uint8 images in memory, random weights, 10 classes.
+
+- The floor is the same teacher's forward pass and the same student's forward, backward and update on a ready batch in
+  eager fp32: no data, no mixing.
+- timm's task is stepped as timm's train script steps it (`SoftTargetCrossEntropy`, `Mixup(mode="elem")`,
+  `create_optimizer_v2`, `loss.item()` in each step). In place of its loader it is given batches cropped and flipped at
+  once, in one place for the whole batch: cheaper than the image by image that its users have.
+- The plain loop is that of public distillation code (one λ for a batch, `F.kl_div` times T², `loss.item()` in each
+  step) on the same batches. Both have contiguous tensors and unfused AdamW, as their users have.
+- vicinal is the product's own loop with everything in it: a crop, a flip, a partner and a λ of its own for each image,
+  by plan.
+
+Preparation is gathering, cropping, flipping and mixing a batch and normalising it once for each network, timed alone.
+""",
+    "sweep": """
+Table 1 for one teacher: KD with mixup at T = 2, 4, 6, 8, 10 and σ on one input stream, and classic KD, which mixes
+nothing, on a second one. A step is a step of all seven. The separate runs are plain loops, each with a teacher pass of
+its own. The students alone get a ready batch with ready answers: no data, no teacher, no bank.
+""",
+    "curve": """
+NL at every λ of the grid, every pair in both orders. The naive way asks the network three times for each ordered pair
+and λ, in batches, eager, contiguous, fp32. All entrants compute in fp32.
+""",
+    "scaling": """
+Each size runs in a process of its own: the seconds of the same work once it is warm, the peak of resident memory, and
+how far that rose above libraries and a first step.
+""",
+    "quickstart": "The commands as a person gives them, once, imports and data included.",
+    "gpu": """
+Live and from a warm bank (one banked epoch, repeated), batch 200, 224 px, images in memory. The floor has all that the
+library can be asked for: bf16 autocast, channels_last, fused AdamW and, where there is a compiler, compiled networks.
+""",
+}
+
+# Why a target is missed, on the machine whose figures are stored: by the target's key, as "throughput.tiny.eager".
+WHY: dict[str, str] = {}
