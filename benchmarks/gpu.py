@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.harness import Entrant, Settings, Talk, measure
-from benchmarks.ours import KD_MIXUP, How, Precision, bf16_refused, ours
+from benchmarks.ours import KD_MIXUP, How, bf16_refused, ours
 from benchmarks.pairs import Pair
 from benchmarks.peers import FloorHow, floor, timm_task
 from benchmarks.results import CaseResult
 from benchmarks.throughput import PROOFS, READY, prove_frozen
+from vicinal.teachers import Precision
 
 AUTHORS_IMAGES_PER_S = 342.0  # ConvNeXt-L to ResNet-50, 224 px, batch 200, one H200: their log
 

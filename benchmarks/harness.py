@@ -24,7 +24,7 @@ from torch import nn
 from benchmarks.proofs import Witness, compiles, forget_graphs, nothing_compiles, runs_compiled, sees
 from benchmarks.results import BenchmarkResult, CaseResult, EntrantResult
 from vicinal.errors import VicinalError
-from vicinal.study import environment
+from vicinal.machine import environment
 
 LONG_TURNS = 5  # a step that fills so many turns and learns nothing is warm after one
 

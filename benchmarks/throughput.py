@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 
@@ -58,9 +59,20 @@ def prove_frozen(pair: Pair, settings: Settings, no_bf16: str | None) -> None:
     teacher = pair.teacher_network().to(settings.device)
     pixels = torch.rand(4, pair.channels, pair.side_px, pair.side_px, device=settings.device)
     for compiled in (False, True) if settings.no_compiler is None else (False,):
-        frozen_is_frozen(f"{pair.name}, compiled: {compiled}", teacher, lambda n: freeze(n, "fp32", compiled), pixels)  # noqa: B023
+        frozen_is_frozen(
+            f"{pair.name}, compiled: {compiled}",
+            teacher,
+            partial(freeze, pixels=pixels, precision="fp32", compiled=compiled),
+            pixels,
+        )
     if no_bf16 is None:
-        frozen_is_frozen(f"{pair.name}, bf16", teacher, lambda n: freeze(n, "bf16", False), pixels, bf16=True)
+        frozen_is_frozen(
+            f"{pair.name}, bf16",
+            teacher,
+            partial(freeze, pixels=pixels, precision="bf16", compiled=False),
+            pixels,
+            bf16=True,
+        )
 
 
 def _preparation(pair: Pair, case: CaseResult, settings: Settings) -> dict[str, float]:

@@ -197,10 +197,10 @@ def test_a_failed_compilation_is_one_line_with_a_way_out() -> None:
 def test_a_frozen_teacher_must_be_a_copy_with_weights_of_its_own() -> None:
     network, pixels = TINY.teacher_network(), torch.rand(3, 1, 28, 28)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    frozen_is_frozen("x", network, lambda n: freeze_ours(n, "fp32", False), pixels)
+    frozen_is_frozen("x", network, lambda n: freeze_ours(n, pixels, "fp32", False), pixels)
     with pytest.raises(ProofError, match="moved when a weight of the original"):
         frozen_is_frozen("x", network, lambda n: n, pixels)  # the network itself, no copy
-    first = freeze_ours(network, "fp32", False)
+    first = freeze_ours(network, pixels, "fp32", False)
     with pytest.raises(ProofError, match="not its own"):
         frozen_is_frozen(
             "x", network, lambda _: first, pixels

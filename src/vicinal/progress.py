@@ -17,10 +17,11 @@ class StudyProgress:
 
     Args:
         total_images: images that all runs to do will pass through in training.
+        console: where to; default: stderr.
     """
 
-    def __init__(self, total_images: int) -> None:
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+    def __init__(self, total_images: int, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True, highlight=False, soft_wrap=True)
         self._total, self._done = total_images, 0
         self._started = time.monotonic()
         self._worked = 0

@@ -622,9 +622,11 @@ def predict(
     """(N, K) float32 logits on a set of images, in eval mode and fp32; the last partial batch included."""
     network.eval()
     answers = []
-    for part in images.images.split(EVALUATION_BATCH):
-        answers.append(network(evaluation_pixels(part.to(device), spec.augment, image_size)).float().cpu())
-        advance(len(part))
+    # TF32 keeps ten bits, too few for a measure, and PyTorch's convolutions use it unasked.
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        for part in images.images.split(EVALUATION_BATCH):
+            answers.append(network(evaluation_pixels(part.to(device), spec.augment, image_size)).float().cpu())
+            advance(len(part))
     return torch.cat(answers)
 
 
