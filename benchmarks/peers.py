@@ -178,7 +178,8 @@ def _ready_batches(pair: Pair, device: torch.device) -> Iterator[tuple[Tensor, T
             picked = images[index][:, :, top : top + side, left : left + side]
             flip = torch.rand(len(index), device=device) < 0.5
             picked = torch.where(flip[:, None, None, None], picked.flip(3), picked)
-            yield picked.float().sub_(mean).div_(std).contiguous(), labels[index]
+            # With one channel, strides can be read as channels-last too, which no loader's are, and convolutions take them so.
+            yield picked.float().sub_(mean).div_(std).clone(memory_format=torch.contiguous_format), labels[index]
 
 
 def _kd(logits: Tensor, answers: Tensor, temperature: Any) -> Tensor:
