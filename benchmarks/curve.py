@@ -113,7 +113,8 @@ def curve(pair: Pair, settings: Settings, talk: Talk) -> list[CaseResult]:
     last: dict[str, Tensor] = {}
 
     def entrant(name: str, title: str, way: Curve) -> Entrant:
-        ready = Running(_steps(name, way), task.ordered_pairs, frozen=[task.network])
+        keeps = way is ours and task.device.type == "cpu"
+        ready = Running(_steps(name, way), task.ordered_pairs, frozen=[task.network], keeps_memory=keeps)
         return Entrant(name, title, lambda: ready, learns=False)
 
     @torch.inference_mode()

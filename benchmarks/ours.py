@@ -110,6 +110,7 @@ def ours(pair: Pair, device: torch.device, objectives: Sequence[Objective], how:
         sees=[] if how.compiled else [(student, pair.batch) for student in students],
         compiled=how.compiled * (len(students) + (bank is None)),
         close=close,
+        keeps_memory=device.type == "cpu",
     )
 
 

@@ -157,7 +157,8 @@ def students_alone(pair: Pair, device: torch.device, arms: Sequence[Objective]) 
                 optimizer.step()
             yield len(pixels) * len(arms)
 
-    return Running(steps(), pair.batch * len(arms), list(students), [], [(student, pair.batch) for student in students])
+    seen: list[tuple[nn.Module, int]] = [(student, pair.batch) for student in students]
+    return Running(steps(), pair.batch * len(arms), list(students), [], seen, keeps_memory=device.type == "cpu")
 
 
 def _plain_pair(pair: Pair, device: torch.device) -> tuple[nn.Module, nn.Module]:

@@ -75,5 +75,6 @@ def together(groups: Sequence[Running]) -> Running:
         [module for group in groups for module in group.frozen],
         [seen for group in groups for seen in group.sees],
         sum(group.compiled for group in groups),
-        close,
+        close=close,
+        keeps_memory=all(group.keeps_memory for group in groups),
     )

@@ -23,7 +23,7 @@ from vicinal.errors import UsageError, VicinalError
 from vicinal.evaluate import Predictions, ask, images_asked, pairs_needed
 from vicinal.folding import FOLDING_IMAGES, folded
 from vicinal.further import CorruptedSet, Questions, Trained, ask_corrupted, ask_other, ask_represented, load_other
-from vicinal.machine import environment, free_bytes
+from vicinal.machine import environment, free_bytes, keep_freed_memory
 from vicinal.measure import Measured
 from vicinal.metrics.representation import default_classes
 from vicinal.metrics.robustness import measure_corruptions
@@ -72,6 +72,8 @@ class Study:
         self.device = _device(spec.runtime.device)
         if spec.runtime.threads is not None:
             torch.set_num_threads(spec.runtime.threads)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.data: ImageData = load_data(spec.data)
         self.parameters: dict[str, int] = {}
         self.forward_flops: dict[str, int] = {}  # of one image
