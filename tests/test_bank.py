@@ -542,10 +542,10 @@ def test_smaller_answers_teach_other_students_and_leave_teachers_alone(banked, t
 
 def test_no_device_names_a_bank_and_clean_answers_are_shared(banked, tmp_path: Path):
     study = Study(load_study(str(banked(["kd", "linear_target", "kd_mixup"]))), tmp_path)
-    layouts = [study._bank_of(run) for run in study.runs if run.teacher is not None]
+    layouts = [study.bank_layout(run) for run in study.runs if run.teacher is not None]
     assert layouts[0] == layouts[1] != layouts[2]
     study.device = torch.device("cuda")
-    assert [study._bank_of(run) for run in study.runs if run.teacher is not None] == layouts
+    assert [study.bank_layout(run) for run in study.runs if run.teacher is not None] == layouts
 
 
 def test_a_bank_over_the_budget_is_not_made(banked, tmp_path: Path, vicinal):

@@ -213,7 +213,7 @@ def _plan(parsed: argparse.Namespace) -> None:
         f"{len(left)} of {len(runs)} runs to do, {sum(run.images for run in left):,} images in training; then every network is asked "
         f"{study.images_measured:,} images"
         f"{'' if study.pairs_are_chosen else f' (at most {study.vicinity.pairs:,} pairs: a pilot chooses how many)'}.\n"
-        f"{_together(study)}{_banks(study)}Estimated on {study.device}, from a few steps of each network: "
+        f"{_together(study)}{_banks(study)}{_compiled(study)}Estimated on {study.device}, from a few steps of each network: "
         f"{format_seconds(sum(map(study.estimated_s, runs)))} and "
         f"{sum(map(study.storage_bytes, runs)) / 1e9:.2g} GB in {out}.",
         markup=False,
@@ -223,11 +223,23 @@ def _plan(parsed: argparse.Namespace) -> None:
 
 def _together(study: Study) -> str:
     """The line of a plan on students who are stepped together; empty where there are none."""
-    shared = [len(group) for group in study.groups() if len(group) > 1]
+    shared = [group for group in study.groups() if len(group) > 1]
     if not shared:
         return ""
+    from vicinal.bank import format_bytes
+
     passes = "one pass" if len(shared) == 1 else f"{len(shared)} passes"
-    return f"{sum(shared)} runs are stepped together on {passes} of their teachers: each answer is asked for once.\n"
+    runs = sum(len(group) for group in shared)
+    unbanked = [group[0] for group in shared if group[0].folder.path not in study.banks]
+    sizes = {layout.fingerprint: layout.bytes for layout in map(study.bank_layout, unbanked)}
+    stored = f" (vicinal bank build would store them in {format_bytes(sum(sizes.values()))})" if sizes else ""
+    return f"{runs} runs are stepped together on {passes} of their teachers: each answer is asked for once{stored}.\n"
+
+
+def _compiled(study: Study) -> str:
+    """The line of a plan on networks that are called through torch.compile; empty where there are none."""
+    models = {run.spec.network.model: None for run in study.unique_runs() if study.compiles(run)}
+    return f"Long enough to be compiled: {', '.join(models)}.\n" if models else ""
 
 
 def _banks(study: Study) -> str:

@@ -375,7 +375,7 @@ class Study:
         for run in self.unique_runs():
             if not run.folder.is_done and run.teacher is not None:
                 objective, epochs = run.spec.objective, run.spec.network.epochs
-                key: Any = self._bank_of(run).fingerprint, epochs, str(objective.mixing), objective.target
+                key: Any = self.bank_layout(run).fingerprint, epochs, str(objective.mixing), objective.target
                 together.setdefault(key, []).append(run)
             elif with_done or not run.folder.is_done:
                 together[run.folder.path] = [run]
@@ -395,18 +395,20 @@ class Study:
 
     def _bank_exists(self, run: PlannedRun) -> bool:
         """Whether a bank that may be read is there; it costs no more disk, and serves a single run too."""
-        return self.spec.runtime.bank_gb > 0 and (self.bank_root / self._bank_of(run).fingerprint).exists()
+        return self.spec.runtime.bank_gb > 0 and (self.bank_root / self.bank_layout(run).fingerprint).exists()
 
     @cached_property
     def banks(self) -> dict[Path, BankLayout]:
         """The bank of every run to do, by run folder: one that is there, or one that several groups share, within the budget."""
-        shared = Counter(self._bank_of(group[0]).fingerprint for group in self.groups() if group[0].teacher is not None)
+        shared = Counter(
+            self.bank_layout(group[0]).fingerprint for group in self.groups() if group[0].teacher is not None
+        )
         left, taken = self.spec.runtime.bank_gb * 1e9, set()
         chosen: dict[Path, BankLayout] = {}
         for group in self.groups():
             if group[0].teacher is None:
                 continue
-            spec = self._bank_of(group[0])
+            spec = self.bank_layout(group[0])
             if not self._bank_exists(group[0]) and spec.fingerprint not in taken:
                 if shared[spec.fingerprint] < 2 or spec.bytes > left:
                     continue
@@ -415,7 +417,7 @@ class Study:
             chosen |= {run.folder.path: spec for run in group}
         return chosen
 
-    def _bank_of(self, run: PlannedRun) -> BankLayout:
+    def bank_layout(self, run: PlannedRun) -> BankLayout:
         """All that decides the teacher's answers along a run's plan. Not the device: a bank serves where there is no GPU, too."""
         assert run.teacher is not None
         network, objective = run.spec.network, run.spec.objective
@@ -449,7 +451,7 @@ class Study:
         found: dict[str, tuple[PlannedRun, BankLayout]] = {}
         for run in self.unique_runs():
             if run.teacher is not None and run.spec.network.epochs:
-                layout = self._bank_of(run)
+                layout = self.bank_layout(run)
                 found.setdefault(layout.fingerprint, (run, layout))
         return found
 
@@ -457,7 +459,7 @@ class Study:
         """The bank of a student whose teacher is trained. Raises VicinalError where it was made with other weights."""
         assert run.teacher is not None
         weights = file_hash(run.teacher.folder.weights)
-        return TeacherBank(self.bank_root, self._bank_of(run), weights, self.device, create)
+        return TeacherBank(self.bank_root, self.bank_layout(run), weights, self.device, create)
 
     def check_banks(self) -> None:
         """UsageError, before anything is spent, where a bank is there and the teacher that it was made with is not."""
