@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -109,35 +112,15 @@ def ours(task: Task) -> Tensor:
 def curve(pair: Pair, settings: Settings, talk: Talk) -> list[CaseResult]:
     """One case; a step is the whole curve, a unit an ordered pair."""
     vicinity = VicinitySpec(pairs=2 if settings.quick else 100, lam_points=5 if settings.quick else 21)
-    task = Task.of(pair, vicinity, settings.device)
-    last: dict[str, Tensor] = {}
-
-    def entrant(name: str, title: str, way: Curve) -> Entrant:
-        keeps = way is ours and task.device.type == "cpu"
-        ready = Running(_steps(name, way), task.ordered_pairs, frozen=[task.network], keeps_memory=keeps)
-        return Entrant(name, title, lambda: ready, learns=False)
-
-    @torch.inference_mode()
-    def once(way: Curve) -> Tensor:
-        return way(task)
-
-    def _steps(name: str, way: Curve) -> Iterator[int]:
-        while True:
-            last[name] = once(way)
-            yield task.ordered_pairs
-
-    entrants = (
-        entrant("naive", "three forwards a pair and λ", three_forwards),
-        entrant("clean_once", "clean answers once", clean_once),
-        entrant("symmetric", "clean once, one order of each pair", symmetric),
-        entrant("vicinal", "vicinal", ours),
-    )
-    results = measure("curve", entrants, settings, talk)
+    ordered_pairs = 2 * vicinity.pairs
+    with tempfile.TemporaryDirectory(prefix="vicinal-bench-") as folder:
+        results = measure("curve", _entrants(pair, vicinity, settings, Path(folder)), settings, talk)
+        last = {file.stem: torch.from_numpy(np.load(file)) for file in Path(folder).iterdir()}
     worst = same_curve(last)
     return [
         CaseResult(
             name=pair.name,
-            title=f"NL of {pair.teacher} at {vicinity.lam_points} λ, {pair.side_px} px, {task.ordered_pairs} ordered pairs",
+            title=f"NL of {pair.teacher} at {vicinity.lam_points} λ, {pair.side_px} px, {ordered_pairs} ordered pairs",
             unit="ordered pairs",
             reference="naive",
             entrants=results,
@@ -148,6 +131,34 @@ def curve(pair: Pair, settings: Settings, talk: Talk) -> list[CaseResult]:
             ),
         )
     ]
+
+
+def _entrants(pair: Pair, vicinity: VicinitySpec, settings: Settings, folder: Path) -> tuple[Entrant, ...]:
+    """Each leaves its last curve in the folder."""
+
+    def entrant(name: str, title: str, way: Curve) -> Entrant:
+        def make() -> Running:
+            task = Task.of(pair, vicinity, settings.device)
+            keeps = way is ours and settings.device.type == "cpu"
+            steps = _steps(folder / f"{name}.npy", way, task)
+            return Running(steps, task.ordered_pairs, frozen=[task.network], keeps_memory=keeps)
+
+        return Entrant(name, title, make, learns=False)
+
+    return (
+        entrant("naive", "three forwards a pair and λ", three_forwards),
+        entrant("clean_once", "clean answers once", clean_once),
+        entrant("symmetric", "clean once, one order of each pair", symmetric),
+        entrant("vicinal", "vicinal", ours),
+    )
+
+
+def _steps(file: Path, way: Curve, task: Task) -> Iterator[int]:
+    while True:
+        with torch.inference_mode():
+            curve = way(task)
+        np.save(file, curve.numpy())
+        yield task.ordered_pairs
 
 
 def same_curve(curves: dict[str, Tensor], reference: str = "naive") -> float:

@@ -25,8 +25,8 @@ def gpu(pairs: Sequence[Pair], settings: Settings, talk: Talk) -> list[CaseResul
 
 def _case(pair: Pair, bank: Path, settings: Settings, talk: Talk) -> CaseResult:
     device = settings.device
-    uncompiled, no_bf16 = settings.no_compiler, bf16_refused(pair, device)
-    prove_frozen(pair, settings, no_bf16)
+    uncompiled, no_bf16 = settings.no_compiler, settings.apart(lambda: bf16_refused(pair, device))
+    settings.apart(lambda: prove_frozen(pair, settings, no_bf16))
     answered: Precision = "fp32" if no_bf16 else "bf16"
 
     def entrant(name: str, title: str, how: How) -> Entrant:

@@ -1,4 +1,4 @@
-"""Entrants measured in turn in one process (A B C A B C ...), so that what slows the machine slows all of them alike.
+"""Entrants take turns (A B C A B C ...), each in a process of its own that sleeps meanwhile: what slows one slows all.
 
 Each turn is a fixed number of steps; ratios are formed within a round, so a drift between rounds cancels.
 """
@@ -13,8 +13,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self, TypeVar, cast
 
 import torch
 from rich.console import Console
@@ -26,6 +28,7 @@ from benchmarks.results import BenchmarkResult, CaseResult, EntrantResult
 from vicinal.errors import VicinalError
 from vicinal.machine import environment, keep_freed_memory
 
+Value = TypeVar("Value")
 LONG_TURNS = 5  # a step that fills so many turns and learns nothing is warm after one
 
 
@@ -42,9 +45,7 @@ class Running:
     frozen: list[nn.Module] = field(default_factory=list)  # must not have
     sees: list[tuple[nn.Module, int]] = field(default_factory=list)  # images that a network is shown in each step
     compiled: int = 0  # compiled networks that a step must pass through
-    keeps_memory: bool = (
-        False  # freed memory is kept, as the product asks its allocator; the others have their system's way
-    )
+    keeps_memory: bool = False  # freed memory is kept, as the product asks for; the others have their system's way
     close: Callable[[], None] = lambda: None
 
 
@@ -69,7 +70,12 @@ class Settings:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     quick: bool = False
     compiled: bool = True
+    forked: bool = False  # every entrant in a process of its own
     clock: Callable[[], float] = time.perf_counter
+
+    def apart(self, work: Callable[[], Value]) -> Value:
+        """The value of a computation that leaves no trace in a process that is still to be forked. Raises what it raises."""
+        return apart(work) if self.forked else work()
 
     def synchronize(self) -> None:
         if self.device.type == "cuda":
@@ -128,25 +134,24 @@ def measure(title: str, entrants: Sequence[Entrant], settings: Settings, talk: T
     Raises:
         ProofError: an entrant does not do what it says.
     """
-    running: dict[str, Running] = {}
+    places: dict[str, _Place] = {}
     steps: dict[str, int] = {}
+    units: dict[str, int] = {}
     forget_graphs()
     try:
         for entrant in entrants:
             if entrant.make is None:
                 talk.say(f"{title}: {entrant.title} left out: {entrant.left_out}")
                 continue
+            place = places[entrant.name] = (_OwnProcess if settings.forked else _Place)(title, entrant, settings)
             started = settings.clock()
-            ready = running[entrant.name] = entrant.make()
-            with compiles(f"{title}: {entrant.title}") if ready.compiled else contextlib.nullcontext():
-                steps[entrant.name] = _warm(entrant, ready, settings)
+            steps[entrant.name], units[entrant.name] = place.do("warm")
             took, count = settings.clock() - started, steps[entrant.name]
             talk.say(f"{title}: {entrant.title} is warm after {took:.0f} s, {count} step{'s' * (count > 1)} a turn")
-        seconds = _take_turns(title, entrants, running, steps, settings, talk)
+        seconds = _take_turns(title, places, settings, talk)
     finally:
-        gc.unfreeze()
-        for ready in running.values():
-            ready.close()
+        for place in places.values():
+            place.do("close")
     return tuple(
         EntrantResult(
             name=e.name,
@@ -154,11 +159,123 @@ def measure(title: str, entrants: Sequence[Entrant], settings: Settings, talk: T
             note=e.note,
             left_out=e.left_out if e.make is None else None,
             steps_per_turn=steps.get(e.name, 0),
-            units_per_step=running[e.name].units_per_step if e.name in running else 0,
+            units_per_step=units.get(e.name, 0),
             seconds=tuple(seconds.get(e.name, ())),
         )
         for e in entrants
     )
+
+
+class _Place:
+    """Where an entrant stands between its turns: here, in this process."""
+
+    def __init__(self, title: str, entrant: Entrant, settings: Settings) -> None:
+        self._title, self._entrant, self._settings = f"{title}: {entrant.title}", entrant, settings
+        self._ready: Running | None = None
+        self._witness: Witness | None = None
+        self._steps = 0
+
+    def do(self, what: str) -> Any:
+        """warm: (steps a turn, units a step); watch; turn: its seconds; check; close."""
+        match what:
+            case "warm":
+                return self._warm()
+            case "watch":
+                ready = self._running
+                self._witness = Witness(self._entrant.name, ready.frozen, ready.learning, self._entrant.learns)
+                gc.collect()
+                gc.freeze()  # what stands ready need not be looked through in anybody's turn
+            case "turn":
+                return self._turn()
+            case "check":
+                assert self._witness is not None
+                self._witness.check()
+            case "close":
+                gc.unfreeze()
+                if self._ready is not None:
+                    self._ready.close()
+        return None
+
+    @property
+    def _running(self) -> Running:
+        assert self._ready is not None
+        return self._ready
+
+    def _warm(self) -> tuple[int, int]:
+        assert self._entrant.make is not None
+        ready = self._ready = self._entrant.make()
+        if ready.keeps_memory and self._settings.forked:
+            keep_freed_memory()
+        with compiles(self._title) if ready.compiled else contextlib.nullcontext():
+            self._steps = _warm(self._entrant, ready, self._settings)
+        return self._steps, ready.units_per_step
+
+    def _turn(self) -> float:
+        if self._steps > 1:
+            _step(self._entrant, self._running)  # untimed: the processor's caches are somebody else's yet
+        with nothing_compiles(self._title):
+            return _seconds(lambda: _turn(self._entrant, self._running, self._steps), self._settings)
+
+
+class _OwnProcess(_Place):
+    """A process of its own, so that no entrant has another's heap, threads or graphs; it sleeps while it is not its turn.
+
+    Forked, which this process may be as long as it has not computed anything itself (see `apart`).
+    """
+
+    def __init__(self, title: str, entrant: Entrant, settings: Settings) -> None:
+        super().__init__(title, entrant, settings)
+        self._here, there = Pipe()
+        self._pid = os.fork()
+        if self._pid == 0:
+            self._here.close()
+            _obey(super().do, there)
+        there.close()
+
+    def do(self, what: str) -> Any:
+        try:
+            self._here.send(what)
+            failed, value = self._here.recv()
+        except (EOFError, OSError):
+            if what == "close":
+                return None
+            raise VicinalError(f"{self._title}: its process ended; is there enough memory?") from None
+        if what == "close":
+            os.waitpid(self._pid, 0)
+        if failed:
+            raise value
+        return value
+
+
+def _obey(do: Callable[[str], Any], orders: Connection) -> NoReturn:
+    """Do what is told until the end, and leave without the parent's clean-up."""
+    what = ""
+    while what != "close":
+        try:
+            what = orders.recv()
+            orders.send((False, do(what)))
+        except EOFError:
+            break
+        except BaseException as error:
+            orders.send((True, error if isinstance(error, VicinalError) else VicinalError(f"{what}: {error!r}")))
+    os._exit(0)
+
+
+def apart(work: Callable[[], Value]) -> Value:
+    """The value of a computation in a forked process, so that this one may go on being forked. Raises what it raises."""
+    here, there = Pipe()
+    pid = os.fork()
+    if pid == 0:
+        here.close()
+        _obey(lambda what: work() if what == "work" else None, there)
+    there.close()
+    here.send("work")
+    failed, value = here.recv()
+    here.send("close")
+    os.waitpid(pid, 0)
+    if failed:
+        raise value
+    return cast(Value, value)
 
 
 def _warm(entrant: Entrant, ready: Running, settings: Settings) -> int:
@@ -195,33 +312,18 @@ def _turn(entrant: Entrant, ready: Running, steps: int) -> None:
         _step(entrant, ready)
 
 
-def _take_turns(
-    title: str,
-    entrants: Sequence[Entrant],
-    running: dict[str, Running],
-    steps: dict[str, int],
-    settings: Settings,
-    talk: Talk,
-) -> dict[str, list[float]]:
-    timed = [e for e in entrants if e.name in running]
-    witnesses = [Witness(e.name, running[e.name].frozen, running[e.name].learning, e.learns) for e in timed]
-    seconds: dict[str, list[float]] = {e.name: [] for e in timed}
-    gc.collect()
-    gc.freeze()  # what stands ready need not be looked through in anybody's turn
-    with talk.turns(title, settings.rounds * len(timed)) as done:
+def _take_turns(title: str, places: dict[str, _Place], settings: Settings, talk: Talk) -> dict[str, list[float]]:
+    seconds: dict[str, list[float]] = {name: [] for name in places}
+    for place in places.values():
+        place.do("watch")
+    with talk.turns(title, settings.rounds * len(places)) as done:
         for number in range(settings.rounds):
-            for entrant in timed:
-                ready = running[entrant.name]
-                keep_freed_memory(ready.keeps_memory)
-                if steps[entrant.name] > 1:
-                    _step(entrant, ready)  # untimed: caches and the heap are somebody else's yet
-                with nothing_compiles(f"{title}: {entrant.title}"):
-                    turn = _seconds(lambda: _turn(entrant, ready, steps[entrant.name]), settings)  # noqa: B023
-                seconds[entrant.name].append(turn)
+            for name, place in places.items():
+                seconds[name].append(place.do("turn"))
                 done()
             talk.say(f"{title}: round {number + 1} of {settings.rounds} done")
-    for witness in witnesses:
-        witness.check()
+    for place in places.values():
+        place.do("check")
     return seconds
 
 

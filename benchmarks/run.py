@@ -60,7 +60,8 @@ def _settings(options: argparse.Namespace, name: str) -> Settings:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"{name}: this machine has no CUDA device; give --device cpu, or leave {name} out of --only")
     base = QUICK if options.quick else Settings(rounds=ROUNDS.get(name, 7), compiled=not options.no_compiled)
-    return replace(base, device=device, rounds=options.rounds or base.rounds)
+    # A context of CUDA does not survive a fork; on a GPU all share one process and its memory.
+    return replace(base, device=device, rounds=options.rounds or base.rounds, forked=device.type == "cpu" and not options.quick)
 
 
 def _small(pair: Pair) -> Pair:

@@ -28,7 +28,7 @@ def sweep(pairs: Sequence[Pair], settings: Settings, talk: Talk) -> list[CaseRes
 
 def _case(pair: Pair, banks: Path, settings: Settings, talk: Talk) -> CaseResult:
     device = settings.device
-    uncompiled, no_bf16 = settings.no_compiler, bf16_refused(pair, device)
+    uncompiled, no_bf16 = settings.no_compiler, settings.apart(lambda: bf16_refused(pair, device))
     fastest = How("fp32" if no_bf16 else "bf16", compiled=True)
     answered = "fp32" if no_bf16 else "bf16"
 

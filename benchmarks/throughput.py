@@ -31,8 +31,8 @@ def throughput(pairs: Sequence[Pair], settings: Settings, talk: Talk) -> list[Ca
 
 def _case(pair: Pair, settings: Settings, talk: Talk) -> CaseResult:
     device = settings.device
-    uncompiled, no_bf16 = settings.no_compiler, bf16_refused(pair, device)
-    prove_frozen(pair, settings, no_bf16)
+    uncompiled, no_bf16 = settings.no_compiler, settings.apart(lambda: bf16_refused(pair, device))
+    settings.apart(lambda: prove_frozen(pair, settings, no_bf16))
 
     def entrant(name: str, title: str, how: How) -> Entrant:
         why = (uncompiled if how.compiled else None) or (no_bf16 if how.precision == "bf16" else None)
@@ -51,7 +51,7 @@ def _case(pair: Pair, settings: Settings, talk: Talk) -> CaseResult:
     case = CaseResult(
         name=pair.name, title=pair.title, unit="images", reference="timm", entrants=results, proofs=PROOFS
     )
-    return case.model_copy(update={"figures": _preparation(pair, case, settings)})
+    return case.model_copy(update={"figures": settings.apart(lambda: _preparation(pair, case, settings))})
 
 
 def prove_frozen(pair: Pair, settings: Settings, no_bf16: str | None) -> None:

@@ -12,9 +12,10 @@ HEADINGS = {
 }
 
 METHOD = """
-Entrants take turns in one process (A B C A B C ...). A turn is a fixed number of steps, about a second or more; a
-ratio is formed within a round and its median is shown with the lowest and the highest round, so what slows the machine
-for a while slows all alike. Single turns drift by 10 to 20 %: a difference under about 1.1 x is nothing.
+Entrants take turns (A B C A B C ...), each in a process of its own that sleeps meanwhile (on a GPU all in one process).
+A turn is a fixed number of steps, about a second or more; a ratio is formed within a round and its median is shown with
+the lowest and the highest round, so what slows the machine for a while slows all alike. Single turns drift by 10 to
+20 %: a difference under about 1.1 x is nothing.
 """
 
 HOW = {

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -118,6 +121,37 @@ def test_entrants_take_turns() -> None:
     entrants = [Entrant(n, n, lambda n=n: worker(clock, noting(n), nn.Linear(2, 2))) for n in "ABC"]
     measure("test", entrants, Settings(rounds=3, turn_s=1.0, clock=clock), SILENT)
     assert "".join(order[-9:]) == "ABCABCABC"
+
+
+def test_each_in_a_process_of_its_own_gives_the_same_results_and_fails_as_loudly() -> None:
+    here = [threading.get_native_id()]
+
+    def make(learner: nn.Module, broken: bool = False) -> Running:
+        here.append(0)  # in a child, this process never sees it
+        clock = Clock()
+        running = worker(clock, lambda _: 1.0, learner)
+        if broken:
+            running.learning = [nn.Linear(2, 2)]  # never stepped
+        return running
+
+    settings = Settings(rounds=2, turn_s=1e-6, forked=True)
+    whole = [Entrant(name, name, lambda: make(nn.Linear(2, 2))) for name in "ab"]
+    results = measure("test", whole, settings, SILENT)
+    assert [len(r.seconds) for r in results] == [2, 2]
+    assert all(r.units_per_step == 10 and min(r.seconds) > 0 for r in results)
+    assert len(here) == 1
+    with pytest.raises(ProofError, match="b: student 1 learned nothing"):
+        measure("test", [whole[0], Entrant("b", "b", lambda: make(nn.Linear(2, 2), True))], settings, SILENT)
+
+    def killed() -> Running:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+    with pytest.raises(VicinalError, match="its process ended"):
+        measure("test", [Entrant("c", "c", killed)], settings, SILENT)
+    assert settings.apart(lambda: 6 * 7) == 42
+    with pytest.raises(VicinalError, match="ZeroDivisionError"):
+        settings.apart(lambda: 1 // 0)
 
 
 def test_who_is_left_out_has_a_reason_and_no_ratio() -> None:
