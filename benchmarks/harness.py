@@ -211,8 +211,9 @@ class _Place:
         return self._steps, ready.units_per_step
 
     def _turn(self) -> float:
-        if self._steps > 1:
-            _step(self._entrant, self._running)  # untimed: the processor's caches are somebody else's yet
+        _step(
+            self._entrant, self._running
+        )  # untimed: memory that slept must wake, and the caches are somebody else's yet
         with nothing_compiles(self._title):
             return _seconds(lambda: _turn(self._entrant, self._running, self._steps), self._settings)
 

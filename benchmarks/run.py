@@ -19,7 +19,7 @@ from benchmarks.sweep import sweep
 from benchmarks.throughput import throughput
 from vicinal.errors import UsageError
 
-ROUNDS = {"curve": 3, "sweep": 3}  # whose turns are long
+ROUNDS = {"curve": 3, "sweep": 5}  # whose turns are long
 QUICK = Settings(rounds=2, turn_s=0.01, quick=True, compiled=False)
 
 
@@ -61,7 +61,9 @@ def _settings(options: argparse.Namespace, name: str) -> Settings:
         raise UsageError(f"{name}: this machine has no CUDA device; give --device cpu, or leave {name} out of --only")
     base = QUICK if options.quick else Settings(rounds=ROUNDS.get(name, 7), compiled=not options.no_compiled)
     # A context of CUDA does not survive a fork; on a GPU all share one process and its memory.
-    return replace(base, device=device, rounds=options.rounds or base.rounds, forked=device.type == "cpu" and not options.quick)
+    return replace(
+        base, device=device, rounds=options.rounds or base.rounds, forked=device.type == "cpu" and not options.quick
+    )
 
 
 def _small(pair: Pair) -> Pair:

@@ -75,6 +75,7 @@ class Study:
         if self.device.type == "cpu":
             keep_freed_memory()
         self.data: ImageData = load_data(spec.data)
+        self._layouts: dict[Path, BankLayout] = {}
         self.parameters: dict[str, int] = {}
         self.forward_flops: dict[str, int] = {}  # of one image
         for path, network in spec.networks().items():
@@ -420,9 +421,11 @@ class Study:
     def bank_layout(self, run: PlannedRun) -> BankLayout:
         """All that decides the teacher's answers along a run's plan. Not the device: a bank serves where there is no GPU, too."""
         assert run.teacher is not None
+        if run.folder.path in self._layouts:
+            return self._layouts[run.folder.path]
         network, objective = run.spec.network, run.spec.objective
         mixed = objective.mixing.mixes and objective.target != "linear"
-        return BankLayout(
+        layout = self._layouts[run.folder.path] = BankLayout(
             inputs={
                 "teacher": run.teacher.spec.fingerprint(),
                 "precision": run.spec.teacher_ask_precision,
@@ -440,6 +443,7 @@ class Study:
             answers=self.spec.answers,
             teacher=f"{run.teacher.spec.name}, seed {run.teacher.spec.seed}",
         )
+        return layout
 
     @property
     def bank_root(self) -> Path:
