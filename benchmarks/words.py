@@ -55,4 +55,19 @@ library can be asked for: bf16 autocast, channels_last, fused AdamW and, where t
 }
 
 # Why a target is missed, on the machine whose figures are stored: by the target's key, as "throughput.tiny.eager".
-WHY: dict[str, str] = {}
+WHY: dict[str, str] = {
+    "sweep.lite.bank": (
+        "Reading answers and making two batches take 0.3 % of such a step, so this is not where it goes; the two alone in turn "
+        "gave 0.92 to 1.23 x over 6 rounds (median 1.08), so the difference is the machine's."
+    ),
+    "sweep.convnext.bank": "The two alone in turn gave 0.93 to 1.11 x over 6 rounds (median 0.98): the machine's drift.",
+    "curve.lite.speed": (
+        "Six times fewer passes, each 1.9 x cheaper, is all that these two steps give here; folding takes 4 % of so short a curve, "
+        "and compiling gains nothing on this network here."
+    ),
+    "quickstart.quickstart.run": (
+        "Of a run of 160 s, 136 s were eight trainings of small networks in eager fp32, 14 s their measures and 6 s the "
+        "import of libraries; trainings this short do not pay for compiling, and run one after another, though on two cores two "
+        "processes of one thread each would do about 1.3 x as much."
+    ),
+}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from vicinal.cost import network_cost
+from vicinal.cost import compiling_pays, network_cost
 from vicinal.models import Classifier, build_classifier
 from vicinal.specs import NetworkSpec
 
@@ -36,3 +36,9 @@ def test_measuring_moves_no_parameter_and_leaves_eval_mode():
     network_cost(network, torch.rand(1, 1, 28, 28), batch_size=4)
     assert all(torch.equal(before[name], p) for name, p in network.named_parameters())
     assert not network.training
+
+
+def test_compiling_pays_for_long_trainings_on_a_gpu_and_not_on_a_cpu():
+    gpu, cpu = torch.device("cuda"), torch.device("cpu")
+    assert [compiling_pays(flops, gpu) for flops in (1e15, 1e17)] == [False, True]
+    assert not compiling_pays(1e20, cpu)

@@ -17,9 +17,10 @@ from vicinal.models import Classifier
 TIMED_IMAGES = 32  # batch that is timed, or the network's own where that is smaller
 REPEATS = 3
 
-# When compiling pays: it takes about a minute for a network and then saves a tenth to a sixth of a step (docs/benchmarks.md).
+# Compiling takes about a minute for a network. On two CPU cores a compiled step then takes as long as an eager one (1.05 to 0.97 of it,
+# docs/benchmarks.md), so it never pays there; on a GPU it is taken to pay in trainings of a quarter of an hour and more.
 COMPILING_PAYS_S = 900
-NOMINAL_FLOPS = {"cpu": 20e9, "cuda": 20e12, "mps": 1e12}  # per second of training, for each thread of a CPU
+NOMINAL_CUDA_FLOPS = 20e12  # per second of training
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,8 @@ def forward_flops(network: nn.Module, pixels: Tensor) -> int:
 
 
 def compiling_pays(training_flops: float, device: torch.device) -> bool:
-    """Whether so much training takes long enough for torch.compile to pay: by arithmetic and not by a clock, so always the same."""
-    speed = NOMINAL_FLOPS.get(device.type, 1e12) * (torch.get_num_threads() if device.type == "cpu" else 1)
-    return training_flops / speed >= COMPILING_PAYS_S
+    """Whether so much training is long enough for torch.compile to pay: by arithmetic and not by a clock, so always the same."""
+    return device.type == "cuda" and training_flops / NOMINAL_CUDA_FLOPS >= COMPILING_PAYS_S
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:

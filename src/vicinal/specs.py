@@ -424,7 +424,8 @@ class RuntimeSpec(Frozen):
         description="students stepped together on one answer of their teacher; default: all that share it and fit into memory",
     )
     compile: Literal["auto", "always", "never"] = Field(
-        "auto", description="call networks through torch.compile; auto: where the training is long enough to pay for it"
+        "auto",
+        description="call networks through torch.compile; auto: on a GPU, where the training is long enough to pay for it",
     )
 
 
