@@ -239,7 +239,7 @@ def _together(study: Study) -> str:
 def _compiled(study: Study) -> str:
     """The line of a plan on networks that are called through torch.compile; empty where there are none."""
     models = {run.spec.network.model: None for run in study.unique_runs() if study.compiles(run)}
-    return f"Long enough to be compiled: {', '.join(models)}.\n" if models else ""
+    return f"Called through torch.compile: {', '.join(models)}.\n" if models else ""
 
 
 def _banks(study: Study) -> str:
