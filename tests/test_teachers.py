@@ -34,6 +34,10 @@ def test_a_teacher_cannot_be_put_into_train_mode():
     assert teacher.train(False) is teacher
 
 
+def test_a_teacher_holds_its_network_once():
+    assert state(FrozenTeacher(classifier())).keys() == {f"network.{name}" for name in state(classifier())}
+
+
 def test_a_network_put_into_train_mode_behind_its_back_is_noticed():
     teacher = FrozenTeacher(classifier())
     teacher.network.train()

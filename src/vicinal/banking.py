@@ -18,7 +18,7 @@ from vicinal.store import hold
 from vicinal.study import PlannedRun, Study
 from vicinal.teachers import FrozenTeacher
 from vicinal.train import frozen_teacher, training_plan
-from vicinal.vicinity import slice_rows
+from vicinal.vicinity import ImagePipeline, slice_rows
 
 # Of the span of a batch's logits, that an answer asked again may differ by. A float32 forward pass on the same device differs by the
 # order of sums alone; another device may compute its products with fewer bits (TF32 has 11), and bf16 has 8.
@@ -106,7 +106,7 @@ def _fill(study: Study, run: PlannedRun, part: Slice, progress: StudyProgress) -
         if images:
             asking = progress.asking(title, images, "asking")
             pipeline, plan = study.pipeline(run), training_plan(run.spec, layout.images)
-            teacher = _teacher(study, run, bank)
+            teacher = _teacher(study, run, bank, pipeline)
             bank.precision = teacher.precision
             for epoch, positions in enumerate(missing):
                 planned = (plan.batch(epoch, p, part.rank, part.world) for p in positions)
@@ -119,10 +119,10 @@ def _fill(study: Study, run: PlannedRun, part: Slice, progress: StudyProgress) -
         return f"{bank.path}: {which}{layout.size}, {images:,} answers asked for now"
 
 
-def _teacher(study: Study, run: PlannedRun, bank: TeacherBank) -> FrozenTeacher:
+def _teacher(study: Study, run: PlannedRun, bank: TeacherBank, pipeline: ImagePipeline) -> FrozenTeacher:
     """The teacher as the bank's other answers were asked, or as a run would ask it."""
     assert run.teacher is not None
-    return frozen_teacher(study.load_network(run.teacher), run.spec, study.pipeline(run), bank.precision or "")
+    return frozen_teacher(study.load_network(run.teacher), run.spec, pipeline, bank.precision or "")
 
 
 # --- info -------------------------------------------------------------------------------------------------------------
@@ -232,7 +232,7 @@ def _verified(study: Study, run: PlannedRun, bank: TeacherBank, batches: int) ->
         )
     chosen = whole[np.unique(np.linspace(0, len(whole) - 1, min(batches, len(whole))).round().astype(int))]
     pipeline, plan = study.pipeline(run), training_plan(run.spec, layout.images)
-    teacher = _teacher(study, run, bank)
+    teacher = _teacher(study, run, bank, pipeline)
     share = _tolerance(bank, study)
     largest, span = 0.0, 0.0
     for epoch, position in chosen.tolist():

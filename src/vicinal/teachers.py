@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +42,7 @@ class FrozenTeacher(nn.Module):
         super().__init__()
         self.network = network.eval().requires_grad_(False)
         self.precision = precision
-        self._call = call or self.network
+        self._call = call
         super().train(False)
 
     def train(self, mode: bool = True) -> Self:
@@ -57,7 +57,7 @@ class FrozenTeacher(nn.Module):
         if any(module.training for module in self.network.modules()):
             raise RuntimeError("the frozen teacher's network was put into train mode behind its back")
         with torch.autocast(pixels.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            return self._call(pixels).float()
+            return cast(Tensor, (self._call or self.network)(pixels)).float()
 
 
 def choose_precision(network: Classifier, pixels: Tensor) -> Precision:

@@ -222,7 +222,6 @@ class Learner:
         self.state, self.objective = _State(), folder.spec.objective
         self._image_size, spec = data.image_size, self.run.network
         folder.open()
-        self._generators: list[Tensor] = []
         with torch.random.fork_rng(devices=_cuda_devices(device)):
             torch.manual_seed(self.run.seed)
             network = build_classifier(spec, data.classes, data.train.images.shape[-1]).to(device)
@@ -239,9 +238,12 @@ class Learner:
         self._compiled = Compiled(self.network, spec.batch_size, say) if compiled else None
         self._call: Callable[[Tensor], Tensor] = self.network
         self.optimizer: torch.optim.Optimizer
-        self.is_compiled = compiled
         self.losses: list[Tensor] = []  # on the device, not yet read
         self.lr = 0.0
+
+    @property
+    def is_compiled(self) -> bool:
+        return self._compiled is not None
 
     def enter(self, phase: _Phase) -> None:
         """Begin, or continue, a phase."""
