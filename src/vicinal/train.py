@@ -448,11 +448,12 @@ def frozen_teacher(
     say: Callable[[str], None] = lambda _: None,
 ) -> FrozenTeacher:
     """A run's teacher as students ask it: folded, in `precision`, or where that is empty as the run says or as is found best."""
+    precision = precision or run.teacher_ask_precision or "auto"
+    seen = min(len(pipeline), PRECISION_IMAGES if precision == "auto" else FOLDING_IMAGES)
     # Mixed images whatever the arm, so that all arms of a seed ask their teacher in one precision.
-    plan = VicinalPlan(len(pipeline), min(len(pipeline), PRECISION_IMAGES), run.stream_seed, ARMS["mixup"].mixing)
+    plan = VicinalPlan(len(pipeline), seen, run.stream_seed, ARMS["mixup"].mixing)
     mixed = pipeline.make(plan.batch(0, 0)).mixed
     network = folded(teacher, mixed[:FOLDING_IMAGES])
-    precision = precision or run.teacher_ask_precision or "auto"
     if precision == "auto":
         precision = choose_precision(network, mixed)
     call = Compiled(network, run.network.batch_size, say) if compiled else None
