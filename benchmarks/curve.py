@@ -15,14 +15,13 @@ from benchmarks.harness import Entrant, Running, Settings, Talk, measure
 from benchmarks.pairs import Pair
 from benchmarks.proofs import ProofError
 from benchmarks.results import CaseResult
+from vicinal.config import NetworkSpec, VicinitySpec
 from vicinal.data import ImageSet
-from vicinal.evaluate import draw_pairs, vicinal_curves
-from vicinal.folding import FOLDING_IMAGES, folded
+from vicinal.evaluation import draw_pairs, vicinal_curves
 from vicinal.functional import nonlinearity_residual
+from vicinal.inputs import evaluation_pixels, to_float
 from vicinal.metrics import lam_grid
-from vicinal.models import Classifier
-from vicinal.specs import NetworkSpec, VicinitySpec
-from vicinal.vicinity import evaluation_pixels, to_float
+from vicinal.networks import FOLDING_IMAGES, Classifier, folded
 
 NL_BOUND_NATS = 1e-5
 AT_ONCE = 100  # images of a forward pass of the naive ways
@@ -101,7 +100,7 @@ def symmetric(task: Task) -> Tensor:
 
 
 def ours(task: Task) -> Tensor:
-    """`vicinal.evaluate.vicinal_curves` of the folded network, folding and intervals included."""
+    """`vicinal.evaluation.vicinal_curves` of the folded network, folding and intervals included."""
     x_i, x_j = (task.images.images[index] for index in draw_pairs(len(task.images), task.vicinity))
     network = folded(task.network, to_float(x_i[:FOLDING_IMAGES], task.side_px).to(task.device))
     curves = vicinal_curves(network, x_i.to(task.device), x_j.to(task.device), task.vicinity.lam_points)

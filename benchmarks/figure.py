@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from benchmarks.results import BenchmarkResult, CaseResult
-from vicinal.report.svg import COLOURS, Panel, compose, render, sentinel
+from vicinal.report import COLOURS, Panel, compose, render, sentinel
 
 WIDTH_IN = 6.4
 ROW_IN = 0.27

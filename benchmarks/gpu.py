@@ -12,7 +12,7 @@ from benchmarks.pairs import Pair
 from benchmarks.peers import FloorHow, floor, timm_task
 from benchmarks.results import CaseResult
 from benchmarks.throughput import PROOFS, READY, prove_frozen
-from vicinal.teachers import Precision
+from vicinal.distillation import Precision
 
 AUTHORS_IMAGES_PER_S = 342.0  # ConvNeXt-L to ResNet-50, 224 px, batch 200, one H200: their log
 

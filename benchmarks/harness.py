@@ -26,7 +26,7 @@ from torch import nn
 from benchmarks.proofs import Witness, compiles, forget_graphs, nothing_compiles, runs_compiled, sees
 from benchmarks.results import BenchmarkResult, CaseResult, EntrantResult
 from vicinal.errors import VicinalError
-from vicinal.machine import environment, keep_freed_memory
+from vicinal.workspace import environment, keep_freed_memory
 
 Value = TypeVar("Value")
 LONG_TURNS = 5  # a step that fills so many turns and learns nothing is warm after one

@@ -13,16 +13,13 @@ from torch import Tensor
 
 from benchmarks.harness import Running
 from benchmarks.pairs import TEMPERATURE, Pair
-from vicinal.bank import BankLayout, TeacherBank
+from vicinal.config import ARMS, Objective, RunSpec
 from vicinal.data import ImageSet
-from vicinal.folding import FOLDING_IMAGES, Compiled, folded
-from vicinal.models import Classifier
-from vicinal.progress import StudyProgress
-from vicinal.specs import ARMS, Objective, RunSpec
-from vicinal.store import RunFolder
-from vicinal.teachers import FrozenTeacher, Precision, choose_precision
-from vicinal.train import Learner, TrainingData, train_steps, training_plan
-from vicinal.vicinity import ImagePipeline, VicinalPlan
+from vicinal.distillation import BankLayout, FrozenTeacher, Precision, TeacherBank, choose_precision
+from vicinal.inputs import ImagePipeline, VicinalPlan
+from vicinal.networks import FOLDING_IMAGES, Classifier, Compiled, folded
+from vicinal.training import Learner, TrainingData, train_steps, training_plan
+from vicinal.workspace import RunFolder, StudyProgress
 
 KD_MIXUP = ARMS["kd_mixup"].model_copy(update={"temperature": TEMPERATURE})
 

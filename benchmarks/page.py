@@ -11,7 +11,7 @@ from benchmarks.results import BenchmarkResult, CaseResult, EntrantResult, Sprea
 from benchmarks.targets import TARGETS, Verdict, judge
 from benchmarks.words import HEADINGS, HOW, METHOD
 from vicinal.errors import UsageError
-from vicinal.store import write_atomically
+from vicinal.workspace import write_atomically
 
 ORDER = ("throughput", "sweep", "curve", "scaling", "quickstart", "gpu")
 

@@ -10,11 +10,11 @@ import timm
 import torch
 from torch import Tensor, nn
 
-import vicinal.models  # noqa: F401  (registers the two built-in networks with timm)
+import vicinal.networks  # noqa: F401  (registers the two built-in networks with timm)
+from vicinal.config import AugmentSpec, NetworkSpec
 from vicinal.data import ImageSet
-from vicinal.models import Classifier, build_classifier
-from vicinal.specs import AugmentSpec, NetworkSpec
-from vicinal.vicinity import resize, to_float
+from vicinal.inputs import resize, to_float
+from vicinal.networks import Classifier, build_classifier
 
 Network = TypeVar("Network", bound=nn.Module)
 TEMPERATURE = 2.0

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from benchmarks.harness import Running
 from benchmarks.pairs import TEMPERATURE, Pair, channels_last
-from vicinal.objectives import objective_loss
-from vicinal.specs import Objective
+from vicinal.config import Objective
+from vicinal.distillation import objective_loss
 
 Temperature = float | Literal["sigma", "teacher_sigma"]
 

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vicinal.errors import UsageError
-from vicinal.store import write_atomically
+from vicinal.workspace import write_atomically
 
 RESULT_SCHEMA = 1
 

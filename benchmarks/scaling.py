@@ -73,7 +73,7 @@ def _work(kind: str, size: int, quick: bool) -> Callable[[], None]:
     from benchmarks.curve import ours as our_curve
     from benchmarks.ours import KD_MIXUP, How, ours, plan
     from benchmarks.pairs import PAIRS
-    from vicinal.specs import VicinitySpec
+    from vicinal.config import VicinitySpec
 
     device, pair, steps = torch.device("cpu"), PAIRS["tiny"], 2 if quick else STEPS
     if kind == "lam_values":

@@ -12,7 +12,7 @@ from benchmarks.pairs import TEMPERATURE, Pair
 from benchmarks.peers import separate_runs, students_alone
 from benchmarks.results import CaseResult
 from benchmarks.throughput import PROOFS, READY
-from vicinal.specs import ARMS, Objective
+from vicinal.config import ARMS, Objective
 
 # Table 1 for one teacher: KD with mixup at five temperatures and σ on one input stream, classic KD on another (it mixes nothing).
 MIXED = tuple(ARMS["kd_mixup"].model_copy(update={"temperature": t}) for t in (2.0, 4.0, 6.0, 8.0, 10.0, "sigma"))

@@ -13,10 +13,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from vicinal.data import load_data
-from vicinal.data.corruptions import contact_sheet
+from vicinal.config import DataSpec
+from vicinal.data import contact_sheet, load_data
 from vicinal.errors import VicinalError
-from vicinal.specs import DataSpec
 
 
 def draw(source: str, image_size: int | None, positions: list[int], seed: int, out: Path) -> None:

@@ -18,9 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vicinal.data.embedded import FASHION_CLASSES, FILE_NAME, TEST_PER_CLASS, TRAIN_PER_CLASS
-from vicinal.data.named import read_idx
-from vicinal.data.splits import stratified_subset
+from vicinal.data import FASHION_CLASSES, FILE_NAME, TEST_PER_CLASS, TRAIN_PER_CLASS, read_idx, stratified_subset
 from vicinal.errors import VicinalError
 
 SEED = 0

@@ -109,7 +109,7 @@ def study_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 @pytest.fixture
 def vicinal(capfd: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
     """vicinal("run", file, ...): the command line, in this process. An exception that gets out fails the test: a traceback."""
-    from vicinal.cli import main
+    from vicinal.cli.main import main
 
     def call(*arguments: object) -> Answer:
         capfd.readouterr()

@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage, stats
 
-from vicinal.data import corruptions as vc
-from vicinal.data import load_data
-from vicinal.data.corruptions import CORRUPTIONS, SEVERITIES, contact_sheet, corrupt, published_corruptions
+from vicinal.config import CORRUPTIONS, DataSpec
+from vicinal.data import SEVERITIES, contact_sheet, corrupt, load_data, published_corruptions
+from vicinal.data.corruptions import make as vc
 from vicinal.errors import UsageError
-from vicinal.specs import DataSpec
 
 RANDOM = ("gaussian_noise", "motion_blur", "fog")
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from vicinal.data import embedded, load_data
+from vicinal.config import DataSpec
+from vicinal.data import load_data
+from vicinal.data.sources import embedded
 from vicinal.errors import UsageError, VicinalError
-from vicinal.specs import DataSpec
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")

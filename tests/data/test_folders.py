@@ -4,9 +4,9 @@ import torch
 from PIL import Image
 from sources_on_disk import pixels, png, write_classes
 
+from vicinal.config import DataSpec
 from vicinal.data import ImageSet, decode, load_data
 from vicinal.errors import UsageError
-from vicinal.specs import DataSpec
 
 
 def load(source, **options):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from sources_on_disk import pixels, png, write_parquet
 
+from vicinal.config import DataSpec
 from vicinal.data import load_data
 from vicinal.errors import UsageError
-from vicinal.specs import DataSpec
 
 
 class Image:

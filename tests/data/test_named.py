@@ -10,9 +10,10 @@ import pytest
 import torch
 from torchvision.datasets import utils
 
-from vicinal.data import load_data, named
+from vicinal.config import DataSpec
+from vicinal.data import load_data
+from vicinal.data.sources import named
 from vicinal.errors import UsageError
-from vicinal.specs import DataSpec
 
 CIFAR10_NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 

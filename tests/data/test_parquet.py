@@ -8,9 +8,9 @@ import pytest
 import torch
 from sources_on_disk import pixels, png, write_parquet
 
+from vicinal.config import DataSpec
 from vicinal.data import load_data
 from vicinal.errors import UsageError
-from vicinal.specs import DataSpec
 
 SHARED_DATA = Path(os.environ.get("VICINAL_SHARED_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 

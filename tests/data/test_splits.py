@@ -4,7 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vicinal.data import stratified_split, stratified_subset
+from vicinal.data import stratified_subset
+from vicinal.data.splits import stratified_split
 from vicinal.errors import UsageError
 
 LABELS = st.lists(st.integers(0, 5), min_size=1, max_size=80).map(torch.tensor)

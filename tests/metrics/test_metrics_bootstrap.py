@@ -3,8 +3,8 @@ import pytest
 import scipy.stats
 import torch
 
-from vicinal.metrics import bootstrap
-from vicinal.metrics.bootstrap import interval, poisson_weights, resampled_means, sample_size
+from vicinal.metrics import bootstrap, interval, sample_size
+from vicinal.metrics.bootstrap import poisson_weights, resampled_means
 
 
 def values(n=50, m=3, seed=0):

@@ -9,15 +9,8 @@ import torch
 from scipy.spatial.distance import cdist, pdist
 from scipy.stats import entropy
 
-from vicinal.metrics.representation import (
-    PAPER_CLASSES,
-    cluster_quality,
-    default_classes,
-    draw_images,
-    embed,
-    most_confused,
-    represent,
-)
+from vicinal.metrics import default_classes, draw_images, represent
+from vicinal.metrics.representation import PAPER_CLASSES, cluster_quality, embed, most_confused
 
 
 def blobs(classes=3, each=20, dimensions=6, apart=20.0, seed=0):

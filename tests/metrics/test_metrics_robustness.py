@@ -6,10 +6,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vicinal.data.corruptions import CORRUPTIONS, SEVERITIES
+from vicinal.config import CORRUPTIONS
+from vicinal.data import SEVERITIES
 from vicinal.errors import UsageError
-from vicinal.metrics import Calibration, Robustness, measure_corruptions
-from vicinal.metrics.robustness import accuracy_gain_interval, accuracy_gain_pp, answers_right
+from vicinal.metrics import Calibration, measure_corruptions
+from vicinal.metrics.robustness import Robustness, accuracy_gain_interval, accuracy_gain_pp, answers_right
 
 
 def network(n=200, k=5, seed=0, names=CORRUPTIONS, dtype=torch.float32):

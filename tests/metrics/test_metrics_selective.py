@@ -14,15 +14,8 @@ from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 from torchmetrics.functional.classification import binary_calibration_error
 
-from vicinal.metrics.selective import (
-    aurc,
-    classwise_expected_calibration_error,
-    confidence_score,
-    mcnemar,
-    ood_auroc,
-    risk_coverage,
-    selective,
-)
+from vicinal.metrics import classwise_expected_calibration_error, mcnemar, ood_auroc, selective
+from vicinal.metrics.selective import aurc, confidence_score, risk_coverage
 
 
 def draw(n=200, k=5, seed=0, scale=2.0):

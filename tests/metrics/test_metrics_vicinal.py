@@ -6,15 +6,8 @@ from hypothesis import strategies as st
 
 from vicinal import functional as vf
 from vicinal import metrics
-from vicinal.metrics import (
-    Alignment,
-    Calibration,
-    Information,
-    InformationBound,
-    Robustness,
-    VicinalCurves,
-    lam_grid,
-)
+from vicinal.metrics import Alignment, Calibration, Information, InformationBound, VicinalCurves, lam_grid
+from vicinal.metrics.robustness import Robustness
 
 CURVES = ("nonlinearity", "entropy", "dominance", "linearity_information")
 UNASKED = pytest.mark.filterwarnings("ignore:The ``compute`` method:UserWarning")

@@ -10,9 +10,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vicinal.paper import tables
+from vicinal.paper import paper_evidence, tables
 from vicinal.paper.audit import Finding, audit, impossible_entries, repeated_rows
-from vicinal.paper.tables import Entry, Printed, entries, number, paper_evidence, printed
+from vicinal.paper.tables import Entry, Printed, entries, number, printed
 
 
 def found(key: str) -> list[Finding]:

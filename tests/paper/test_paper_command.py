@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from vicinal.paper.claims import CLAIMS
-from vicinal.paper.show import everything
+from vicinal.claims import CLAIMS
+from vicinal.paper import everything
 
 HEAVY = ("torch", "torchvision", "timm", "torchmetrics", "matplotlib", "numpy", "pyarrow", "PIL")
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from made_up_results import LAM, make_results
 
-from vicinal.report.claims import Finding, findings
-from vicinal.report.results import arrange
+from vicinal.report.findings.findings import Finding, findings
+from vicinal.report.rows import arrange
 
 Change = Callable[[dict[str, Any]], None]
 

@@ -14,13 +14,13 @@ import pytest
 from made_up_further import add_further
 from made_up_results import SHAPES, make_results, write_results
 
-from vicinal.report import further_figures, write_report
-from vicinal.report.figures import Styles
-from vicinal.report.further import further_sections, measures
-from vicinal.report.further_figures import front, pareto, point, risk_coverage, risk_curve
-from vicinal.report.recommended import RULE, choice
-from vicinal.report.results import arrange
-from vicinal.report.svg import sentinel
+from vicinal.report import sentinel, write_report
+from vicinal.report.figures import trade_offs as further_figures
+from vicinal.report.figures.core import Styles
+from vicinal.report.figures.trade_offs import front, pareto, point, risk_coverage, risk_curve
+from vicinal.report.findings.recommendation import RULE, choice
+from vicinal.report.rows import arrange
+from vicinal.report.tables.optional import further_sections, measures
 
 HALF = 10  # where λ = 0.5 stands on the made-up grid
 SECTION = '<section id="further">'

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from made_up_results import LAM, SHAPES, make_results, write_results
 
-from vicinal.paper.claims import CLAIMS
+from vicinal.claims import CLAIMS
 from vicinal.report import write_report
-from vicinal.report.judged import JudgedRow, claims_csv, claims_markdown, judged_section, study_evidence
-from vicinal.report.paper_values import paper_data_set
-from vicinal.report.results import arrange
+from vicinal.report.paper.judged import JudgedRow, claims_csv, claims_markdown, judged_section, study_evidence
+from vicinal.report.paper.printed import paper_data_set
+from vicinal.report.rows import arrange
 
 Raw = dict[str, Any]
 

@@ -13,7 +13,7 @@ from made_up_results import write_results
 from test_paper_tables import KNOWN, PAPER, cells, check, students, teachers
 
 from vicinal.report import write_report
-from vicinal.report.paper_figures import (
+from vicinal.report.paper.figures import (
     MOST_POINTS,
     _fitted,
     _shrink,
@@ -22,7 +22,7 @@ from vicinal.report.paper_figures import (
     paper_figures,
     watched_curve,
 )
-from vicinal.report.results import arrange
+from vicinal.report.rows import arrange
 
 
 @pytest.fixture(scope="module")

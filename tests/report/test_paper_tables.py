@@ -15,13 +15,15 @@ from made_up_paper import CORRUPTIONS, MODELS, make_paper_results
 from made_up_results import SHAPES, make_results, write_results
 
 import vicinal
+from vicinal.config import SELECTION_SENTENCES
 from vicinal.report import write_report
-from vicinal.report.paper_figures import paper_figures
-from vicinal.report.paper_pages import PaperPart
-from vicinal.report.paper_tables import PaperTable, latex_escape, paper_tables
-from vicinal.report.paper_values import paper_data_set, paper_numbers, paper_teacher
-from vicinal.report.results import arrange
-from vicinal.specs import SELECTION_SENTENCES
+from vicinal.report.paper.figures import paper_figures
+from vicinal.report.paper.latex import latex, latex_escape
+from vicinal.report.paper.page_part import PaperPart
+from vicinal.report.paper.printed import paper_data_set, paper_numbers, paper_teacher
+from vicinal.report.paper.table import PaperTable
+from vicinal.report.paper.tables import paper_tables
+from vicinal.report.rows import arrange
 
 PAPER = yaml.safe_load((Path(vicinal.__file__).parent / "paper" / "results.yaml").read_text(encoding="utf-8"))
 KNOWN = {"calibrated": "convnext_large", "overconfident": "resnet152v2", "third": "convnext_tiny"}
@@ -348,7 +350,7 @@ def test_latex_is_balanced_and_escaped(raw, tables, tmp_path):
     for table in [*tables.values(), *hard.values()]:
         if not table.rows:
             continue
-        text = table.latex()
+        text = latex(table)
         body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
         for opening, closing in ((r"\begin{table}", r"\end{table}"), (r"\begin{tabular}", r"\end{tabular}")):
             assert body.count(opening) == body.count(closing) == 1

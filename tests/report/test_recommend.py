@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from vicinal.report.recommend import Candidate, Comparison, Z, choose, pareto_front, recommendation
+from vicinal.report.findings.rule import Candidate, Comparison, Z, choose, pareto_front, recommendation
 
 SHARES = st.one_of(st.none(), st.sampled_from([0.0, 0.1, 0.2, 0.5, 1.0, math.nan]))
 
@@ -153,5 +153,5 @@ def test_a_perfect_score_on_few_images_promises_little():
 
 
 def test_no_torch_is_needed():
-    script = "import sys, vicinal.report.recommend; sys.exit('torch' in sys.modules)"
+    script = "import sys, vicinal.report; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

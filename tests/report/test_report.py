@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from made_up_results import SHAPES, make_results, write_results
 
+from vicinal.config import SELECTION_SENTENCES
 from vicinal.errors import UsageError
 from vicinal.report import write_report
-from vicinal.report.results import arrange, student_label
-from vicinal.report.tables import COLUMNS, SCALE_FREE_NOTE, shown_table
-from vicinal.specs import SELECTION_SENTENCES
+from vicinal.report.rows import arrange, student_label
+from vicinal.report.tables.core import COLUMNS, SCALE_FREE_NOTE, shown_table
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

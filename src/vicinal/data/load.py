@@ -13,18 +13,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vicinal.config import DataSpec
 from vicinal.data.decode import Reader, decode_splits
-from vicinal.data.embedded import find_embedded
-from vicinal.data.folders import find_folders
-from vicinal.data.hub import find_hub
-from vicinal.data.named import KNOWN, find_named
-from vicinal.data.parquet import find_parquet, parquet_files
-from vicinal.data.shards import find_shards, shard_files
+from vicinal.data.lazy import LazyImages
+from vicinal.data.sources import (
+    KNOWN,
+    find_embedded,
+    find_folders,
+    find_hub,
+    find_named,
+    find_parquet,
+    find_shards,
+    parquet_files,
+    shard_files,
+)
 from vicinal.data.splits import stratified_split, stratified_subset
-from vicinal.data.stream import StreamedImages
-from vicinal.data.values import ROLES, ImageData, ImageSet, Role, Source
+from vicinal.data.types import ROLES, ImageData, ImageSet, Role, Source
 from vicinal.errors import UsageError
-from vicinal.specs import DataSpec
 
 SOURCES_HELP = (
     f"embedded/fashion-mnist, {', '.join(f'torch/{name}' for name in KNOWN)}, hfds/OWNER/NAME, "
@@ -85,7 +90,7 @@ def _streamed(
     def image_set(of: Role) -> ImageSet:
         role, index = where[of]
         split = source.splits[role]
-        return ImageSet(StreamedImages(split, index, reader, f"{name} {role}"), torch.from_numpy(split.labels[index]))
+        return ImageSet(LazyImages(split, index, reader, f"{name} {role}"), torch.from_numpy(split.labels[index]))
 
     sets = {of: image_set(of) for of in ROLES}
     digest = hashlib.sha256(json.dumps(source.class_names).encode())

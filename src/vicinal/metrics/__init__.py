@@ -1,8 +1,11 @@
-"""`torchmetrics.Metric` classes over the pure functions: calibration, vicinal curves, alignment, information, robustness."""
+"""`torchmetrics.Metric` classes over the pure functions, and the intervals behind them."""
 
+from vicinal.metrics.bootstrap import interval, sample_size
 from vicinal.metrics.calibration import Calibration
 from vicinal.metrics.information import Information, InformationBound
+from vicinal.metrics.representation import default_classes, draw_images, represent
 from vicinal.metrics.robustness import Robustness, measure_corruptions
+from vicinal.metrics.selective import classwise_expected_calibration_error, mcnemar, ood_auroc, selective
 from vicinal.metrics.vicinal import Alignment, VicinalCurves, lam_grid
 
 __all__ = [
@@ -12,6 +15,15 @@ __all__ = [
     "InformationBound",
     "Robustness",
     "VicinalCurves",
+    "classwise_expected_calibration_error",
+    "default_classes",
+    "draw_images",
+    "interval",
     "lam_grid",
+    "mcnemar",
     "measure_corruptions",
+    "ood_auroc",
+    "represent",
+    "sample_size",
+    "selective",
 ]

@@ -12,11 +12,12 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities.data import dim_zero_cat
 
-from vicinal.functional import kl_divergence, prediction_entropy
-from vicinal.information import (
+from vicinal.functional import (
     cross_entropy_with_teacher,
     entropy_decomposition,
+    kl_divergence,
     log_mean_prediction,
+    prediction_entropy,
 )
 from vicinal.metrics.bootstrap import interval
 from vicinal.metrics.vicinal import along_pairs, symmetric_grid

@@ -13,10 +13,10 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities.data import dim_zero_cat
 
-from vicinal.data.corruptions import SEVERITIES, corruption_named
+from vicinal.config import CORRUPTIONS
+from vicinal.data import SEVERITIES, corruption_named
 from vicinal.functional import expected_calibration_error
 from vicinal.metrics.bootstrap import interval
-from vicinal.specs import CORRUPTIONS
 
 
 def answers_right(logits: Tensor, labels: Tensor) -> Tensor:

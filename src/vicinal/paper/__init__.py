@@ -1,5 +1,7 @@
-"""The paper as data: its numbers, its claims as code, and what its tables support, contradict and cannot be.
+"""The paper as data: its printed numbers, the audit of them, and what a person sees of it."""
 
-`evidence` holds the values that a claim is judged on, `claims` the one list of claims, `tables` the printed numbers,
-`audit` the checks of those numbers against each other, `show` and `page` what a person sees. Imports no torch and no numpy.
-"""
+from vicinal.paper.page import html_page
+from vicinal.paper.show import as_json, everything, print_everything
+from vicinal.paper.tables import CLASSES, DATA_SETS, paper_evidence
+
+__all__ = ["CLASSES", "DATA_SETS", "as_json", "everything", "html_page", "paper_evidence", "print_everything"]

@@ -12,17 +12,23 @@ from typing import Any, Literal
 
 import yaml
 
-from vicinal.paper.claims import (
+from vicinal.claims import (
     CLAIMS,
+    EPSILON,
     ORDER_OF_MAGNITUDE,
     SMOOTH_CORRUPTIONS,
     Judgement,
+    Number,
+    Subject,
     corruption_text,
+    decide,
+    difference,
     judge,
+    mean,
     mean_gain_by_corruption,
     mean_robustness_gain,
+    ratio,
 )
-from vicinal.paper.evidence import EPSILON, Number, Subject, decide, difference, mean, ratio
 from vicinal.paper.tables import (
     CORRUPTIONS,
     DATA_SETS,

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from vicinal import __version__
+from vicinal.claims import RULE, Judgement, judge, judge_all
 from vicinal.paper.audit import KIND_WORDS, Finding, audit, table7_label
-from vicinal.paper.claims import RULE, Judgement, judge, judge_all
 from vicinal.paper.tables import CORRUPTIONS, DATA_SETS, TEACHERS, entries, paper_evidence, printed
 
 if TYPE_CHECKING:

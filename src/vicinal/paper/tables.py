@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from vicinal.paper.evidence import EPSILON, Evidence, Number, Subject, Toward, difference
+from vicinal.claims import EPSILON, Evidence, Number, Subject, Toward, difference
 
 DATA_SETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet"}
 CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet": 1000}

@@ -10,14 +10,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from vicinal.report.claims import findings
-from vicinal.report.figures import FigureSet, Styles
-from vicinal.report.further import further_context, further_definitions, measures
-from vicinal.report.judged import judged_section
-from vicinal.report.recommended import choice
-from vicinal.report.results import ARM_LABELS, Model, Results, Row, mean_and_spread
-from vicinal.report.svg import SUBSCRIPT
-from vicinal.report.tables import COLUMNS, shown_table, table_notes
+from vicinal.report.figures import SUBSCRIPT, FigureSet, Styles, figure_context
+from vicinal.report.findings import choice, findings
+from vicinal.report.paper import judged_section
+from vicinal.report.rows import ARM_LABELS, Model, Results, Row, mean_and_spread
+from vicinal.report.tables import COLUMNS, further_context, further_definitions, measures, shown_table, table_notes
 
 PAPER = "https://arxiv.org/abs/2606.12171"
 
@@ -134,18 +131,6 @@ def _table_colours(results: Results) -> dict[Row, str]:
     """The colour of every row."""
     styles = Styles.of(results)
     return {row: styles.key(row).colour for row in results.rows}
-
-
-def figure_context(figure: FigureSet) -> dict[str, Any]:
-    """What the template needs of a figure; its SVG is made here from escaped text, so it is safe to insert."""
-    return {
-        "name": figure.name,
-        "heading": figure.heading,
-        "caption": figure.caption,
-        "keys": [(Markup(key.swatch()), key.label) for key in figure.keys],  # noqa: S704
-        "panels": [Markup(panel.inline()) for panel in figure.panels],  # noqa: S704
-        "caption_columns": 3 - len(figure.panels) % 3 if figure.columns < 3 else 3,
-    }
 
 
 # --- words ------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,41 @@
+"""What a run and a study are: frozen, validated, fingerprinted values, read from YAML; no torch, so that errors come at once."""
+
+from vicinal.config.base import SCHEMA, fingerprint
+from vicinal.config.data import DataSpec
+from vicinal.config.load import load_study, packaged_studies
+from vicinal.config.measures import (
+    CORRUPTIONS,
+    Corruption,
+    CorruptionsSpec,
+    MeasuresSpec,
+    RepresentationSpec,
+    VicinitySpec,
+)
+from vicinal.config.network import AugmentSpec, NetworkSpec
+from vicinal.config.objective import ARMS, UNIFORM_MIXING, MixingSpec, Objective
+from vicinal.config.run import RunSpec
+from vicinal.config.study import SELECTION_SENTENCES, AnswersSpec, StudySpec
+
+__all__ = [
+    "ARMS",
+    "CORRUPTIONS",
+    "SCHEMA",
+    "SELECTION_SENTENCES",
+    "UNIFORM_MIXING",
+    "AnswersSpec",
+    "AugmentSpec",
+    "Corruption",
+    "CorruptionsSpec",
+    "DataSpec",
+    "MeasuresSpec",
+    "MixingSpec",
+    "NetworkSpec",
+    "Objective",
+    "RepresentationSpec",
+    "RunSpec",
+    "StudySpec",
+    "VicinitySpec",
+    "fingerprint",
+    "load_study",
+    "packaged_studies",
+]

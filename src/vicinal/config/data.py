@@ -1,0 +1,35 @@
+"""Where images come from and how they are split."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from vicinal.config.base import Frozen
+
+
+class DataSpec(Frozen):
+    """Where images come from and how they are split."""
+
+    source: str = Field(
+        min_length=1,
+        description="embedded/fashion-mnist, torch/cifar100, hfds/OWNER/NAME, a folder of class folders, or Parquet",
+    )
+    name: str | None = Field(
+        None, min_length=1, description="what tables call the data; default: the source's own name"
+    )
+    image_size: int | None = Field(
+        None,
+        ge=4,
+        description="side in px that networks see; default: the images' own size (smaller ones are stored as they are)",
+    )
+    validation: float = Field(0.1, ge=0, lt=1, description="share of the training images kept for validation")
+    test: float = Field(0.2, gt=0, lt=1, description="share cut off for testing where the source has no test split")
+    split_seed: int = Field(0, ge=0)
+    stream: bool = Field(False, description="read images as they are needed instead of holding all in memory")
+    train_images: int | None = Field(
+        None, ge=2, description="keep this many training images (class-balanced); default: all"
+    )
+    test_images: int | None = Field(None, ge=1, description="keep this many test images (class-balanced); default: all")
+    image_column: str | None = Field(None, description="Parquet and hfds: default img or image")
+    label_column: str | None = Field(None, description="Parquet and hfds: default label")
+    root: str | None = Field(None, description="torch/...: folder that holds (or receives) the files")

@@ -1,0 +1,147 @@
+"""Study files: YAML and KEY=VALUE overrides to a `StudySpec`, and errors that name the key by its path and what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from vicinal.config.explain import explain
+from vicinal.config.study import StudySpec
+from vicinal.errors import UsageError
+
+EXTENDS = "extends"  # the key that names the study file to start from
+_MERGE, _MERGE_TAG = "<<", "tag:yaml.org,2002:merge"
+
+
+class _NoDuplicates(yaml.SafeLoader):
+    """Safe YAML in which a key given twice is an error instead of the last one winning in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [_MERGE if key.tag == _MERGE_TAG else self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if key != _MERGE and keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def packaged_studies() -> dict[str, Traversable]:
+    """The study files that come with the package, by name."""
+    folder = resources.files("vicinal") / "studies"
+    return {
+        f.name.removesuffix(".yaml"): f
+        for f in sorted(folder.iterdir(), key=lambda f: f.name)
+        if f.name.endswith(".yaml")
+    }
+
+
+def load_study(study: str, overrides: Sequence[str] = ()) -> StudySpec:
+    """The study of a packaged name or a YAML file, with KEY=VALUE overrides by dotted key.
+
+    Raises UsageError, in one line, for an unknown study, key or value.
+    """
+    value, origin = _read_study(study, ())
+    for override in overrides:
+        _apply_override(value, override)
+    return parse_study(value, origin)
+
+
+def _read_study(study: str, readers: tuple[str, ...]) -> tuple[dict[str, Any], str]:
+    """The plain values of a study, on top of those of the study that it extends, and its name in messages."""
+    packaged = packaged_studies()
+    if study in packaged:
+        text, origin = packaged[study].read_text(encoding="utf-8"), study
+    else:
+        path = Path(study)
+        if not path.is_file():
+            close = difflib.get_close_matches(study, packaged, n=3)
+            hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
+            raise UsageError(
+                f"no study {study!r}: {hint}packaged studies are {', '.join(packaged)}; or give a YAML file"
+            )
+        try:
+            text, origin = path.read_text(encoding="utf-8"), str(path)
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"cannot read the study file {study}: {error}") from None
+    value = _safe_yaml(text, origin)
+    if not isinstance(value, dict):
+        raise UsageError(f"{origin}: a study file is a mapping of keys (name, data, teachers, student, arms, ...)")
+    if EXTENDS not in value:
+        return value, origin
+    base = value.pop(EXTENDS)
+    if not isinstance(base, str):
+        raise UsageError(f"{origin}: {EXTENDS} is the name of a packaged study or a YAML file, not {base!r}")
+    if base not in packaged:
+        base = str(Path(study).parent / base)
+    if base in (*readers, study):
+        raise UsageError(f"{origin}: {EXTENDS}: {base} extends itself")
+    below, _ = _read_study(base, (*readers, study))
+    return _merged(below, value), origin
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """`above` on `below`: mappings are merged key by key, null removes one, everything else is replaced."""
+    merged = dict(below)
+    for key, value in above.items():
+        if value is None and isinstance(merged.get(key), dict):
+            del merged[key]
+            continue
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged
+
+
+def parse_study(value: Mapping[str, Any], origin: str) -> StudySpec:
+    """Validate a study given as plain values; UsageError names each wrong key by its path."""
+    try:
+        return StudySpec.model_validate(value)
+    except ValidationError as error:
+        raise UsageError(f"{origin}: {explain(error)}") from None
+
+
+def _safe_yaml(text: str, origin: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_NoDuplicates)  # noqa: S506 - a subclass of SafeLoader
+    except yaml.YAMLError as error:
+        raise UsageError(f"{origin} is no valid YAML: {' '.join(str(error).split())}") from None
+
+
+def _apply_override(study: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise UsageError(f"{override!r} is no KEY=VALUE override (for example seeds=[0,1,2] or student.epochs=10)")
+    value = _safe_yaml(text, f"the value of {key}")
+    parts = key.split(".")
+    here: Any = study
+    for depth, part in enumerate(parts):
+        last = depth == len(parts) - 1
+        path = ".".join(parts[: depth + 1])
+        if isinstance(here, list):
+            where = _list_position(here, part, path)
+            if isinstance(here[where], str) and not last:
+                here[where] = {"name": here[where]}
+        elif isinstance(here, dict):
+            where = part  # type: ignore[assignment]
+            if not last and here.get(part) is None:
+                here[part] = {}
+        else:
+            raise UsageError(f"{'.'.join(parts[:depth])} holds a single value, so it has no key {part!r}")
+        if last:
+            here[where] = value
+        else:
+            here = here[where]
+
+
+def _list_position(items: list[Any], part: str, path: str) -> int:
+    names = [item.get("name") if isinstance(item, dict) else item for item in items]
+    if part in names:
+        return names.index(part)
+    if part.isdecimal() and int(part) < len(items):
+        return int(part)
+    raise UsageError(f"{path}: no such item; it is one of {', '.join(map(str, names))} (or a position from 0)")

@@ -1,0 +1,82 @@
+"""What is measured of every network."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from vicinal.config.base import Frozen
+from vicinal.config.data import DataSpec
+
+
+class VicinitySpec(Frozen):
+    """The vicinal curves: NL, H, D and I_lin over a grid of λ, on pairs of the students' training images."""
+
+    pairs: int = Field(1000, ge=2, description="pairs, each measured in both orders; with precision_nats at most these")
+    precision_nats: float | None = Field(
+        None,
+        gt=0,
+        description="as many pairs as bring NL's interval to ± this at every λ, by a pilot on the first teacher; default: all",
+    )
+    lam_points: int = Field(21, ge=3, description="grid from 0 to 1, both ends included; odd, so that it holds 0.5")
+    seed: int = Field(0, ge=0)
+
+    @field_validator("lam_points")
+    @classmethod
+    def _odd(cls, value: int) -> int:
+        if value % 2 == 0:
+            raise ValueError("must be odd, so that the grid holds λ = 0.5")
+        return value
+
+
+Corruption = Literal["gaussian_noise", "motion_blur", "fog", "jpeg_compression", "contrast", "pixelate"]
+CORRUPTIONS: tuple[Corruption, ...] = (
+    "gaussian_noise",
+    "motion_blur",
+    "fog",
+    "jpeg_compression",
+    "contrast",
+    "pixelate",
+)  # the six of the paper's section 7.5, in its order
+
+
+class CorruptionsSpec(Frozen):
+    """Accuracy and ECE on corrupted test images (section 7.5), at five severities."""
+
+    names: tuple[Corruption, ...] = Field(CORRUPTIONS, min_length=1)
+    images: int | None = Field(None, ge=1, description="corrupt this many test images (class-balanced); default: all")
+    published: str | None = Field(
+        None, min_length=1, description="folder of published .npy files (CIFAR-10-C, CIFAR-100-C) to read instead"
+    )
+    seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _parameters_fit(self) -> Self:
+        if self.published is not None and self.images is not None:
+            raise ValueError("'images' goes with corruptions made here; the published files have all test images")
+        return self
+
+
+class RepresentationSpec(Frozen):
+    """Penultimate features of a few classes of test images: t-SNE, V-score and silhouette (appendix A)."""
+
+    classes: tuple[str, ...] | None = Field(
+        None, min_length=2, description="default: the paper's five, else the five that the first teacher confuses most"
+    )
+    images_per_class: int = Field(100, ge=2)
+    seed: int = Field(0, ge=0)
+
+
+class MeasuresSpec(Frozen):
+    """What is measured of every network. Calibration, the vicinal curves and alignment always are."""
+
+    ece_bins: int = Field(15, ge=1)
+    vicinity: VicinitySpec = VicinitySpec()
+    corruptions: CorruptionsSpec | None = Field(None, description="{} for the six corruptions; default: not measured")
+    representation: RepresentationSpec | None = Field(None, description="{} for its defaults; default: not measured")
+    ood: DataSpec | None = Field(
+        None, description="other images, as under data: how well confidence tells them from the test images"
+    )
+    bootstrap: int = Field(1000, ge=100, description="resamples behind every interval")
+    interval: float = Field(0.95, gt=0, lt=1, description="coverage of the intervals")

@@ -1,0 +1,127 @@
+"""A network and how it is trained: augmentation, optimizer, schedule, head."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from vicinal.config.base import Frozen
+from vicinal.config.objective import NO_MIXING, MixingSpec, Objective
+
+
+class AugmentSpec(Frozen):
+    """Random crops and flips of training images. Test images are resized (and centre-cropped after `resize`) only."""
+
+    crop: Literal["none", "pad", "resize"] = "none"
+    pad: int = Field(
+        2,
+        ge=1,
+        description="crop: pad — zero pixels added on each side of the image as it is stored, before the random crop",
+    )
+    resize: int | None = Field(None, ge=1, description="crop: resize — side before the random crop to the image size")
+    flip: bool = False
+
+    @model_validator(mode="after")
+    def _parameters_fit(self) -> Self:
+        if (self.resize is not None) != (self.crop == "resize"):
+            raise ValueError("'resize' goes with crop: resize, and that crop needs it (for example resize: 236)")
+        return self
+
+
+class PlateauSpec(Frozen):
+    """schedule: plateau — lr falls by `factor` after `patience_epochs` without a better watched accuracy, down to `min_lr`."""
+
+    patience_epochs: int = Field(10, ge=1)
+    factor: float = Field(0.1, gt=0, lt=1)
+    min_lr: float = Field(0.0, ge=0)
+
+
+Head = Literal["linear", "bottleneck", "keep"]
+
+
+class NetworkSpec(Frozen):
+    """A network and how it is trained. `epochs: 0` takes the weights as they are (a classifier you already have)."""
+
+    model: str = Field(min_length=1, description="any timm name")
+    weights: str | None = Field(None, description="hub, a safetensors file, or none")
+    head: Head = Field(
+        "linear", description="linear, bottleneck (the paper's 256 unit head), keep (the one in the weights)"
+    )
+    image_size: int | None = Field(
+        None, ge=4, description="the network resizes its input to this side; default: as given"
+    )
+    mean: tuple[float, ...] | None = Field(
+        None, description="normalisation; default: the one timm states for the model"
+    )
+    std: tuple[float, ...] | None = None
+
+    train_images: int | None = Field(None, ge=2, description="train on this many images (class-balanced); default: all")
+    augment: AugmentSpec = AugmentSpec()
+    epochs: int = Field(ge=0)
+    stream_epochs: int | None = Field(
+        None,
+        ge=1,
+        description="the input stream repeats after this many epochs (each mixed image is seen several times: other "
+        "sampling than fresh inputs every epoch); default: always fresh",
+    )
+    batch_size: int = Field(100, ge=1)
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    lr: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1, description="sgd")
+    schedule: Literal["one_cycle", "cosine", "constant", "piecewise", "plateau"] = "one_cycle"
+    rise: float = Field(
+        0.2, ge=0, lt=1, description="one_cycle, cosine: share of the steps in which lr rises to its peak"
+    )
+    lr_segments: tuple[tuple[float, float, float, float, Literal["linear", "cosine"]], ...] | None = Field(
+        None, description="piecewise: [first epoch, last epoch, lr at its start, lr at its end, linear or cosine]"
+    )
+    plateau: PlateauSpec | None = Field(None, description="schedule: plateau — when and how far lr falls")
+    head_warmup_epochs: int = Field(0, ge=0, description="first train the head alone, on true labels, backbone frozen")
+    head_warmup_lr: float = Field(1e-3, gt=0)
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="of training; auto: bf16 on CUDA, fp32 elsewhere"
+    )
+    channels_last: bool = True
+
+    @model_validator(mode="after")
+    def _parameters_fit(self) -> Self:
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("give 'mean' and 'std' together")
+        if self.std is not None and min(self.std) <= 0:
+            raise ValueError("'std' must be above 0")
+        if (self.lr_segments is not None) != (self.schedule == "piecewise"):
+            raise ValueError("'lr_segments' goes with schedule: piecewise, and piecewise needs it")
+        if (self.plateau is not None) != (self.schedule == "plateau"):
+            raise ValueError("'plateau' goes with schedule: plateau, and that schedule needs it ({} for its defaults)")
+        end = 0.0
+        for first, last, *lrs, _shape in self.lr_segments or ():
+            if first != end or last <= first or min(lrs) <= 0:
+                raise ValueError(
+                    "'lr_segments' must start at epoch 0, follow one another without gaps and have lr above 0"
+                )
+            end = last
+        if self.lr_segments is not None and end < self.epochs:
+            raise ValueError(f"'lr_segments' end at epoch {end:g}, before the {self.epochs} epochs asked for")
+        if self.head == "keep" and self.weights is None:
+            raise ValueError("head: keep needs 'weights' that hold a head")
+        if self.epochs == 0 and self.weights is None:
+            raise ValueError("epochs: 0 takes a trained network as it is, so it needs 'weights'")
+        return self
+
+
+class TeacherSpec(NetworkSpec):
+    """A teacher: trained on true labels (on mixed images where `mixing` says so), then frozen."""
+
+    mixing: MixingSpec = NO_MIXING
+    ask_precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="of its answers to students; auto: bf16 where it is faster and changes the answers little"
+    )
+
+    def objective(self) -> Objective:
+        return Objective(alpha=1, beta=0, mixing=self.mixing)
+
+
+class StudentSpec(NetworkSpec):
+    """The student: one for the study, trained anew by every arm, temperature, teacher and seed."""

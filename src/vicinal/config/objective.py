@@ -1,0 +1,159 @@
+"""What a network is trained on: mixing, temperature, α and β, and the arms that are known by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from vicinal.config.base import Frozen, Name
+
+
+class MixingSpec(Frozen):
+    """How λ (`lam`) is drawn for each sample of a batch. `none` leaves every image as it is."""
+
+    distribution: Literal["none", "uniform", "beta", "fixed"] = "uniform"
+    a: float | None = Field(None, gt=0, description="beta: λ ~ Beta(a, a)")
+    lam: float | None = Field(None, ge=0, le=1, description="fixed: the λ of every sample")
+    unmixed_share: float = Field(0.0, ge=0, le=1, description="share of samples left as they are, exact over an epoch")
+
+    @model_validator(mode="after")
+    def _parameters_fit(self) -> Self:
+        if (self.a is not None) != (self.distribution == "beta"):
+            raise ValueError("'a' goes with distribution: beta, and beta needs it (λ ~ Beta(a, a))")
+        if (self.lam is not None) != (self.distribution == "fixed"):
+            raise ValueError("'lam' goes with distribution: fixed, and fixed needs it")
+        if self.distribution == "none" and self.unmixed_share:
+            raise ValueError("'unmixed_share' has no meaning with distribution: none")
+        return self
+
+    @property
+    def mixes(self) -> bool:
+        return self.distribution != "none"
+
+
+SIGMA_TEMPERATURES = ("sigma", "teacher_sigma")
+
+
+def _check_temperature(value: Any) -> Any:
+    allowed = f"a positive number, {' or '.join(SIGMA_TEMPERATURES)}"
+    if value in SIGMA_TEMPERATURES:
+        return value
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"a temperature is {allowed}, not {value!r}") from None
+    if isinstance(value, bool) or not 0 < number < float("inf"):
+        raise ValueError(f"a temperature is {allowed}, not {value!r}")
+    return number
+
+
+Temperature = Annotated[float | Literal["sigma", "teacher_sigma"], BeforeValidator(_check_temperature)]
+
+
+Target = Literal["teacher", "linear"]
+
+
+class Objective(Frozen):
+    """What a network is trained on: α·CE(mixed labels) + β·T²·KL(teacher^T ‖ student^T) on images mixed as `mixing` says (eq. 2).
+
+    `temperature` is a positive number, `sigma` (each network's logits over their own per-sample deviation, no T²: the
+    authors' code) or `teacher_sigma` (both over the teacher's deviation: the paper's text). The loss is in `vicinal.distillation`.
+    `target` is the teacher's answer to the mixed image, or `linear`: λ p_t(x_i) + (1 − λ) p_t(x_j), the answer that a perfectly
+    linear teacher would give, as a control for what its confusion between images does.
+    """
+
+    alpha: float = Field(0.0, ge=0)
+    beta: float = Field(1.0, ge=0)
+    temperature: Temperature = 2.0
+    mixing: MixingSpec = MixingSpec(distribution="none")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of every true label spread over all classes")
+    target: Target = "teacher"
+
+    @model_validator(mode="after")
+    def _teaches_something(self) -> Self:
+        if self.alpha == 0 and self.beta == 0:
+            raise ValueError("alpha and beta are both 0: nothing to learn from; set one above 0")
+        if self.alpha == 0 and self.label_smoothing:
+            raise ValueError("label_smoothing has no meaning where alpha is 0: no true labels are learned from")
+        if self.target == "linear" and (self.beta == 0 or not self.mixing.mixes):
+            raise ValueError(
+                "target: linear is the mix of the teacher's two answers, so it needs beta above 0 and mixing"
+            )
+        if self.target == "linear" and self.temperature == "teacher_sigma":
+            raise ValueError("target: linear mixes two answers of the teacher, so there is no single teacher_sigma")
+        return self
+
+    @property
+    def asks_teacher(self) -> bool:
+        return self.beta > 0
+
+
+NO_MIXING = MixingSpec(distribution="none")
+UNIFORM_MIXING = MixingSpec(distribution="uniform")
+ARMS: Mapping[str, Objective] = {
+    "baseline": Objective(alpha=1, beta=0, mixing=NO_MIXING),
+    "mixup": Objective(alpha=1, beta=0, mixing=UNIFORM_MIXING),
+    "kd": Objective(alpha=0, beta=1, mixing=NO_MIXING),
+    "kd_mixup": Objective(alpha=0, beta=1, mixing=UNIFORM_MIXING),
+    "linear_target": Objective(alpha=0, beta=1, mixing=UNIFORM_MIXING, target="linear"),
+    "label_smoothing": Objective(alpha=1, beta=0, mixing=NO_MIXING, label_smoothing=0.1),
+}
+
+
+class ArmSpec(Frozen):
+    """One way to train the student. A known name brings its values; `like` starts a new name from a known one."""
+
+    name: Name
+    like: Literal["baseline", "mixup", "kd", "kd_mixup", "linear_target", "label_smoothing"] | None = None
+    alpha: float = Field(ge=0)
+    beta: float = Field(ge=0)
+    temperature: tuple[Temperature, ...] = (2.0,)
+    mixing: MixingSpec
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    target: Target = "teacher"
+    teachers: tuple[str, ...] | None = Field(None, min_length=1, description="ask these teachers; default: all")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_known_arm(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = {"name": value}
+        if not isinstance(value, Mapping):
+            return value
+        known = value.get("like") or value.get("name")
+        if isinstance(known, str) and known in ARMS:
+            start = ARMS[known]
+            keys = ("alpha", "beta", "mixing", "label_smoothing", "target")
+            return {**{key: getattr(start, key) for key in keys}, **value}
+        if "alpha" not in value or "beta" not in value or "mixing" not in value:
+            raise ValueError(
+                f"arm {value.get('name')!r} is not a known one ({', '.join(ARMS)}): "
+                "give it 'like: <a known arm>', or alpha, beta and mixing"
+            )
+        return value
+
+    @field_validator("temperature", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        values = value if isinstance(value, list | tuple) else [value]
+        if not values:
+            raise ValueError("give at least one temperature")
+        return values
+
+    @model_validator(mode="after")
+    def _objectives_hold(self) -> Self:
+        if len(set(self.temperature)) != len(self.temperature):
+            raise ValueError(f"temperature lists a value twice: {list(self.temperature)}")
+        if self.beta == 0 and len(self.temperature) > 1:
+            raise ValueError(f"arm {self.name!r} asks no teacher (beta 0), so a list of temperatures has no meaning")
+        if self.beta == 0 and self.teachers is not None:
+            raise ValueError(f"arm {self.name!r} asks no teacher (beta 0), so 'teachers' has no meaning")
+        self.objectives()
+        return self
+
+    def objectives(self) -> tuple[Objective, ...]:
+        """One objective for each temperature (one in all for an arm that asks no teacher)."""
+        shared = {key: getattr(self, key) for key in ("alpha", "beta", "mixing", "label_smoothing", "target")}
+        return tuple(Objective(**shared, temperature=t) for t in self.temperature)

@@ -1,0 +1,57 @@
+"""One training, by everything that decides its weights; its fingerprint names its folder."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from vicinal.config.base import TRAINING_SEMANTICS, Frozen, fingerprint
+from vicinal.config.network import NetworkSpec
+from vicinal.config.objective import Objective
+from vicinal.config.study import AnswersSpec, Selection
+
+
+class RunSpec(Frozen):
+    """One training, by everything that decides its weights. Its fingerprint names its folder."""
+
+    role: Literal["teacher", "student"]
+    name: str  # readable part of the folder's name: teacher's name, or arm and temperature
+    network: NetworkSpec
+    objective: Objective
+    seed: int
+    given_stream_seed: int | None = None  # of the input stream, where it is not the run's own seed
+    data: dict[str, Any]  # hashes of the images it trains on and selects by, and their size: not where they lie
+    weights_hash: str | None = None  # of the local weights file, so that a path does not matter and a changed file does
+    teacher: str | None = None  # fingerprint of the teacher's run
+    teacher_ask_precision: str | None = None
+    answers: AnswersSpec | None = None  # the form of the teacher's answers, where they are not exact
+    selection: Selection = "last"
+    validate_every_epochs: int = 1
+
+    @property
+    def watches(self) -> bool:
+        """Whether the watched images decide something: which epoch is kept, or when lr falls."""
+        return self.selection != "last" or self.network.schedule == "plateau"
+
+    @property
+    def stream_seed(self) -> int:
+        """The seed of the input stream."""
+        return self.seed if self.given_stream_seed is None else self.given_stream_seed
+
+    def fingerprint(self) -> str:
+        """12 hex digits over all that decides the weights."""
+        value = self.model_dump(mode="json", exclude={"name"})
+        if self.given_stream_seed is None:
+            del value["given_stream_seed"]  # fingerprints from before there was one stay
+        if value["weights_hash"] is not None:
+            value["network"]["weights"] = None
+        if not self.watches:
+            value["validate_every_epochs"] = None  # only looked at, decides nothing
+        if value["answers"] is None:
+            del value["answers"]
+        if self.network.stream_epochs is None:
+            del value["network"]["stream_epochs"]  # as before there was such a key
+        return fingerprint({"semantics": TRAINING_SEMANTICS, **value})
+
+    @property
+    def folder(self) -> str:
+        return f"{self.role}-{self.name}-s{self.seed}-{self.fingerprint()}"

@@ -1,0 +1,138 @@
+"""Teachers × arms × seeds and what is measured: the value behind one YAML file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from vicinal.config.base import Frozen, Name
+from vicinal.config.data import DataSpec
+from vicinal.config.measures import MeasuresSpec
+from vicinal.config.network import NetworkSpec, StudentSpec, TeacherSpec
+from vicinal.config.objective import ARMS, SIGMA_TEMPERATURES, ArmSpec, Temperature
+
+
+class RuntimeSpec(Frozen):
+    """Where, how often and how fast; changes no result on one machine but in its last digits, so it is no part of a fingerprint."""
+
+    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    threads: int | None = Field(None, ge=1, description="CPU threads; default: torch's choice")
+    checkpoint_seconds: float = Field(20.0, ge=0)
+    bank_gb: float = Field(
+        2.0, ge=0, description="disk that teachers' stored answers may take, where several runs read them; 0: none"
+    )
+    students_at_once: int | None = Field(
+        None,
+        ge=1,
+        description="students stepped together on one answer of their teacher; default: all that share it and fit into memory",
+    )
+    compile: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="call networks through torch.compile; auto: on a GPU, where the training is long enough to pay for it",
+    )
+
+
+class AnswersSpec(Frozen):
+    """The form in which students get their teachers' answers, live as from a bank. The default is exact."""
+
+    dtype: Literal["float32", "float16"] = Field(
+        "float32", description="of the logits; float16 halves a bank and rounds them to 11 bits"
+    )
+    top_k: int | None = Field(
+        None, ge=1, description="keep the largest logits, and of the others their common mass; default: keep all"
+    )
+
+    @property
+    def is_exact(self) -> bool:
+        return self == AnswersSpec()
+
+
+Selection = Literal["last", "best_validation", "paper_best_test"]
+SELECTION_SENTENCES: Mapping[str, str] = {
+    "last": "Every network is the one after its last epoch.",
+    "best_validation": "Every network is the epoch with the best validation accuracy.",
+    "paper_best_test": "The paper's protocol: every network is the epoch with the best TEST accuracy, "
+    "so its test figures are optimistic.",
+}
+
+
+class StudySpec(Frozen):
+    """Teachers × arms × seeds and what is measured: one YAML file."""
+
+    name: Name
+    title: str = ""
+    description: str = ""
+    data: DataSpec
+    teachers: dict[Name, TeacherSpec] = Field(min_length=1)
+    student: StudentSpec | None = None
+    arms: tuple[ArmSpec, ...] = ()
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
+    teacher_seed: int | None = Field(
+        None, ge=0, description="one teacher for all seeds; default: each seed trains its own"
+    )
+    stream_seed: int | None = Field(
+        None,
+        ge=0,
+        description="one input stream for all seeds, so that only initialisations differ; default: each its own",
+    )
+    selection: Selection = "last"
+    validate_every_epochs: int = Field(1, ge=1)
+    answers: AnswersSpec = AnswersSpec()
+    measures: MeasuresSpec = MeasuresSpec()
+    runtime: RuntimeSpec = RuntimeSpec()
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return [value] if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        if self.arms and self.student is None:
+            raise ValueError("arms are given but no 'student' to train")
+        if self.student is not None and not self.arms:
+            raise ValueError(f"a student is given but no 'arms'; known ones: {', '.join(ARMS)}")
+        taken: set[tuple[str, str | None, Temperature | None]] = set()
+        for arm in self.arms:
+            unknown = [name for name in arm.teachers or () if name not in self.teachers]
+            if unknown:
+                known = ", ".join(self.teachers)
+                raise ValueError(f"arm {arm.name!r} asks {unknown[0]!r}, which is no teacher: {known}")
+            # One arm may stand twice, for other teachers or temperatures.
+            own: set[tuple[str, str | None, Temperature | None]] = {(arm.name, None, None)}
+            if arm.beta > 0:
+                own = {(arm.name, name, t) for name in arm.teachers or self.teachers for t in arm.temperature}
+            if taken & own:
+                raise ValueError(f"two arms have one name, teacher and temperature: {arm.name}")
+            taken |= own
+            scaled = [t for t in arm.temperature if t in SIGMA_TEMPERATURES]
+            if arm.beta > 0 and scaled and self.answers.top_k is not None:
+                raise ValueError(
+                    f"answers.top_k keeps no deviation over all classes, which arm {arm.name!r} at temperature {scaled[0]} needs: "
+                    "leave top_k out (dtype: float16 halves the answers too), or give that arm a number"
+                )
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"seeds lists a value twice: {list(self.seeds)}")
+        for path, network in self.networks().items():
+            target, before = self.data.image_size, network.augment.resize
+            if before is not None and (target is None or before < target):
+                raise ValueError(
+                    f"{path}.augment.resize is the side before the crop, so data.image_size must be given and no larger"
+                )
+        if self.selection == "best_validation" and self.data.validation == 0:
+            raise ValueError("selection: best_validation needs data.validation above 0")
+        for path, network in self.networks().items():
+            if network.schedule == "plateau" and self.selection != "paper_best_test" and self.data.validation == 0:
+                raise ValueError(
+                    f"{path}.schedule: plateau watches validation images, so data.validation must be above 0"
+                )
+            if network.schedule == "plateau" and self.validate_every_epochs != 1:
+                raise ValueError(f"{path}.schedule: plateau looks at every epoch, so validate_every_epochs must be 1")
+        return self
+
+    def networks(self) -> dict[str, NetworkSpec]:
+        """Every network of the study by its dotted path."""
+        found: dict[str, NetworkSpec] = {f"teachers.{name}": teacher for name, teacher in self.teachers.items()}
+        return found | ({"student": self.student} if self.student is not None else {})

@@ -1,0 +1,71 @@
+"""Images that are read when they are asked for, for data sets that no memory holds. Random access: the plan shuffles over all of it.
+
+Shapes: N images, B of a batch, (H, W, C) an image, uint8.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vicinal.data.decode import Reader
+from vicinal.data.types import Split
+
+
+class LazyImages:
+    """Looks like a uint8 (N, H, W, C) tensor that is indexed along N, and decodes only what is asked for, in threads.
+
+    Args:
+        split: where the images are; positions: (N,) which of its images these are.
+        reader: how one becomes pixels.
+        name: of the source, part of the fingerprint.
+    """
+
+    def __init__(self, split: Split, positions: NDArray[np.int64], reader: Reader, name: str) -> None:
+        self._split, self._positions, self._reader, self._name = split, positions, reader, name
+        self._pool = ThreadPoolExecutor(min(16, os.cpu_count() or 1), thread_name_prefix="vicinal-decode")
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return (len(self._positions), *self._reader.shape)
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def __getitem__(self, key: Tensor | slice) -> Tensor:
+        """(B, H, W, C) uint8 at int64 positions (any order, also twice) or a slice. Raises UsageError for a broken image."""
+        chosen = self._positions[key] if isinstance(key, slice) else self._positions[key.cpu().numpy()]
+        # Sources are read in their own order, each image once.
+        unique, where = np.unique(chosen, return_inverse=True)
+        pixels = list(self._pool.map(lambda item: self._reader.read(*item), self._split.items(unique)))
+        return torch.from_numpy(np.stack(pixels)[where] if pixels else np.empty((0, *self._reader.shape), np.uint8))
+
+    def split(self, size: int) -> Iterator[Tensor]:
+        """All images in order, in parts of `size`, the next part read while one is used."""
+        starts = range(0, len(self), size)
+        with ThreadPoolExecutor(1) as ahead:
+            following = ahead.submit(self.__getitem__, slice(0, size)) if len(self) else None
+            for start in starts:
+                assert following is not None
+                part = following.result()
+                following = ahead.submit(self.__getitem__, slice(start + size, start + 2 * size))
+                yield part
+
+    def subset(self, index: Tensor) -> LazyImages:
+        """The images at `index` (int64 positions, or a bool mask of length N)."""
+        return LazyImages(self._split, self._positions[index.cpu().numpy()], self._reader, self._name)
+
+    def content_hash(self) -> str:
+        """SHA-256 over what names each image and its size on disk, not over pixels: a stream is not read twice."""
+        assert self._split.identities is not None  # checked where the stream is made
+        digest = hashlib.sha256(f"{self._name} {self.shape}".encode())
+        for identity in self._split.identities(self._positions):
+            digest.update(identity.encode() + b"\0")
+        return digest.hexdigest()

@@ -1,0 +1,92 @@
+"""`hfds/OWNER/NAME`: a data set of the Hugging Face hub, through the optional package `datasets`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vicinal.data.sources.parquet import IMAGE_COLUMNS, LABEL_COLUMN, pick
+from vicinal.data.types import Item, Role, Source, Split
+from vicinal.errors import UsageError
+
+_SPLITS: dict[str, Role] = {
+    "train": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "test": "test",
+}
+
+
+def find_hub(name: str, image_column: str | None, label_column: str | None) -> Source:
+    """The splits of the data set `name`, images unread. No code of the data set is run.
+
+    Raises UsageError if `datasets` is not installed, the data set cannot be loaded, or its columns do not fit.
+    """
+    try:
+        import datasets
+    except ImportError:
+        raise UsageError(f'hfds/{name} needs the package datasets: pip install "vicinal[hfds]"') from None
+    try:
+        found = datasets.load_dataset(name)
+    except Exception as error:  # the library raises many kinds: connection, missing repository, scripts it refuses
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UsageError(f"cannot load hfds/{name} ({reason}): check the name and the connection") from None
+    by_role: dict[Role, Any] = {}
+    for split, rows in found.items():
+        role = _SPLITS.get(split)
+        if role is not None and role not in by_role:
+            by_role[role] = rows
+    if "train" not in by_role:
+        raise UsageError(f"hfds/{name} has no split train; it has {', '.join(found)}: give another data set")
+    features = by_role["train"].features
+    image, label = _columns(name, features, datasets, image_column, label_column)
+    unused = [split for split, rows in found.items() if not any(rows is used for used in by_role.values())]
+    return Source(
+        name,
+        tuple(str(n) for n in features[label].names),
+        {role: _split(f"hfds/{name} {role}", rows, image, label, datasets) for role, rows in by_role.items()},
+        tuple([f"Splits that were not used: {', '.join(unused)}."] * bool(unused)),
+    )
+
+
+def _columns(name: str, features: Any, datasets: Any, image: str | None, label: str | None) -> tuple[str, str]:
+    listed = f"its columns: {', '.join(f'{n} ({type(f).__name__})' for n, f in features.items())}"
+    wanted = (
+        ("image_column", image, datasets.Image, IMAGE_COLUMNS),
+        ("label_column", label, datasets.ClassLabel, (LABEL_COLUMN,)),
+    )
+    chosen: list[str] = []
+    for key, column, kind, usual in wanted:
+        fitting = [n for n, feature in features.items() if isinstance(feature, kind)]
+        picked = column or pick(fitting, usual)
+        if picked is None:
+            raise UsageError(f"hfds/{name}: say which column to use with data.{key}=NAME; {listed}")
+        if picked not in fitting:
+            raise UsageError(f"data.{key}={picked}: hfds/{name} has no such column of kind {kind.__name__}; {listed}")
+        chosen.append(picked)
+    return chosen[0], chosen[1]
+
+
+def _split(name: str, rows: Any, image: str, label: str, datasets: Any) -> Split:
+    encoded = rows.select_columns([image]).cast_column(image, datasets.Image(decode=False))
+
+    def items(index: NDArray[np.int64]) -> Iterator[Item]:
+        for i, row in zip(index.tolist(), encoded.select(index.tolist()), strict=True):
+            value = row[image]
+            if value is None or (value["bytes"] is None and value["path"] is None):
+                raise UsageError(f"{name}, row {i} (from 0) has no image in {image!r}: use another data set")
+            yield value["bytes"] if value["bytes"] is not None else Path(value["path"]), f"{name}, row {i} (from 0)"
+
+    labels = rows[label][:]
+    if any(value is None for value in labels):
+        raise UsageError(f"{name} has rows without a value in {label!r}: use another column or data set")
+
+    def identities(index: NDArray[np.int64]) -> Iterator[str]:
+        return (f"{rows._fingerprint} {i}" for i in index)
+
+    return Split(np.asarray(labels, dtype=np.int64), items, identities)

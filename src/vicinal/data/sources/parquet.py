@@ -1,0 +1,232 @@
+"""Parquet in the Hugging Face image layout: an image column of encoded bytes and a column of whole-number labels."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from vicinal.data.types import Item, Role, Source, Split
+from vicinal.errors import UsageError
+
+IMAGE_COLUMNS = ("img", "image")
+LABEL_COLUMN = "label"
+_NAME = re.compile(r"(train|test|validation|valid|val)(?:[-_.].*)?\.parquet")
+_SHARD = re.compile(r"-(\d+)-of-(\d+)\.parquet$")
+
+
+def parquet_files(root: Path) -> list[Path]:
+    """The Parquet files of a folder, or else of its subfolder data/, sorted; empty if there are none."""
+    for folder in (root, root / "data"):
+        files = sorted(f for f in folder.glob("*.parquet") if not f.name.startswith("."))
+        if files:
+            return files
+    return []
+
+
+def find_parquet(path: Path, image_column: str | None, label_column: str | None) -> Source:
+    """The images of one Parquet file or of a folder of them (see `parquet_files`), unread.
+
+    Class names come from the schema's `huggingface` metadata, else they are the labels themselves.
+    Raises UsageError for files, columns or labels that cannot be used.
+    """
+    by_role, notes = _files_by_role(path)
+    schemas = {file: _schema(file) for files in by_role.values() for file in files}
+    first = by_role["train"][0]
+    image, label = _columns(schemas[first], first, image_column, label_column)
+    for file, schema in schemas.items():
+        for column in (image, label):
+            if column not in schema.names:
+                raise UsageError(
+                    f"{file} has no column {column!r}, which {first} has; its columns: {', '.join(schema.names)}"
+                )
+        if _names(schema, label) != _names(schemas[first], label):
+            raise UsageError(
+                f"{file} and {first} name the classes of {label!r} differently: give files of one data set"
+            )
+    splits: dict[Role, Split] = {role: _split(files, image, label) for role, files in by_role.items()}
+    names = _names(schemas[first], label)
+    if names is None:
+        names = tuple(str(i) for i in range(1 + max(int(s.labels.max()) for s in splits.values())))
+    own_name = _info(schemas[first]).get("dataset_name")
+    at = path.resolve()
+    name = f"{at.parent.name}/{at.stem}" if at.is_file() else at.name
+    if isinstance(own_name, str) and own_name:
+        name = own_name
+    return Source(f"{name} (Parquet)", names, splits, notes)
+
+
+def _files_by_role(path: Path) -> tuple[dict[Role, list[Path]], tuple[str, ...]]:
+    if path.is_file():
+        return {"train": [path]}, ()
+    by_role: dict[Role, list[Path]] = {}
+    unused: list[str] = []
+    for file in parquet_files(path):
+        match = _NAME.fullmatch(file.name)
+        if match is None:
+            unused.append(file.name)
+            continue
+        role: Role = "train" if match[1] == "train" else "test" if match[1] == "test" else "validation"
+        by_role.setdefault(role, []).append(file)
+    if "train" not in by_role:
+        raise UsageError(
+            f"{path} holds Parquet files but none named train*.parquet: rename it, or give one file as data.source"
+        )
+    for files in by_role.values():
+        _check_shards(files)
+    return by_role, tuple([f"Parquet files that were not used: {', '.join(unused)}."] * bool(unused))
+
+
+def _check_shards(files: list[Path]) -> None:
+    """A missing shard would be a smaller data set without a word."""
+    shards = [_SHARD.search(f.name) for f in files]
+    if not any(shards):
+        return
+    numbers = [(int(s[1]), int(s[2])) for s in shards if s is not None]
+    total = numbers[0][1]
+    if len(numbers) != len(files) or sorted(numbers) != [(i, total) for i in range(total)]:
+        found = ", ".join(f.name for f in files[:5])
+        raise UsageError(f"{files[0].parent} should hold {total} shards of one split but holds {found}: complete them")
+
+
+def _schema(file: Path) -> Any:
+    try:
+        schema = pq.read_schema(file)
+        rows = pq.read_metadata(file).num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise UsageError(
+            f"{file} cannot be read as Parquet ({' '.join(str(error).split())}): repair or replace it"
+        ) from None
+    if rows == 0:
+        raise UsageError(f"{file} holds no rows: replace it or give other files")
+    return schema
+
+
+def _info(schema: Any) -> dict[str, Any]:
+    """The `info` of the Hugging Face metadata, empty if there is none."""
+    try:
+        info = json.loads((schema.metadata or {})[b"huggingface"])["info"]
+    except (KeyError, TypeError, ValueError):
+        return {}
+    return info if isinstance(info, dict) else {}
+
+
+def _names(schema: Any, label: str) -> tuple[str, ...] | None:
+    features = _info(schema).get("features")
+    feature = features.get(label) if isinstance(features, dict) else None
+    names = feature.get("names") if isinstance(feature, dict) else None
+    return tuple(str(n) for n in names) if isinstance(names, list) and names else None
+
+
+def _holds_images(kind: Any) -> bool:
+    if pa.types.is_struct(kind):
+        return any(field.name == "bytes" and _is_binary(field.type) for field in kind)
+    return _is_binary(kind)
+
+
+def _is_binary(kind: Any) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _columns(schema: Any, file: Path, image: str | None, label: str | None) -> tuple[str, str]:
+    """The image and the label column: those asked for, the usual ones, or the only ones that fit."""
+    kinds = {field.name: field.type for field in schema}
+    listed = f"its columns: {', '.join(f'{n} ({_short(k)})' for n, k in kinds.items())}"
+    for key, column in (("image_column", image), ("label_column", label)):
+        if column is not None and column not in kinds:
+            raise UsageError(f"data.{key}={column}: {file} has no such column; {listed}")
+    image = image or pick([n for n, k in kinds.items() if _holds_images(k)], IMAGE_COLUMNS)
+    label = label or pick([n for n, k in kinds.items() if pa.types.is_integer(k)], (LABEL_COLUMN,))
+    if image is None:
+        raise UsageError(f"{file} has no column img or image: say which one with data.image_column=NAME; {listed}")
+    if label is None:
+        raise UsageError(f"{file} has no column label: say which one with data.label_column=NAME; {listed}")
+    if not _holds_images(kinds[image]):
+        raise UsageError(
+            f"the image column {image!r} of {file} holds {_short(kinds[image])}, not encoded images; {listed}"
+        )
+    if not pa.types.is_integer(kinds[label]):
+        raise UsageError(
+            f"the label column {label!r} of {file} holds {_short(kinds[label])}, not whole numbers; {listed}"
+        )
+    return image, label
+
+
+def pick(fitting: list[str], usual: tuple[str, ...]) -> str | None:
+    """The one fitting column with a usual name, else the only fitting one, else None."""
+    known = [name for name in usual if name in fitting]
+    for names in (known, fitting):
+        if len(names) == 1:
+            return names[0]
+    return None
+
+
+def _short(kind: Any) -> str:
+    return "struct" if pa.types.is_struct(kind) else str(kind)
+
+
+def _split(files: list[Path], image: str, label: str) -> Split:
+    def items(index: NDArray[np.int64]) -> Iterator[Item]:
+        start = 0
+        for file in files:
+            # Row group by row group, so that a large source never lies in memory as a whole.
+            with pq.ParquetFile(file) as parquet:
+                row = 0
+                for group in range(parquet.num_row_groups):
+                    rows = parquet.metadata.row_group(group).num_rows
+                    low, high = np.searchsorted(index, (start + row, start + row + rows))
+                    if low < high:
+                        wanted = index[low:high] - (start + row)
+                        yield from _read_images(parquet, file, group, image, wanted, row)
+                    row += rows
+                start += row
+
+    labels = [_read_labels(file, label) for file in files]
+    starts = np.cumsum([0, *map(len, labels)])
+
+    def identities(index: NDArray[np.int64]) -> Iterator[str]:
+        sizes = [file.stat().st_size for file in files]
+        for i, part in zip(index, np.searchsorted(starts, index, side="right") - 1, strict=True):
+            yield f"{files[part].name} {sizes[part]} {i - starts[part]}"
+
+    return Split(np.concatenate(labels), items, identities)
+
+
+def _read_images(
+    parquet: Any, file: Path, group: int, image: str, wanted: NDArray[np.int64], first_row: int
+) -> Iterator[Item]:
+    is_struct = pa.types.is_struct(parquet.schema_arrow.field(image).type)
+    try:
+        column = parquet.read_row_group(group, columns=[f"{image}.bytes" if is_struct else image]).column(image)
+        values = (pc.struct_field(column, "bytes") if is_struct else column).take(pa.array(wanted))
+    except (pa.ArrowException, OSError) as error:
+        raise UsageError(
+            f"{file} cannot be read as Parquet ({' '.join(str(error).split())}): repair or replace it"
+        ) from None
+    for row, value in zip((wanted + first_row).tolist(), values, strict=True):
+        data = value.as_py()
+        if data is None:
+            raise UsageError(f"{file}, row {row} (from 0) has no image bytes in {image!r}: repair or remove it")
+        yield data, f"{file}, row {row} (from 0)"
+
+
+def _read_labels(file: Path, label: str) -> NDArray[np.int64]:
+    try:
+        column = pq.read_table(file, columns=[label]).column(label)
+    except (pa.ArrowException, OSError) as error:
+        raise UsageError(
+            f"{file} cannot be read as Parquet ({' '.join(str(error).split())}): repair or replace it"
+        ) from None
+    if column.null_count:
+        row = int(np.flatnonzero(column.is_null().to_numpy())[0])
+        raise UsageError(f"{file}, row {row} (from 0) has no value in {label!r}: give it a label or remove it")
+    labels: NDArray[np.int64] = column.to_numpy().astype(np.int64)
+    return labels

@@ -1,0 +1,135 @@
+"""What loading gives (`ImageSet`, `ImageData`) and what a source is before its images are read (`Split`, `Source`)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+class Images(Protocol):
+    """Images that are read when they are indexed, as a uint8 (N, H, W, C) tensor is indexed along N."""
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, key: Tensor | slice) -> Tensor: ...
+
+    def split(self, size: int) -> Iterator[Tensor]: ...
+
+    def subset(self, index: Tensor) -> Images: ...
+
+    def content_hash(self) -> str: ...
+
+
+Role = Literal["train", "validation", "test"]
+ROLES: tuple[Role, ...] = ("train", "validation", "test")
+
+# One image not yet read (an encoded file, its bytes, or pixels (H, W) or (H, W, 3)), and its name in error messages.
+Item = tuple[Path | bytes | NDArray[np.uint8], str]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Images with their true classes.
+
+    `images`: uint8 (N, H, W, C), C = 1 (grey) or 3 (RGB), contiguous; or lazy `Images`, which are read when asked for.
+    `labels`: int64 (N,), positions in the class names.
+    Raises ValueError where the two do not have this form.
+    """
+
+    images: Tensor | Images
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.images, Tensor):
+            return
+        if self.images.dtype != torch.uint8 or self.images.ndim != 4 or self.images.shape[3] not in (1, 3):
+            raise ValueError(f"images are uint8 (N, H, W, 1 or 3), not {self.images.dtype} {tuple(self.images.shape)}")
+        if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
+            raise ValueError(f"labels are int64 (N,), not {self.labels.dtype} {tuple(self.labels.shape)}")
+        if not self.images.is_contiguous():
+            raise ValueError("images must be contiguous")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def subset(self, index: Tensor) -> ImageSet:
+        """The images at `index` (int64 positions, or a bool mask of length N), copied unless they are streamed."""
+        images = self.images[index] if isinstance(self.images, Tensor) else self.images.subset(index)
+        return ImageSet(images, self.labels[index])
+
+    def content_hash(self) -> str:
+        """SHA-256 over labels and pixels; over labels, names and sizes on disk where images are streamed."""
+        return self._content_hash
+
+    @cached_property
+    def _content_hash(self) -> str:
+        digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
+        if isinstance(self.images, Tensor):
+            digest.update(self.images.numpy().tobytes())
+        else:
+            digest.update(self.images.content_hash().encode())
+        digest.update(self.labels.numpy().tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """A source as it was loaded and split.
+
+    `name` is what tables show and `source` what the user gave. `content_hash` is a SHA-256 (hex) over class names,
+    image shape and, for each of the source's own splits, labels and pixels of the images read: all of them, or those
+    that `data.train_images` and `data.test_images` keep. It does not depend on the path, nor on how validation and test
+    images are cut. `validation` may be empty. `notes` are sentences that belong beside every figure made from the data.
+    """
+
+    name: str
+    source: str
+    class_names: tuple[str, ...]
+    content_hash: str
+    train: ImageSet
+    validation: ImageSet
+    test: ImageSet
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """One split of a source, images unread: labels int64 (N,), and a way to read those at sorted positions.
+
+    `identities` names each image and its size on disk without reading it; a source without them cannot be streamed.
+    """
+
+    labels: NDArray[np.int64]
+    items: Callable[[NDArray[np.int64]], Iterator[Item]]
+    identities: Callable[[NDArray[np.int64]], Iterator[str]] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A source that was found and understood, images unread."""
+
+    name: str
+    class_names: tuple[str, ...]
+    splits: Mapping[Role, Split]
+    notes: tuple[str, ...] = ()
+
+
+def split_of_arrays(images: NDArray[np.uint8], labels: NDArray[np.int64], name: str) -> Split:
+    """A split whose pixels are at hand: images uint8 (N, H, W) or (N, H, W, 3)."""
+
+    def items(index: NDArray[np.int64]) -> Iterator[Item]:
+        return ((images[i], f"{name}, image {i}") for i in index)
+
+    return Split(labels, items)

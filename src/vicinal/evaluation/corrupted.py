@@ -1,0 +1,109 @@
+"""Answers to corrupted test images, each image made once for all networks.
+
+Shapes: N test images, K classes, S = 5 severities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from vicinal.config import CorruptionsSpec, NetworkSpec, fingerprint
+from vicinal.data import SEVERITIES, ImageData, ImageSet, corrupt, published_corruptions, stratified_subset
+from vicinal.errors import UsageError
+from vicinal.evaluation.predict import predict
+from vicinal.evaluation.stored import Questions, Trained, load_stored, preparation
+from vicinal.networks import Classifier
+from vicinal.workspace import write_atomically
+
+IMAGES_AT_ONCE = 2000  # test images that are corrupted together: bounds memory, changes no result
+
+
+@dataclass(frozen=True)
+class CorruptedSet:
+    """The test images that are corrupted, and where their corrupted forms come from."""
+
+    spec: CorruptionsSpec
+    test: ImageSet  # clean, those that are corrupted
+
+    @classmethod
+    def of(cls, spec: CorruptionsSpec, data: ImageData, split_seed: int) -> CorruptedSet:
+        """Raises UsageError for more images than there are, and for published files that do not fit the test images."""
+        if spec.published is not None:
+            published_corruptions(spec.published, data.test.labels, spec.names)
+            return cls(spec, data.test)
+        if spec.images is None:
+            return cls(spec, data.test)
+        try:
+            index = stratified_subset(data.test.labels, spec.images, split_seed)
+        except UsageError as error:
+            raise UsageError(f"measures.corruptions.images={spec.images}: {error}") from None
+        return cls(spec, data.test.subset(index))
+
+    def images(self, name: str, severity: int) -> Iterator[Tensor]:
+        """(n, H, W, C) uint8 parts of the set under one corruption, in order."""
+        if self.spec.published is not None:
+            opened = published_corruptions(self.spec.published, None, self.spec.names)
+        for start in range(0, len(self.test), IMAGES_AT_ONCE):
+            stop = min(start + IMAGES_AT_ONCE, len(self.test))
+            if self.spec.published is not None:
+                yield opened.images(name, severity, start, stop)
+            else:
+                yield corrupt(self.test.images[start:stop], name, severity, self.spec.seed, offset=start)
+
+    def fingerprint(self, name: str, network: NetworkSpec, image_size: int | None) -> str:
+        """Of everything that decides the answers to one corruption, beside the network's weights."""
+        where = None
+        if self.spec.published is not None:
+            where = (Path(self.spec.published).expanduser() / f"{name}.npy").stat().st_size
+        value = {"name": name, "seed": self.spec.seed, "test": self.test.content_hash(), "published_bytes": where}
+        return fingerprint({**value, **preparation(network, image_size)})
+
+
+def ask_corrupted(
+    runs: Mapping[Path, Trained], corrupted: CorruptedSet, questions: Questions
+) -> dict[Path, dict[str, Tensor]]:
+    """(S, N, K) float16 logits of every network under every corruption, by the run's folder and the corruption.
+
+    Every corrupted image is made once and shown to all networks that lack answers to it.
+    """
+    answers: dict[Path, dict[str, Tensor]] = {path: {} for path in runs}
+    networks: dict[Path, Classifier] = {}
+    for name in corrupted.spec.names:
+        missing = {}
+        for path, run in runs.items():
+            file = run.folder.stored(f"corrupted-{name}", corrupted.fingerprint(name, run.spec, questions.image_size))
+            stored = load_stored(file, ("logits",))
+            if stored is None:
+                missing[path] = file
+            else:
+                answers[path][name] = stored["logits"]
+        if not missing:
+            continue
+        asking = questions.progress.asking(
+            f"{name}, {len(missing)} network{'s' * (len(missing) > 1)}",
+            len(missing) * len(SEVERITIES) * len(corrupted.test),
+        )
+        parts: dict[Path, list[Tensor]] = {path: [] for path in missing}
+        for severity in SEVERITIES:
+            for images in corrupted.images(name, severity):
+                shown = ImageSet(images, torch.zeros(len(images), dtype=torch.int64))
+                for path in missing:
+                    if path not in networks:
+                        networks[path] = runs[path].load()
+                    spec = runs[path].spec
+                    logits = predict(
+                        networks[path], shown, spec, questions.image_size, questions.device, asking.advance
+                    )
+                    parts[path].append(logits.half())
+        for path, file in missing.items():
+            logits = torch.cat(parts[path]).view(len(SEVERITIES), len(corrupted.test), -1)
+            write_atomically(file, save({"logits": logits}))
+            answers[path][name] = logits
+        asking.finish(f"asked at {len(SEVERITIES)} severities")
+    return answers

@@ -1,0 +1,144 @@
+"""Every figure of a network, computed from its stored predictions: the entries of results.json."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vicinal.config import MeasuresSpec
+from vicinal.evaluation.predictions import Predictions
+from vicinal.functional import fit_temperature
+from vicinal.metrics import (
+    Alignment,
+    Calibration,
+    Information,
+    InformationBound,
+    VicinalCurves,
+    classwise_expected_calibration_error,
+    interval,
+    selective,
+)
+
+
+class Measured:
+    """All figures of one network, from its predictions."""
+
+    def __init__(self, predictions: Predictions, measures: MeasuresSpec) -> None:
+        self.predictions, self.measures = predictions, measures
+        has_validation = len(predictions.validation) > 0
+        self.temperature = (
+            fit_temperature(predictions.validation, predictions.validation_labels) if has_validation else None
+        )
+        self.curves = self._curves(1.0)
+        self.scaled_curves = self._curves(self.temperature) if self.temperature is not None else None
+
+    def _curves(self, temperature: float) -> VicinalCurves:
+        p = self.predictions
+        curves = VicinalCurves(p.lam)
+        curves.update(*(logits.double() / temperature for logits in (p.pair_i, p.pair_j, p.pair_mixed)))
+        return curves
+
+    def _interval(self, values: Tensor) -> dict[str, list[float | None]]:
+        measures = self.measures
+        lower, upper = interval(values, lambda means: means, measures.bootstrap, measures.interval)
+        return {"lower": _plain(lower), "upper": _plain(upper)}
+
+    def figures(self, scale_free: bool) -> dict[str, Any]:
+        """The keys of results.json that teachers and students share."""
+        raw, intervals = self._calibration(1.0)
+        result = {**raw, "intervals": intervals, "scale_free": scale_free, "fitted_temperature": self.temperature}
+        scaled: dict[str, Any] = dict.fromkeys(raw)
+        if self.temperature is not None:
+            scaled, scaled_intervals = self._calibration(self.temperature)
+            intervals |= {
+                f"{name}_after_temperature_scaling": scaled_intervals[name] for name in ("ece", "nll", "brier")
+            }
+        for name in ("confidence", "ece", "ece_equal_mass", "nll", "brier", "reliability"):
+            result[f"{name}_after_temperature_scaling"] = scaled[name]
+        p = self.predictions
+        result["classwise_ece"] = float(
+            classwise_expected_calibration_error(p.test.double().softmax(-1), p.test_labels, self.measures.ece_bins)
+        )
+        result["selective"] = selective(p.test, p.test_labels)
+        result["validation"] = self._validation()
+        result["information"] = self._information()
+        result["vicinity"] = self._vicinity(self.curves)
+        result["vicinity_after_temperature_scaling"] = (
+            self._vicinity(self.scaled_curves) if self.scaled_curves else None
+        )
+        return result
+
+    def _calibration(self, temperature: float) -> tuple[dict[str, Any], dict[str, list[float]]]:
+        metric = Calibration(self.measures.ece_bins, temperature)
+        metric.update(self.predictions.test, self.predictions.test_labels)
+        return metric.compute(), metric.intervals(self.measures.bootstrap, self.measures.interval)
+
+    def _validation(self) -> dict[str, float] | None:
+        """What may be chosen by: figures on the validation images."""
+        if not len(self.predictions.validation):
+            return None
+        metric = Calibration(self.measures.ece_bins)
+        metric.update(self.predictions.validation, self.predictions.validation_labels)
+        figures = metric.compute()
+        return {name: figures[name] for name in ("accuracy", "confidence", "ece", "nll", "brier")}
+
+    def _information(self) -> dict[str, Any]:
+        """Both sides of eq. 11 along λ."""
+        metric = Information(self.predictions.lam)
+        metric.update(self.predictions.pair_i, self.predictions.pair_j, self.predictions.pair_mixed)
+        return {name: _plain(values) for name, values in metric.compute().items()}
+
+    @property
+    def correct(self) -> Tensor:
+        """(N,) bool: which test images are classified correctly."""
+        return self.predictions.test.argmax(-1) == self.predictions.test_labels
+
+    def _vicinity(self, curves: VicinalCurves) -> dict[str, Any]:
+        measures = self.measures
+        bounds = curves.intervals(measures.bootstrap, measures.interval)
+        return {
+            **{name: _plain(values) for name, values in curves.compute().items()},
+            "intervals": {name: {"lower": _plain(low), "upper": _plain(high)} for name, (low, high) in bounds.items()},
+        }
+
+    def over(self, baseline: Measured) -> dict[str, Any]:
+        """Accuracy and ECE less the baseline's on the same test images, with paired intervals."""
+        own, other = (Calibration(self.measures.ece_bins) for _ in range(2))
+        own.update(self.predictions.test, self.predictions.test_labels)
+        other.update(baseline.predictions.test, baseline.predictions.test_labels)
+        return own.over(other, self.measures.bootstrap, self.measures.interval)
+
+    def against(self, teacher: Measured) -> dict[str, Any]:
+        """Linearity gain and alignment against a teacher, on the same pairs."""
+        gain = teacher.curves.per_pair("nonlinearity") - self.curves.per_pair("nonlinearity")
+        scaled = None
+        if self.scaled_curves is not None and teacher.scaled_curves is not None:
+            both = teacher.scaled_curves.per_pair("nonlinearity") - self.scaled_curves.per_pair("nonlinearity")
+            scaled = _plain(both.mean(0))
+        p, t = self.predictions, teacher.predictions
+        alignment = Alignment(p.lam)
+        alignment.update(torch.cat([t.pair_i, t.pair_j]), torch.cat([p.pair_i, p.pair_j]), t.pair_mixed, p.pair_mixed)
+        bounds = alignment.interval(self.measures.bootstrap, self.measures.interval)
+        bound = InformationBound(p.lam)
+        bound.update(t.pair_mixed, p.pair_mixed)
+        return {
+            "information": {name: _plain(values) for name, values in bound.compute().items()},
+            "linearity_gain": _plain(gain.mean(0)),
+            "linearity_gain_interval": self._interval(gain),
+            "linearity_gain_after_temperature_scaling": scaled,
+            "alignment": {
+                **{name: _plain(value) for name, value in alignment.compute().items()},
+                "intervals": {"independent_response": [_plain(bound) for bound in bounds]},
+            },
+        }
+
+
+def _plain(values: Tensor) -> Any:
+    """A tensor as JSON has it: numbers, None where not finite."""
+    listed = values.tolist()
+    if isinstance(listed, list):
+        return [v if math.isfinite(v) else None for v in listed]
+    return listed if math.isfinite(listed) else None

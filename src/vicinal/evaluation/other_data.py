@@ -1,0 +1,54 @@
+"""Answers to the test images of another data set.
+
+Shapes: M images, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors.torch import save
+from torch import Tensor
+
+from vicinal.config import DataSpec, fingerprint
+from vicinal.data import ImageData, load_data
+from vicinal.errors import UsageError
+from vicinal.evaluation.predict import predict
+from vicinal.evaluation.stored import Questions, Trained, load_stored, preparation
+from vicinal.workspace import write_atomically
+
+
+def load_other(spec: DataSpec, data: ImageData, image_size: int | None) -> ImageData:
+    """The other data set, whose test images are shown; UsageError where its images cannot be shown to these networks."""
+    height, width, channels = data.train.images.shape[1:]
+    if spec.image_size is None:
+        spec = spec.model_copy(update={"image_size": image_size or min(height, width)})
+    other = load_data(spec)
+    shape = other.test.images.shape[1:]
+    if shape[2] != channels:
+        raise UsageError(
+            f"measures.ood: {other.name} has {shape[2]} channel(s) and {data.name} {channels}; give other images"
+        )
+    return other
+
+
+def ask_other(runs: Mapping[Path, Trained], other: ImageData, questions: Questions) -> dict[Path, Tensor]:
+    """(M, K) float32 logits of every network on the other data set's test images, by the run's folder."""
+    answers: dict[Path, Tensor] = {}
+    height, width = questions.data.train.images.shape[1:3]
+    side = questions.image_size or min(height, width)
+    asking = None
+    for path, run in runs.items():
+        key = fingerprint({"images": other.test.content_hash(), **preparation(run.spec, side)})
+        file = run.folder.stored("other", key)
+        stored = load_stored(file, ("logits",))
+        if stored is None:
+            asking = asking or questions.progress.asking(other.name, len(runs) * len(other.test))
+            logits = predict(run.load(), other.test, run.spec, side, questions.device, asking.advance)
+            write_atomically(file, save({"logits": logits.contiguous()}))
+            stored = {"logits": logits}
+        answers[path] = stored["logits"]
+    if asking is not None:
+        asking.finish(f"asked on {len(other.test)} images of another data set")
+    return answers

@@ -1,0 +1,145 @@
+"""Answers to pairs of images along λ, of any predict function.
+
+Shapes: P pairs, L values of λ, K classes, (C, H, W) an image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vicinal.config import NetworkSpec, VicinitySpec
+from vicinal.data import ImageSet
+from vicinal.evaluation.predict import EVALUATION_BATCH
+from vicinal.functional import mix
+from vicinal.inputs import evaluation_pixels, to_float
+from vicinal.metrics import VicinalCurves, lam_grid, sample_size
+from vicinal.networks import Classifier
+
+PILOT_PAIRS = 200  # that the spread of NL between pairs is judged by
+CPU_VALUES = 1_000_000  # numbers in a batch of images; larger ones fall out of a CPU's caches between layers
+
+
+def draw_pairs(images: int, spec: VicinitySpec) -> tuple[Tensor, Tensor]:
+    """(P,) positions i and j ≠ i in the training images: independent uniform draws, a function of the spec and the count."""
+    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([spec.seed, images])))
+    i = generator.integers(images, size=spec.pairs)
+    j = (i + generator.integers(1, images, size=spec.pairs)) % images
+    return torch.from_numpy(i), torch.from_numpy(j)
+
+
+def pairs_needed(
+    network: Classifier,
+    pair_images: ImageSet,
+    pair_spec: NetworkSpec,
+    vicinity: VicinitySpec,
+    coverage: float,
+    image_size: int | None,
+    device: torch.device,
+) -> int:
+    """How many pairs bring a network's NL(λ) to ± `vicinity.precision_nats` at every λ, from a pilot of `PILOT_PAIRS`."""
+    assert vicinity.precision_nats is not None
+    pilot = vicinity.model_copy(update={"pairs": min(vicinity.pairs, PILOT_PAIRS)})
+    curves = VicinalCurves(lam_grid(pilot.lam_points))
+    network.eval()
+    for answer in ask_pairs(network, pairs_of(pair_images, pair_spec, pilot, image_size, device), curves.lam):
+        curves.update(*answer)
+    return sample_size(curves.per_pair("nonlinearity"), vicinity.precision_nats, coverage)
+
+
+class PairAnswers(NamedTuple):
+    """A network's float32 logits on P pairs; what `VicinalCurves.update` takes."""
+
+    logits_i: Tensor  # (P, K) on x_i
+    logits_j: Tensor  # (P, K) on x_j
+    logits_mixed: Tensor  # (P, L, K) on λ x_i + (1 − λ) x_j
+
+
+def ask_pairs(
+    predict: Callable[[Tensor], Tensor], pairs: Iterable[tuple[Tensor, Tensor]], lam: Tensor
+) -> Iterator[PairAnswers]:
+    """A predict function's answers to pairs of images along λ, part by part; L images for each pair are asked in all.
+
+    λ = 0 and 1 are the two clean images, so these are asked once; and since NL(λ; i, j) = NL(1 − λ; j, i) the answers serve
+    both orders of a pair.
+
+    Args:
+        predict: (B, C, H, W) float32 pixels in [0, 1], channels last in memory, to (B, K) logits; in eval mode if it has modes.
+        pairs: parts of P pairs each, as (P, C, H, W) pixels x_i and x_j. One part is one call of `predict`.
+        lam: (L,) rising grid from 0 to 1, both included.
+
+    Raises ValueError for a grid without its ends or images that do not go together.
+    """
+    if len(lam) < 2 or float(lam[0]) != 0 or float(lam[-1]) != 1:
+        raise ValueError("the grid of λ must begin with 0 and end with 1: these are the clean images")
+    for x_i, x_j in pairs:
+        if x_i.shape != x_j.shape or x_i.dim() != 4 or not x_i.is_floating_point():
+            raise ValueError(
+                f"expected two of (P, C, H, W) float pixels, got {tuple(x_i.shape)} {x_i.dtype} and {tuple(x_j.shape)}"
+            )
+        if not len(x_i):  # an empty slice
+            continue
+        # TF32 keeps ten bits, too few for a measure, and PyTorch's convolutions use it unasked.
+        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            logits = predict(_mixed_along(x_i, x_j, lam)).float().view(len(lam), len(x_i), -1)
+        yield PairAnswers(logits[-1], logits[0], logits.transpose(0, 1))
+
+
+def vicinal_curves(
+    predict: Callable[[Tensor], Tensor],
+    images_i: Tensor,
+    images_j: Tensor,
+    lam_points: int = 21,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    first_pair: int = 0,
+    pairs_at_once: int | None = None,
+) -> VicinalCurves:
+    """The vicinal curves of any classifier over P pairs of images, from sums alone: no answers are kept.
+
+    Args:
+        predict: as `ask_pairs` takes it.
+        images_i, images_j: (P, C, H, W) float pixels in [0, 1], or (P, H, W, C) uint8, on the device that `predict` wants.
+        lam_points: L, an odd number.
+        resamples, seed: behind `VicinalCurves.intervals`.
+        first_pair: number of the first pair, where another process asks other pairs: the two metrics can be merged.
+        pairs_at_once: P of one call of `predict`; default: what runs fast on the device.
+    """
+    curves = VicinalCurves(lam_grid(lam_points), keep_pairs=False, resamples=resamples, seed=seed)
+    at_once = pairs_at_once or _pairs_at_once(lam_points, images_i.shape[1:].numel(), images_i.device)
+    parts = zip(images_i.split(at_once), images_j.split(at_once), strict=True)
+    pixels = ((x if x.is_floating_point() else to_float(x) for x in part) for part in parts)
+    for answer in ask_pairs(predict, ((x_i, x_j) for x_i, x_j in pixels), curves.lam):
+        curves.update(*answer, first_pair=first_pair)
+        first_pair += len(answer.logits_i)
+    return curves
+
+
+def pairs_of(
+    images: ImageSet, spec: NetworkSpec, vicinity: VicinitySpec, image_size: int | None, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The pairs of `draw_pairs` as pixels, in parts as `ask_pairs` takes them."""
+    i, j = draw_pairs(len(images), vicinity)
+    values = evaluation_pixels(images.images[i[:1]], spec.augment, image_size).numel()
+    at_once = _pairs_at_once(vicinity.lam_points, values, device)
+    for part in zip(i.split(at_once), j.split(at_once), strict=True):
+        x_i, x_j = (evaluation_pixels(images.images[k].to(device), spec.augment, image_size) for k in part)
+        yield x_i, x_j
+
+
+def _pairs_at_once(points: int, values: int, device: torch.device) -> int:
+    """Pairs in one call of a network: on a CPU as many as keep its layers' outputs in the caches, `values` numbers an image."""
+    images = EVALUATION_BATCH if device.type != "cpu" else min(EVALUATION_BATCH, CPU_VALUES // values)
+    return max(1, images // points)
+
+
+def _mixed_along(x_i: Tensor, x_j: Tensor, lam: Tensor) -> Tensor:
+    """(P, C, H, W) twice to (L P, C, H, W), channels last in memory: all pairs at the first λ, then at the next."""
+    i, j = (x.permute(0, 2, 3, 1).contiguous() for x in (x_i, x_j))
+    # One λ at a time: what is in between stays in the caches.
+    return torch.cat([mix(i, j, value) for value in lam.to(x_i)]).permute(0, 3, 1, 2)

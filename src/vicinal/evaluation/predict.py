@@ -1,0 +1,34 @@
+"""Logits of a network on a set of images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from vicinal.config import NetworkSpec
+from vicinal.data import ImageSet
+from vicinal.inputs import evaluation_pixels
+
+EVALUATION_BATCH = 500
+
+
+@torch.inference_mode()
+def predict(
+    network: nn.Module,
+    images: ImageSet,
+    spec: NetworkSpec,
+    image_size: int | None,
+    device: torch.device,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Tensor:
+    """(N, K) float32 logits on a set of images, in eval mode and fp32; the last partial batch included."""
+    network.eval()
+    answers = []
+    # TF32 keeps ten bits, too few for a measure, and PyTorch's convolutions use it unasked.
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        for part in images.images.split(EVALUATION_BATCH):
+            answers.append(network(evaluation_pixels(part.to(device), spec.augment, image_size)).float().cpu())
+            advance(len(part))
+    return torch.cat(answers)

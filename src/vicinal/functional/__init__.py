@@ -1,0 +1,63 @@
+"""The equations, as pure functions of logits: public, differentiable, usable without the rest of the package.
+
+All in log space and at least float32; float64 in gives float64 out. Per-sample results unless the name says otherwise. Entropies and
+divergences are in nats. Equation numbers are those of arXiv:2606.12171.
+"""
+
+from vicinal.functional.calibration import (
+    bin_of,
+    brier_score,
+    calibration_bins,
+    confidence,
+    equal_mass_calibration_error,
+    expected_calibration_error,
+    fit_temperature,
+    negative_log_likelihood,
+)
+from vicinal.functional.divergences import Lam, kl_divergence, prediction_entropy
+from vicinal.functional.information import (
+    EntropyDecomposition,
+    cross_entropy_with_teacher,
+    entropy_decomposition,
+    information_bound_of_mean,
+    information_bound_per_sample,
+    log_mean_prediction,
+)
+from vicinal.functional.losses import kd_loss, linear_target_loss, mixed_cross_entropy
+from vicinal.functional.vicinal import (
+    dominance_ratio,
+    linear_log_probabilities,
+    linearity_gain,
+    linearity_information,
+    mix,
+    nonlinearity_residual,
+)
+
+__all__ = [
+    "EntropyDecomposition",
+    "Lam",
+    "bin_of",
+    "brier_score",
+    "calibration_bins",
+    "confidence",
+    "cross_entropy_with_teacher",
+    "dominance_ratio",
+    "entropy_decomposition",
+    "equal_mass_calibration_error",
+    "expected_calibration_error",
+    "fit_temperature",
+    "information_bound_of_mean",
+    "information_bound_per_sample",
+    "kd_loss",
+    "kl_divergence",
+    "linear_log_probabilities",
+    "linear_target_loss",
+    "linearity_gain",
+    "linearity_information",
+    "log_mean_prediction",
+    "mix",
+    "mixed_cross_entropy",
+    "negative_log_likelihood",
+    "nonlinearity_residual",
+    "prediction_entropy",
+]

@@ -1,0 +1,116 @@
+"""Confidence against accuracy: ECE in both binnings, NLL, Brier score, temperature scaling.
+
+Shapes: N samples, K classes.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vicinal.functional.divergences import precise
+
+
+def confidence(probabilities: Tensor) -> Tensor:
+    """The largest probability of each sample: (N, K) to (N,)."""
+    return probabilities.amax(-1)
+
+
+def bin_of(confidences: Tensor, bins: int = 15) -> Tensor:
+    """Which of the equal-width bins (lo, hi] of [0, 1] each confidence falls in: (N,) to (N,) int64."""
+    # k / bins rounded once: linspace accumulates, and its edges lie an ulp off.
+    edges = (torch.arange(1, bins, dtype=torch.float64) / bins).to(confidences)
+    return torch.bucketize(confidences.contiguous(), edges, right=False)
+
+
+def calibration_bins(confidences: Tensor, correct: Tensor, bins: int = 15) -> tuple[Tensor, Tensor, Tensor]:
+    """Sums over equal-width bins (lo, hi] of [0, 1]; confidence 0 falls in the first bin, 1 in the last.
+
+    Args:
+        confidences: (N,) in [0, 1]; correct: (N,) 0/1 or bool.
+
+    Returns:
+        count, sum of confidence, number correct: each (bins,) in float64.
+    """
+    if confidences.numel() and not (confidences.amin() >= 0 and confidences.amax() <= 1 + 1e-6):
+        raise ValueError("confidences must lie in [0, 1]")
+    where = bin_of(confidences, bins)
+    count = torch.zeros(bins, dtype=torch.float64, device=confidences.device)
+    total, right = count.clone(), count.clone()
+    count.index_add_(0, where, torch.ones_like(confidences, dtype=torch.float64))
+    total.index_add_(0, where, confidences.double())
+    right.index_add_(0, where, correct.double())
+    return count, total, right
+
+
+def expected_calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> Tensor:
+    """ECE with equal-width bins (eq. 16), of all samples together.
+
+    Args:
+        probabilities: (N, K); labels: (N,) int64.
+
+    Returns:
+        () a fraction. NaN for no samples.
+    """
+    conf, correct = _confidence_and_correct(probabilities, labels)
+    count, total, right = calibration_bins(conf, correct, bins)
+    return ((right - total).abs().sum() / count.sum()).to(conf.dtype)
+
+
+def equal_mass_calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> Tensor:
+    """ECE with bins that hold equally many samples (sizes differ by one at most), of all samples together.
+
+    Arguments and result as `expected_calibration_error`. Samples of one confidence that fall on two bins are shared out
+    evenly, so that the order of the data changes nothing.
+    """
+    conf, correct = _confidence_and_correct(probabilities, labels)
+    _, group, size = conf.unique(return_inverse=True, return_counts=True)
+    gap = torch.zeros(len(size), dtype=torch.float64, device=conf.device)
+    gap.index_add_(0, group, correct.double() - conf.double())
+    parts = (gap / size).repeat_interleave(size).tensor_split(min(bins, max(len(conf), 1)))
+    return (torch.stack([part.sum().abs() for part in parts]).sum() / len(conf)).to(conf.dtype)
+
+
+def negative_log_likelihood(logits: Tensor, labels: Tensor) -> Tensor:
+    """−log p of the label for each sample, in nats: (N, K), (N,) to (N,)."""
+    return F.cross_entropy(precise(logits), labels, reduction="none")
+
+
+def brier_score(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Σ_k (p_k − y_k)² for each sample, between 0 and 2: (N, K), (N,) to (N,)."""
+    probabilities = precise(probabilities)
+    return (probabilities - F.one_hot(labels, probabilities.shape[-1]).to(probabilities.dtype)).square().sum(-1)
+
+
+def fit_temperature(logits: Tensor, labels: Tensor) -> float:
+    """The T > 0 with the lowest NLL of softmax(logits / T) (temperature scaling, Guo et al. 2017).
+
+    NLL is convex in 1/T, so bisection on its derivative finds the one minimum. Bounded to [0.001, 1000]: perfectly separated
+    or uninformative logits have no finite one.
+
+    Args:
+        logits: (N, K); labels: (N,) int64, N ≥ 1.
+    """
+    if len(logits) == 0:
+        raise ValueError("fitting a temperature needs at least one sample")
+    z = logits.detach().double()
+    z = z - z.amax(-1, keepdim=True)
+    chosen = z.gather(-1, labels[:, None]).mean()
+    low, high = -math.log(1000), math.log(1000)  # of 1/T
+    for _ in range(60):
+        middle = (low + high) / 2
+        slope = ((z * math.exp(middle)).softmax(-1) * z).sum(-1).mean() - chosen  # d NLL / d (1/T)
+        low, high = (low, middle) if slope > 0 else (middle, high)
+    return math.exp(-(low + high) / 2)
+
+
+def _confidence_and_correct(probabilities: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    if probabilities.dim() != 2 or labels.shape != probabilities.shape[:1]:
+        raise ValueError(
+            f"expected (N, K) probabilities and (N,) labels, got {tuple(probabilities.shape)}, {tuple(labels.shape)}"
+        )
+    conf, predicted = precise(probabilities).max(-1)
+    return conf, predicted == labels

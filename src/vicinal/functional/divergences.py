@@ -1,0 +1,51 @@
+"""Divergences and entropies of logits, in log space and at least float32; float64 in gives float64 out.
+
+Shapes: B samples, K classes, (...,) any leading shape. In nats, for each sample.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+Lam = Tensor | float
+
+
+def kl_divergence(p_logits: Tensor, q_logits: Tensor) -> Tensor:
+    """KL(p ‖ q) in nats for each sample, of the softmax of (..., K) logits; never below 0. Returns (...,)."""
+    check_same_shape(p_logits, q_logits)
+    return kl_of_logs(precise(p_logits).log_softmax(-1), precise(q_logits).log_softmax(-1))
+
+
+def prediction_entropy(logits: Tensor) -> Tensor:
+    """H of the softmax of (..., K) logits, in nats for each sample: between 0 and log K. Returns (...,)."""
+    return entropy_of_logs(precise(logits).log_softmax(-1))
+
+
+def precise(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def as_weight(lam: Lam, like: Tensor) -> Tensor:
+    weight = torch.as_tensor(lam, dtype=like.dtype, device=like.device)
+    # Checked where looking costs nothing: on a GPU it would make every step wait.
+    if weight.device.type == "cpu" and not bool(((weight >= 0) & (weight <= 1)).all()):
+        raise ValueError("λ must lie in [0, 1]")
+    return weight
+
+
+def check_same_shape(a: Tensor, b: Tensor) -> None:
+    if a.shape != b.shape:
+        raise ValueError(f"shapes differ: {tuple(a.shape)} and {tuple(b.shape)}")
+
+
+def kl_of_logs(log_p: Tensor, log_q: Tensor) -> Tensor:
+    p = log_p.exp()
+    # 0 · (−inf − x) is 0 in the limit. Rounding may leave −1e-8 where p equals q, and a divergence is never negative.
+    terms = torch.where(p > 0, p * (log_p - log_q), torch.zeros_like(p))
+    return terms.sum(-1).clamp_min(0)
+
+
+def entropy_of_logs(log_p: Tensor) -> Tensor:
+    p = log_p.exp()
+    return -torch.where(p > 0, p * log_p, torch.zeros_like(p)).sum(-1).clamp_max(0)

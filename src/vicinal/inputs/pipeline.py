@@ -1,0 +1,184 @@
+"""The making of planned batches, on tensors on the device: gather, crop, flip, resize, mix.
+
+Shapes: N images of the training set, B samples (rows) of a batch, M ≥ B images that these need, (C, H, W) an image.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vicinal.config import AugmentSpec
+from vicinal.data import Images
+from vicinal.inputs.pixels import to_float
+from vicinal.inputs.plan import PlannedBatch
+
+READ_AHEAD = 3  # batches of lazy images that are read while a step runs
+
+
+@dataclass(frozen=True)
+class VicinalBatch:
+    """What a training step sees: B mixed images, and the M clean ones that they are made of (see `PlannedBatch`)."""
+
+    clean: Tensor  # (M, C, H, W) float32 in [0, 1], cropped and flipped; the rows' own images come first
+    mixed: Tensor  # (B, C, H, W): λ clean + (1 − λ) clean[partner]; the same memory as clean where nothing is mixed
+    labels: Tensor  # (B,) int64
+    partner_labels: Tensor  # (B,) int64
+    partner: Tensor  # (B,) int64: position in clean
+    lam: Tensor  # (B,) float32
+
+
+class ImagePipeline:
+    """Makes planned batches of a training set, batched on tensors on `device`: gather, crop, flip, resize, mix.
+
+    A tensor of images lies on the device as a whole; lazy ones are read in threads ahead of the step that needs them.
+
+    Args:
+        images: (N, H, W, C) uint8; labels: (N,) int64.
+        augment: crops and flips.
+        image_size: side that comes out; None keeps the images' own.
+    """
+
+    def __init__(
+        self,
+        images: Tensor | Images,
+        labels: Tensor,
+        augment: AugmentSpec,
+        image_size: int | None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if isinstance(images, Tensor) and (images.dtype != torch.uint8 or images.dim() != 4):
+            raise ValueError(f"expected (N, H, W, C) uint8 images, got {tuple(images.shape)} {images.dtype}")
+        self.augment, self.image_size = augment, image_size
+        self._height, self._width = images.shape[1:3]
+        self._device = torch.device(device)
+        # Padded once, so that a crop is one gather of an epoch's own place.
+        self._images = self._padded(images.to(self._device)) if isinstance(images, Tensor) else None
+        self._lazy = None if isinstance(images, Tensor) else images
+        self._labels = labels.to(device)
+
+    def _padded(self, images: Tensor) -> Tensor:
+        p = self.augment.pad if self.augment.crop == "pad" else 0
+        return F.pad(images, (0, 0, p, p, p, p)) if p else images.contiguous()
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def batches(self, plan: Iterable[PlannedBatch]) -> Iterator[tuple[PlannedBatch, VicinalBatch]]:
+        """Every planned batch and what it became; lazy images are read `READ_AHEAD` batches ahead."""
+        if self._lazy is None:
+            for planned in plan:
+                yield planned, self.make(planned)
+            return
+        reader = ThreadPoolExecutor(1, thread_name_prefix="vicinal-read")
+        ahead: deque[tuple[PlannedBatch, Future[Tensor]]] = deque()
+        try:
+            for planned in plan:
+                ahead.append((planned, reader.submit(self._lazy.__getitem__, planned.index)))
+                if len(ahead) > READ_AHEAD:
+                    ready, pixels = ahead.popleft()
+                    yield ready, self._make(ready, pixels.result())
+            while ahead:
+                ready, pixels = ahead.popleft()
+                yield ready, self._make(ready, pixels.result())
+        finally:
+            reader.shutdown(wait=False, cancel_futures=True)
+
+    def make(self, planned: PlannedBatch) -> VicinalBatch:
+        """The batch of a plan, on the pipeline's device."""
+        return self._make(planned, None if self._lazy is None else self._lazy[planned.index])
+
+    def _make(self, planned: PlannedBatch, read: Tensor | None) -> VicinalBatch:
+        top, left = (
+            (drawn * (room + 1)).long()
+            for drawn, room in zip((planned.crop_y, planned.crop_x), self._room, strict=True)
+        )
+        known = [planned.index, planned.partner, planned.lam, top, left, planned.flip]
+        index, partner, lam, top, left, flip, *pixels = _on_device(
+            known if read is None else [*known, read], self._device
+        )
+        if self._images is not None:
+            stored, place = self._images, index
+        else:
+            stored, place = self._padded(pixels[0]), torch.arange(len(index), device=self._device)
+        if self.augment.crop == "resize":
+            whole = to_float(stored.index_select(0, place), self.augment.resize)
+            stored, place = whole.permute(0, 2, 3, 1).contiguous(), torch.arange(len(index), device=self._device)
+        picked = _windows_at(stored, *self._crop_shape, place, top, left)
+        if self.augment.flip:
+            picked = _mirrored(picked, flip)
+        clean = to_float(picked, self.image_size)
+        own, labels = clean[: planned.rows], self._labels.index_select(0, index)
+        mixed = _mixed(own, clean, partner, lam) if planned.mixes else own
+        return VicinalBatch(clean, mixed, labels[: planned.rows], labels.index_select(0, partner), partner, lam)
+
+    @property
+    def _crop_shape(self) -> tuple[int, int]:
+        """Height and width of a crop, before the last resizing."""
+        if self.augment.crop != "resize":
+            return self._height, self._width
+        side = self.image_size or min(self._height, self._width)
+        return side, side
+
+    @property
+    def _room(self) -> tuple[int, int]:
+        """How many places a crop may move down and right."""
+        if self.augment.crop == "resize":
+            assert self.augment.resize is not None  # held by AugmentSpec
+            return self.augment.resize - self._crop_shape[0], self.augment.resize - self._crop_shape[1]
+        room = 2 * self.augment.pad if self.augment.crop == "pad" else 0
+        return room, room
+
+
+def _on_device(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
+    """CPU tensors on `device` in one transfer, from pinned memory for CUDA; themselves where that is the CPU."""
+    if device.type == "cpu":
+        return list(tensors)
+    ends = list(itertools.accumulate(-(-t.nbytes // 16) * 16 for t in tensors))  # 16: every part starts aligned
+    packed = torch.empty(ends[-1], dtype=torch.uint8, pin_memory=device.type == "cuda")
+    starts = [0, *ends[:-1]]
+    for tensor, start in zip(tensors, starts, strict=True):
+        packed[start : start + tensor.nbytes].copy_(tensor.contiguous().view(-1).view(torch.uint8))
+    arrived = packed.to(device, non_blocking=True)
+    return [
+        arrived[start : start + t.nbytes].view(t.dtype).view(t.shape) for t, start in zip(tensors, starts, strict=True)
+    ]
+
+
+def _windows_at(stored: Tensor, height: int, width: int, index: Tensor, top: Tensor, left: Tensor) -> Tensor:
+    """(M, height, width, C) cut out of contiguous (N, H, W, C): from image index[m] at (top[m], left[m]), (M,) int64 each."""
+    n, h, w, channels = stored.shape
+    if (h, w) == (height, width):
+        return stored.index_select(0, index)
+    row = w * channels
+    places = (n, h - height + 1, w - width + 1, height, width * channels)
+    every = stored.as_strided(places, (h * row, row, channels, row, 1))
+    if stored.device.type == "cpu":  # NumPy copies whole rows where PyTorch's indexing goes by elements
+        picked = torch.from_numpy(every.numpy()[index.numpy(), top.numpy(), left.numpy()])
+    else:
+        picked = every[index, top, left]
+    return picked.view(len(index), height, width, channels)
+
+
+def _mirrored(images: Tensor, flip: Tensor) -> Tensor:
+    """(M, H, W, C) with those at which (M,) bool `flip` holds turned left to right; on a CPU in place."""
+    if images.device.type != "cpu":
+        return torch.where(flip[:, None, None, None], images.flip(2), images)
+    turned = flip.numpy().nonzero()[0]
+    pixels = images.numpy()
+    pixels[turned] = torch.from_numpy(pixels[turned]).flip(2).numpy()
+    return images
+
+
+def _mixed(own: Tensor, clean: Tensor, partner: Tensor, lam: Tensor) -> Tensor:
+    """`mix(own, clean[partner], lam)`, bit for bit, without its copies; channels last in memory as `clean` is."""
+    weight = lam.view(-1, 1, 1, 1)
+    of_partner = clean.permute(0, 2, 3, 1).index_select(0, partner).permute(0, 3, 1, 2)
+    return of_partner.mul_(1 - weight).add_(weight * own)

@@ -1,0 +1,190 @@
+"""`VicinalPlan`: which images, crops, flips, partners and λ make batch k of epoch e, as a pure function.
+
+Shapes: N images of the training set, B samples (rows) of a batch or of a process's slice of it, M ≥ B images that these need.
+A plan holds no state: the numbers of an epoch come from counter-based generators keyed by (seed, purpose, epoch), so that
+neither workers nor a resumed run nor the number of processes nor the order of asking can change them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vicinal.config import UNIFORM_MIXING, MixingSpec
+
+# Purposes of random numbers. Each has a stream of its own: turning flips on must not change which images meet.
+_ORDER, _PARTNER, _LAM, _UNMIXED, _CROP, _FLIP = range(6)
+STREAMS = {"train": 0, "head_warmup": 1}
+
+
+@dataclass(frozen=True)
+class PlannedBatch:
+    """One batch of the plan, or a process's slice of one, all on the CPU.
+
+    The M images are those of the B rows themselves and then the partners that are not among them: none in a whole batch.
+    """
+
+    index: Tensor  # (M,) int64: position in the training set
+    partner: Tensor  # (B,) int64: position among the M of the image that is mixed in
+    lam: Tensor  # (B,) float32: share of the sample's own image; 1 where it is left unmixed
+    crop_y: Tensor  # (M,) float32 in [0, 1): how far down and right the crop lies among the possible places
+    crop_x: Tensor
+    flip: Tensor  # (M,) bool
+
+    @property
+    def rows(self) -> int:
+        """B: the mixed images that this makes."""
+        return len(self.partner)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether any row differs from its own image."""
+        return bool((self.lam != 1).any())
+
+    def __len__(self) -> int:
+        return self.rows
+
+
+def slice_rows(size: int, rank: int, world_size: int) -> slice:
+    """The contiguous rows of `size` that process `rank` of `world_size` takes: all are taken once, shares differ by one at most.
+
+    Raises ValueError for a rank outside 0 to world_size − 1.
+    """
+    if not 0 <= rank < world_size:
+        raise ValueError(f"rank {rank} of {world_size} processes: ranks go from 0 to {world_size - 1}")
+    return slice(size * rank // world_size, size * (rank + 1) // world_size)
+
+
+@dataclass(frozen=True)
+class VicinalPlan:
+    """The input stream of a training run: `batch(epoch, position)` is the same whoever asks and whenever.
+
+    Args:
+        images: N. The last batch of an epoch is as small as it comes; no image is left out.
+        batch_size: of all batches but the last.
+        seed: of the stream; epochs of one seed are independent draws.
+        mixing: how λ is drawn (`MixingSpec`).
+        stream: "train" or "head_warmup", two independent streams of one seed.
+        stream_epochs: the stream repeats after this many epochs; None draws every epoch anew.
+    """
+
+    images: int
+    batch_size: int
+    seed: int
+    mixing: MixingSpec = UNIFORM_MIXING
+    stream: str = "train"
+    stream_epochs: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.images < 1 or self.batch_size < 1:
+            raise ValueError(
+                f"a plan needs images and a batch size of at least 1, got {self.images} and {self.batch_size}"
+            )
+        if self.stream_epochs is not None and self.stream_epochs < 1:
+            raise ValueError(f"stream_epochs must be at least 1 or None, got {self.stream_epochs}")
+
+    @property
+    def batches(self) -> int:
+        """Batches in an epoch."""
+        return math.ceil(self.images / self.batch_size)
+
+    def drawn_epoch(self, epoch: int) -> int:
+        """The epoch whose draws `epoch` uses: itself, unless the stream repeats. A bank stores answers under this number."""
+        return epoch if self.stream_epochs is None else epoch % self.stream_epochs
+
+    def batch(self, epoch: int, position: int, rank: int = 0, world_size: int = 1) -> PlannedBatch:
+        """Batch number `position` of `epoch`, both from 0, or the rows of it that process `rank` of `world_size` makes.
+
+        Batches and partners are formed over all processes first, so that any number of processes sees the same mixed inputs.
+        Raises IndexError beyond the epoch's end, ValueError for a rank that is not among the processes.
+        """
+        if not 0 <= position < self.batches or epoch < 0:
+            raise IndexError(f"epoch {epoch}, batch {position}: an epoch has batches 0 to {self.batches - 1}")
+        draws = _epoch_draws(self, self.drawn_epoch(epoch))
+        start, stop = position * self.batch_size, min((position + 1) * self.batch_size, self.images)
+        own = slice_rows(stop - start, rank, world_size)
+        rows = slice(start + own.start, start + own.stop)
+        partner = draws.partner[rows].copy()
+        images: slice | NDArray[np.int64] = rows
+        if world_size > 1:
+            outside = partner[(partner < own.start) | (partner >= own.stop)]
+            among = np.concatenate([np.arange(own.start, own.stop), np.unique(outside)])
+            place = np.zeros(stop - start, np.int64)
+            place[among] = np.arange(len(among))
+            partner, images = place[partner], start + among
+        return PlannedBatch(
+            index=torch.from_numpy(draws.order[images].copy()),
+            partner=torch.from_numpy(partner),
+            lam=torch.from_numpy(draws.lam[rows].copy()),
+            crop_y=torch.from_numpy(draws.crop[images, 0].copy()),
+            crop_x=torch.from_numpy(draws.crop[images, 1].copy()),
+            flip=torch.from_numpy(draws.flip[images].copy()),
+        )
+
+    def epoch(self, epoch: int, start: int = 0, rank: int = 0, world_size: int = 1) -> Iterator[PlannedBatch]:
+        """The batches of an epoch, from batch `start` on; the arguments are those of `batch`."""
+        for position in range(start, self.batches):
+            yield self.batch(epoch, position, rank, world_size)
+
+
+@dataclass(frozen=True)
+class _Draws:
+    """The numbers of an epoch, (N,) in the order of its samples."""
+
+    order: NDArray[np.int64]
+    partner: NDArray[np.int64]  # position in the sample's batch
+    lam: NDArray[np.float32]
+    crop: NDArray[np.float32]  # (N, 2)
+    flip: NDArray[np.bool_]
+
+
+@lru_cache(maxsize=4)
+def _epoch_draws(plan: VicinalPlan, epoch: int) -> _Draws:
+    n, mixing = plan.images, plan.mixing
+
+    def generator(purpose: int) -> np.random.Generator:
+        return np.random.Generator(
+            np.random.Philox(np.random.SeedSequence([plan.seed, STREAMS[plan.stream], epoch, purpose]))
+        )
+
+    lams = generator(_LAM)
+    match mixing.distribution:
+        case "none":
+            lam = np.ones(n)
+        case "fixed":
+            lam = np.full(n, mixing.lam)
+        case "uniform":
+            lam = lams.random(n)
+        case "beta":
+            a = mixing.a
+            assert a is not None  # held by MixingSpec
+            lam = lams.beta(a, a, n)
+    if mixing.unmixed_share:
+        # The share is exact over the epoch, and in every batch to within one sample: the batch takes what falls due in it.
+        position = np.arange(n) // plan.batch_size
+        ends = np.stack([position * plan.batch_size, np.minimum((position + 1) * plan.batch_size, n)])
+        before, after = np.floor(mixing.unmixed_share * ends + 0.5)
+        first = _order_in_batches(generator(_UNMIXED).random(n), plan.batch_size)
+        lam[ends[0] + first] = np.where(np.arange(n) - ends[0] < after - before, 1.0, lam[ends[0] + first])
+    drawn = generator(_PARTNER).random(n) if mixing.mixes else np.zeros(n)  # a stable order of equals is their own
+    return _Draws(
+        order=generator(_ORDER).permutation(n),
+        partner=_order_in_batches(drawn, plan.batch_size),
+        lam=lam.astype(np.float32),
+        crop=generator(_CROP).random((n, 2), dtype=np.float32),
+        flip=generator(_FLIP).random(n) < 0.5,
+    )
+
+
+def _order_in_batches(values: NDArray[np.float64], batch_size: int) -> NDArray[np.int64]:
+    """(N,) positions within each batch that sort it: a permutation of every batch."""
+    whole = len(values) - len(values) % batch_size
+    parts = values[:whole].reshape(-1, batch_size), values[None, whole:]
+    return np.concatenate([np.argsort(part, axis=1, kind="stable").ravel() for part in parts])

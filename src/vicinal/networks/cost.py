@@ -1,0 +1,83 @@
+"""What a study will take before anything is spent: arithmetic, time and storage, from each network measured for a moment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from vicinal.networks.classifier import Classifier
+from vicinal.networks.fused import folded
+
+TIMED_IMAGES = 32  # batch that is timed, or the network's own where that is smaller
+REPEATS = 3
+
+# Compiling takes about a minute for a network. On two CPU cores a compiled step then takes as long as an eager one (1.05 to 0.97 of it,
+# docs/benchmarks.md), so it never pays there; on a GPU it is taken to pay in trainings of a quarter of an hour and more.
+COMPILING_PAYS_S = 900
+NOMINAL_CUDA_FLOPS = 20e12  # per second of training
+
+
+@dataclass(frozen=True)
+class NetworkCost:
+    """What one image costs a network on this device."""
+
+    forward_flops: int  # multiplications and additions of a forward pass
+    ask_s: float  # seconds to answer it
+    step_s: float  # seconds of forward, backward and update
+
+
+def network_cost(network: Classifier, pixels: Tensor, batch_size: int) -> NetworkCost:
+    """Count and time a network on (1, C, H, W) pixels, on the device and in the memory format that they and it have; asked folded.
+
+    Times are medians of a few passes over `batch_size` copies, at most `TIMED_IMAGES`; an estimate, not a benchmark.
+    """
+    batch = pixels.repeat(min(batch_size, TIMED_IMAGES), 1, 1, 1).contiguous(memory_format=torch.channels_last)
+    flops = forward_flops(network, pixels)
+    with torch.inference_mode():
+        asked = folded(network, pixels)
+        ask = _seconds(lambda: asked(batch), pixels.device)
+    network.train()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.0)
+
+    def step() -> None:
+        loss = nn.functional.cross_entropy(
+            network(batch), torch.zeros(len(batch), dtype=torch.int64, device=batch.device)
+        )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+    seconds = _seconds(step, pixels.device)
+    network.eval()
+    return NetworkCost(flops, ask / len(batch), seconds / len(batch))
+
+
+def forward_flops(network: nn.Module, pixels: Tensor) -> int:
+    """Multiplications and additions of one forward pass of (1, C, H, W) pixels, in eval mode."""
+    network.eval()
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        network(pixels)
+    return int(counter.get_total_flops())
+
+
+def compiling_pays(training_flops: float, device: torch.device) -> bool:
+    """Whether so much training is long enough for torch.compile to pay: by arithmetic and not by a clock, so always the same."""
+    return device.type == "cuda" and training_flops / NOMINAL_CUDA_FLOPS >= COMPILING_PAYS_S
+
+
+def _seconds(work: Callable[[], object], device: torch.device) -> float:
+    """Median seconds of a call, after one that warms up."""
+    taken = []
+    for _ in range(REPEATS + 1):
+        start = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        taken.append(time.perf_counter() - start)
+    return median(taken[1:])

@@ -1,0 +1,314 @@
+"""The tables: what is shown (HTML and Markdown) and the full-precision CSV files."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vicinal.report.rows import SCALED, Model, Results, Row, against, at_half, gain_at_half, mean_and_spread
+
+QUANTITIES = ("nonlinearity", "entropy", "dominance", "linearity_information")
+ABSENT = "–"
+SCALE_FREE_NOTE = (
+    "† Trained with T = σ: that loss does not change when the student’s logits are scaled, so the raw confidence, ECE, NLL, "
+    "Brier score, NL, D, Δ_lin and KL of these students mean nothing by themselves. Read what they become after "
+    "temperature scaling: “ECE scaled”, and the value after “→” where it was measured."
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the shown table."""
+
+    heading: str
+    meaning: str
+    value: Callable[[Model, str | None], float | None]  # of a model, against a teacher
+    scaled: Callable[[Model], float | None] | None = None  # the same after temperature scaling
+    percent: bool = False
+    signed: bool = False
+    needs_scale: bool = True  # meaningless for a scale-free student
+    interval_key: str | None = None
+    digits: int = 3  # after the point, where it is no percentage
+    cell: Callable[[Row], Cell] | None = None  # where the mean over seeds says nothing
+
+    def text(self, value: float) -> str:
+        if self.percent:
+            return f"{100 * value:.1f}"
+        return f"{value:{'+' if self.signed else ''}.{self.digits}f}".replace("-", "−")
+
+    def spread_text(self, spread: float) -> str:
+        return f"± {100 * spread:.1f}" if self.percent else f"± {spread:.{self.digits}f}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One shown value: the mean, below it the spread or interval, and a tooltip."""
+
+    text: str
+    small: str = ""
+    tooltip: str = ""
+    doubtful: bool = False  # raw value of a scale-free student
+
+
+@dataclass(frozen=True)
+class Line:
+    """One shown row."""
+
+    row: Row
+    label: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """The rows of one teacher, or the students that ask none."""
+
+    heading: str
+    lines: tuple[Line, ...]
+
+
+def _scalar(key: str) -> Callable[[Model, str | None], float | None]:
+    return lambda model, _teacher: model.get(key)
+
+
+def _scaled_scalar(key: str) -> Callable[[Model], float | None]:
+    return lambda model: model.get(key + SCALED)
+
+
+def _half(quantity: str) -> Callable[[Model, str | None], float | None]:
+    return lambda model, _teacher: at_half(model, quantity)
+
+
+def _scaled_half(quantity: str) -> Callable[[Model], float | None]:
+    return lambda model: at_half(model, quantity, "vicinity" + SCALED)
+
+
+def _alignment(key: str) -> Callable[[Model, str | None], float | None]:
+    def value(model: Model, teacher: str | None) -> float | None:
+        measured = against(model, teacher) if teacher is not None else None
+        found: float | None = ((measured or {}).get("alignment") or {}).get(key)
+        return found
+
+    return value
+
+
+COLUMNS = (
+    Column("Accuracy %", "share of test images classified correctly", _scalar("accuracy"), percent=True, needs_scale=False,
+           interval_key="accuracy"),
+    Column("Confidence %", "mean probability of the predicted class", _scalar("confidence"), _scaled_scalar("confidence"),
+           percent=True),
+    Column("ECE", "expected calibration error", _scalar("ece")),
+    Column("ECE scaled", "expected calibration error after temperature scaling", _scalar("ece" + SCALED), needs_scale=False),
+    Column("NLL", "negative log-likelihood, nats", _scalar("nll"), _scaled_scalar("nll")),
+    Column("Brier", "Brier score", _scalar("brier"), _scaled_scalar("brier")),
+    Column("NL(½)", "non-linearity residual at λ = 0.5, nats", _half("nonlinearity"), _scaled_half("nonlinearity")),
+    Column("D(½)", "dominance ratio at λ = 0.5", _half("dominance"), _scaled_half("dominance")),
+    Column("Δ_lin(½)", "linearity gain over the teacher at λ = 0.5, nats",
+           lambda model, teacher: None if teacher is None else gain_at_half(model, teacher), signed=True),
+    Column("KL real", "KL(teacher ‖ student) on clean images, nats", _alignment("kl_real")),
+    Column("KL mixed", "KL(teacher ‖ student) on mixed images, nats", _alignment("kl_mixed")),
+)  # fmt: skip
+
+
+def shown_table(results: Results, columns: Sequence[Column] = COLUMNS) -> list[Section]:
+    """A table of the report: one section for the students that ask no teacher, one for each teacher."""
+    # With one teacher the students that ask none have one natural comparison; with several the figures show each.
+    only = results.teachers[0].teacher if len(results.teachers) == 1 else None
+    sections = []
+    if results.unguided:
+        lines = tuple(_line(row, only, results, columns) for row in results.unguided)
+        sections.append(Section("No teacher asked", lines))
+    names = list(dict.fromkeys(row.teacher for row in (*results.teachers, *results.guided)))
+    for name in names:
+        rows = [row for row in (*results.teachers, *results.guided) if row.teacher == name]
+        sections.append(Section(f"Teacher {name}", tuple(_line(row, name, results, columns) for row in rows)))
+    return sections
+
+
+def _line(row: Row, teacher: str | None, results: Results, columns: Sequence[Column]) -> Line:
+    label = "Teacher" if row.is_teacher else row.label
+    if row.scale_free:
+        label += " †"
+    reference = None if row.is_teacher else teacher
+    return Line(row, label, tuple(_cell(row, column, reference, results) for column in columns))
+
+
+def _cell(row: Row, column: Column, teacher: str | None, results: Results) -> Cell:
+    if column.cell is not None:
+        return column.cell(row)
+    found = mean_and_spread([value for m in row.models if (value := column.value(m, teacher)) is not None])
+    if found is None:
+        return Cell(ABSENT)
+    mean, spread = found
+    small = tooltip = ""
+    if spread is not None:
+        small = column.spread_text(spread)
+        tooltip = f"mean ± sample standard deviation over {len(row.models)} seeds"
+    interval = row.interval(column.interval_key) if column.interval_key else None
+    if interval:
+        low, high = (column.text(bound) for bound in interval)
+        small, tooltip = (
+            f"{low}–{high}",
+            f"{results.coverage} bootstrap interval over test images, one seed: {low} to {high}",
+        )
+    doubtful = row.scale_free and column.needs_scale
+    if doubtful:
+        tooltip = "the scale of this student’s logits is arbitrary: see the note †"
+        scaled = mean_and_spread([v for m in row.models if column.scaled and (v := column.scaled(m)) is not None])
+        small = f"→ {column.text(scaled[0])}" if scaled else ""
+    return Cell(column.text(mean), small, tooltip, doubtful)
+
+
+def table_notes(results: Results) -> list[str]:
+    """What must stand under every table: the selection first."""
+    notes = [results.selection_sentence]
+    if len(results.seeds) > 1:
+        notes.append(f"Mean ± sample standard deviation over seeds {', '.join(map(str, results.seeds))}.")
+    else:
+        notes.append(
+            f"One seed ({results.seeds[0]}); the range under accuracy is its {results.coverage} bootstrap interval over test images."
+        )
+    if all(not row.values("ece" + SCALED) for row in results.rows):
+        notes.append("No validation split, so nothing is temperature-scaled.")
+    if results.unguided and len(results.teachers) > 1:
+        notes.append(
+            "Δ_lin and KL of students that ask no teacher depend on the teacher: see the figures and tables/against_teachers.csv."
+        )
+    if any(row.scale_free for row in results.rows):
+        notes.append(SCALE_FREE_NOTE)
+    return notes
+
+
+def summary_markdown(results: Results) -> str:
+    """The shown table in Markdown."""
+    return shown_markdown(COLUMNS, shown_table(results), table_notes(results))
+
+
+def shown_markdown(columns: Sequence[Column], sections: Sequence[Section], notes: Sequence[str]) -> str:
+    """A table as it is shown, in Markdown with its notes."""
+    lines = [
+        markdown_line(["Model", *(c.heading for c in columns)]),
+        markdown_line(["---", *("---:" for _ in columns)]),
+    ]
+    for section in sections:
+        lines.append(markdown_line([f"**{section.heading}**", *("" for _ in columns)]))
+        lines += [markdown_line([line.label, *map(_markdown_cell, line.cells)]) for line in section.lines]
+    return "\n".join(lines) + "\n\n" + "\n\n".join(notes) + "\n"
+
+
+def _markdown_cell(cell: Cell) -> str:
+    mark = " †" if cell.doubtful else ""
+    if not cell.small:
+        return cell.text + mark
+    return f"{cell.text}{mark} {cell.small}" if cell.small.startswith("±") else f"{cell.text}{mark} ({cell.small})"
+
+
+def markdown_line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+# --- CSV: full precision, one model and seed per line -----------------------------------------------------------------
+
+
+def summary_csv(results: Results) -> str:
+    """Every scalar of every model and seed, with the vicinal quantities at λ = 0.5 and the intervals."""
+    models = [(row, model) for row in results.rows for model in row.models]
+    # The last two are mappings wherever they are not null; they stand in further.csv.
+    skipped = {"name", "arm", "teacher", "temperature", "seed", "validation", "mcnemar_against_baseline"}
+    scalars = _in_order(
+        key for _, m in models for key, value in m.items() if key not in skipped and not isinstance(value, dict | list)
+    )
+    # A key that holds null in one model and a structure in another is no scalar.
+    scalars = [key for key in scalars if not any(isinstance(m.get(key), dict | list) for _, m in models)]
+    bounded = _in_order(key for _, m in models for key in m.get("intervals") or {})
+    header = ["role", "name", "arm", "teacher", "temperature", "seed", "selection", *scalars]
+    header += [f"{key}_{side}" for key in bounded for side in ("lower", "upper")]
+    header += [f"{quantity}_0.5" for quantity in QUANTITIES]
+    header += [f"{quantity}{SCALED}_0.5" for quantity in QUANTITIES]
+    header += ["linearity_gain_0.5", "kl_real", "kl_mixed", "independent_response"]
+    lines = []
+    for row, model in models:
+        line = [*identity(row, model), results.raw["selection"], *(model.get(key) for key in scalars)]
+        line += [bound for key in bounded for bound in (model.get("intervals") or {}).get(key) or (None, None)]
+        line += [at_half(model, quantity) for quantity in QUANTITIES]
+        line += [at_half(model, quantity, "vicinity" + SCALED) for quantity in QUANTITIES]
+        line += _comparison(model, None if row.is_teacher else row.teacher)
+        lines.append(line)
+    return csv_text(header, lines)
+
+
+def vicinity_csv(results: Results) -> str:
+    """The vicinal curves in long form: one line for each model, seed and λ, as measured and after temperature scaling."""
+    header = ["role", "name", "arm", "teacher", "temperature", "seed", "selection", "temperature_scaled", "lam"]
+    header += [name for quantity in QUANTITIES for name in (quantity, f"{quantity}_lower", f"{quantity}_upper")]
+    lines = []
+    for row in results.rows:
+        for model in row.models:
+            variants: tuple[tuple[bool, Any], ...] = (
+                (False, model["vicinity"]),
+                (True, model.get("vicinity" + SCALED)),
+            )
+            for scaled, curves in variants:
+                for position, lam in enumerate(curves["lam"] if curves else ()):
+                    line = [*identity(row, model), results.raw["selection"], scaled, lam]
+                    for quantity in QUANTITIES:
+                        bounds = (curves.get("intervals") or {}).get(quantity) or {}
+                        line.append(curves[quantity][position])
+                        line += [bounds[side][position] if side in bounds else None for side in ("lower", "upper")]
+                    lines.append(line)
+    return csv_text(header, lines)
+
+
+def against_csv(results: Results) -> str:
+    """Linearity gain at λ = 0.5 and alignment of every student against every teacher it was measured against."""
+    header = [
+        "name",
+        "arm",
+        "asked_teacher",
+        "temperature",
+        "seed",
+        "selection",
+        "against_teacher",
+        "linearity_gain_0.5",
+    ]
+    header += ["kl_real", "kl_mixed", "independent_response"]
+    lines = []
+    for row in results.students:
+        for model in row.models:
+            asked = [row.teacher] if row.teacher is not None else []
+            for teacher in _in_order([*asked, *(model.get("against_teachers") or {})]):
+                who = identity(row, model)[1:]
+                lines.append([*who, results.raw["selection"], teacher, *_comparison(model, teacher)])
+    return csv_text(header, lines)
+
+
+def identity(row: Row, model: Model) -> list[Any]:
+    """The first cells of a model's line in a CSV file: role, name, arm, teacher, temperature, seed."""
+    role = "teacher" if row.is_teacher else "student"
+    return [role, row.label, row.arm, None if row.is_teacher else row.teacher, row.temperature, model["seed"]]
+
+
+def _comparison(model: Model, teacher: str | None) -> list[Any]:
+    """Δ_lin(0.5), KL real, KL mixed and their difference against a teacher; empty for none."""
+    if teacher is None:
+        return [None] * 4
+    alignment = (against(model, teacher) or {}).get("alignment") or {}
+    return [
+        gain_at_half(model, teacher),
+        *(alignment.get(key) for key in ("kl_real", "kl_mixed", "independent_response")),
+    ]
+
+
+def _in_order(keys: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(keys))
+
+
+def csv_text(header: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(lines)
+    return out.getvalue()

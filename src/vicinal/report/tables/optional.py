@@ -1,0 +1,228 @@
+"""The table "Further measures": what a study measures beyond the paper, and the terms of its eq. 11. Every part is optional."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from statistics import fmean, stdev
+from typing import Any
+
+from vicinal.report.findings import SIGNIFICANT
+from vicinal.report.rows import Model, Results, Row, at_half
+from vicinal.report.tables.core import ABSENT, Cell, Column, Section, csv_text, identity, shown_markdown, shown_table
+
+OOD = "ood_auroc"
+INFORMATION = ("entropy_mixed", "entropy_clean", "nonlinearity", "residual_eq11")
+DAGGER = "† Trained with T = σ: the scale of these logits is arbitrary, and these measures depend on it."
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One quantity: how it is read from a model, how it is shown and what it means."""
+
+    key: str  # in further.csv
+    value: Callable[[Model], float | None]
+    column: Column
+    term: str
+    definition: str
+
+
+def corrupted_accuracy(model: Model) -> float | None:
+    """Mean accuracy over all corruptions and severities, each counting the same; None where any value is missing."""
+    values = [value for found in (model.get("corruptions") or {}).values() for value in found["accuracy"]]
+    return None if not values or None in values else fmean(values)
+
+
+def _inside(entry: str, key: str) -> Callable[[Model], float | None]:
+    def value(model: Model) -> float | None:
+        found: float | None = (model.get(entry) or {}).get(key)
+        return found
+
+    return value
+
+
+def _plain(key: str) -> Callable[[Model], float | None]:
+    return lambda model: model.get(key)
+
+
+def _half(quantity: str) -> Callable[[Model], float | None]:
+    return lambda model: at_half(model, quantity, "information")
+
+
+def mcnemar_cell(row: Row) -> Cell:
+    """One seed: its p, and how many images only this network and only the baseline gets right. Several: the largest p."""
+    tests = [test for model in row.models if (test := model.get("mcnemar_against_baseline"))]
+    if not tests:
+        return Cell(ABSENT)
+    p = max(test["p_value"] for test in tests)
+    text = f"{p:.3f}" if p >= 0.001 else "< 0.001"
+    if len(tests) == 1:
+        only, other = tests[0]["only_first"], tests[0]["only_second"]
+        return Cell(text, f"{only} : {other}", f"{only} images only this network gets right, {other} only the baseline")
+    clear = sum(test["p_value"] < SIGNIFICANT for test in tests)
+    return Cell(text, f"{clear} of {len(tests)}", f"largest p of {len(tests)} seeds; p < 0.05 in {clear}")
+
+
+def over_baseline_cell(key: str, digits: int, row: Row) -> Cell:
+    """One seed: the difference and its paired interval. Several: mean and sample standard deviation."""
+    found = [entry for model in row.models if (entry := model.get("over_baseline"))]
+    if not found:
+        return Cell(ABSENT)
+
+    def signed(value: float) -> str:
+        return f"{value:+.{digits}f}".replace("-", "−")
+
+    doubtful = row.scale_free and key == "ece"
+    values = [entry[key] for entry in found]
+    if len(found) == 1:
+        low, high = found[0][f"{key}_interval"]
+        return Cell(signed(values[0]), f"{signed(low)} to {signed(high)}", doubtful=doubtful)
+    return Cell(signed(fmean(values)), f"± {stdev(values):.{digits}f}", doubtful=doubtful)
+
+
+def measures(results: Results) -> list[Measure]:
+    """The quantities that any model of the study has, in the order of the table."""
+
+    def measure(
+        key: str,
+        heading: str,
+        meaning: str,
+        value: Callable[[Model], float | None],
+        term: str,
+        definition: str,
+        **how: Any,
+    ) -> Measure:
+        return Measure(key, value, Column(heading, meaning, lambda model, _: value(model), **how), term, definition)
+
+    models = [model for row in results.rows for model in row.models]
+    others = list(dict.fromkeys(name for model in models for name in model.get(OOD) or {}))
+    known = [
+        measure(
+            "aurc", "AURC", "area under the risk-coverage curve", _inside("selective", "aurc"), "AURC",
+            "area under the risk-coverage curve: the share of errors among the images answered, surest first, averaged over "
+            "how many are answered. Lower is better.",
+        ),
+        measure(
+            "classwise_ece", "Class-wise ECE", "ECE of every class’s own probability, averaged", _plain("classwise_ece"),
+            "Class-wise ECE", "the ECE of “is it class k?”, averaged over the classes; it shrinks with their number.", digits=4,
+        ),
+        *(
+            measure(
+                f"{OOD}:{name}", "OOD AUROC" if len(others) == 1 else f"OOD AUROC, {name}",
+                f"chance that a test image gets more confidence than one of {name}", _inside(OOD, name), "OOD AUROC",
+                "chance that a test image gets more confidence than an image of another data set; 0.5 is a coin’s.",
+            )
+            for name in others
+        ),
+        measure(
+            "corrupted_accuracy", "Corrupted accuracy %", "mean accuracy over all corruptions and severities",
+            corrupted_accuracy, "Corrupted accuracy", "mean accuracy over all corruptions and severities.",
+            percent=True, needs_scale=False,
+        ),
+        measure(
+            "v_score", "V-score", "agreement of k-means on the features with the classes", _inside("representation", "v_score"),
+            "V-score", "how well k-means on the last features finds chosen classes; 1 is best.", needs_scale=False,
+        ),
+        measure(
+            "accuracy_over_baseline_pp", "Δ accuracy", "accuracy less the baseline's of the same seed, percentage points",
+            _inside("over_baseline", "accuracy_pp"), "Δ accuracy, Δ ECE",
+            "percentage points of accuracy, and ECE, less those of the baseline of the same seed on the same test images, with "
+            "paired intervals.",
+            needs_scale=False, signed=True, cell=partial(over_baseline_cell, "accuracy_pp", 1),
+        ),
+        measure(
+            "ece_over_baseline", "Δ ECE", "ECE less the baseline's of the same seed", _inside("over_baseline", "ece"), "", "",
+            signed=True, cell=partial(over_baseline_cell, "ece", 3),
+        ),
+        measure(
+            "mcnemar_p", "McNemar p", "exact test against the baseline student of the same seed, on the same test images",
+            _inside("mcnemar_against_baseline", "p_value"), "McNemar p",
+            "exact test that a student and the baseline of its seed are right equally often on the test images.",
+            needs_scale=False, cell=mcnemar_cell,
+        ),
+        measure(
+            "entropy_mixed_0.5", "H mixed(½)", "entropy of the answer on the mixed image at λ = 0.5, nats",
+            _half("entropy_mixed"), "H mixed, H clean",
+            "mean entropy of the answers on mixed images, and on their two ends weighted by λ, in nats.",
+        ),
+        measure(
+            "entropy_clean_0.5", "H clean(½)", "entropy of the answers on the two ends, weighted by λ = 0.5, nats",
+            _half("entropy_clean"), "", "",
+        ),
+        measure("nonlinearity_0.5", "NL(½)", "non-linearity residual at λ = 0.5, nats", _half("nonlinearity"), "", ""),
+        measure(
+            "residual_eq11_0.5", "Residual (eq. 11)", "H mixed − H clean − NL at λ = 0.5, nats", _half("residual_eq11"),
+            "Residual of eq. 11", "H mixed − H clean − NL, at λ = 0.5; 0 where the equation holds.", signed=True,
+        ),
+    ]  # fmt: skip
+    return [found for found in known if any(found.value(model) is not None for model in models)]
+
+
+def further_sections(results: Results, shown: Sequence[Measure]) -> list[Section]:
+    """The rows of the table, in the sections of the report's own."""
+    return shown_table(results, [measure.column for measure in shown])
+
+
+def further_notes(results: Results, shown: Sequence[Measure]) -> list[str]:
+    """What stands under the table: selection and seeds first."""
+    keys = {measure.key for measure in shown}
+    notes = [results.selection_sentence]
+    several = len(results.seeds) > 1
+    if several:
+        notes.append(f"Mean ± sample standard deviation over seeds {', '.join(map(str, results.seeds))}.")
+    if "mcnemar_p" in keys:
+        notes.append(
+            "McNemar p against the baseline of the same seed: the largest p over seeds, and in small in how many of them p < 0.05."
+            if several
+            else "McNemar p against the baseline; in small how many test images only this network and only the baseline gets right."
+        )
+    others = [key.split(":", 1)[1] for key in keys if key.startswith(f"{OOD}:")]
+    if len(others) == 1:
+        notes.append(f"OOD AUROC: test images against those of {others[0]}.")
+    if any(row.scale_free for row in results.rows):
+        notes.append(DAGGER)
+    return notes
+
+
+def further_markdown(results: Results, shown: Sequence[Measure]) -> str:
+    """The shown table in Markdown."""
+    return shown_markdown([m.column for m in shown], further_sections(results, shown), further_notes(results, shown))
+
+
+def further_csv(results: Results, shown: Sequence[Measure]) -> str:
+    """Full precision, one model and seed per line, with the validation figures that the recommendation rests on."""
+    validation = ("accuracy", "confidence", "ece", "nll", "brier")
+    header = ["role", "name", "arm", "teacher", "temperature", "seed", "selection", *(measure.key for measure in shown)]
+    header += ["only_first", "only_second", *(f"validation_{key}" for key in validation)]
+    lines = []
+    for row in results.rows:
+        for model in row.models:
+            test, chosen_by = model.get("mcnemar_against_baseline") or {}, model.get("validation") or {}
+            line = [*identity(row, model), results.raw["selection"], *(measure.value(model) for measure in shown)]
+            line += [test.get("only_first"), test.get("only_second"), *(chosen_by.get(key) for key in validation)]
+            lines.append(line)
+    return csv_text(header, lines)
+
+
+def further_definitions(shown: Sequence[Measure]) -> list[tuple[str, str]]:
+    """What the terms mean, each once."""
+    return list(dict.fromkeys((measure.term, measure.definition) for measure in shown if measure.term))
+
+
+def further_context(results: Results) -> dict[str, Any] | None:
+    """What the template needs; None where the study measures none of it."""
+    shown = measures(results)
+    if not shown:
+        return None
+    return {
+        "columns": [measure.column for measure in shown],
+        "sections": further_sections(results, shown),
+        "notes": further_notes(results, shown),
+        "terms": _listed([measure.column.heading for measure in shown]),
+    }
+
+
+def _listed(headings: Sequence[str]) -> str:
+    names = list(dict.fromkeys(heading.removesuffix(" %") for heading in headings))
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,80 @@
+"""The report: tables, figures and sentences from a study's `results.json`, as files and as one HTML page.
+
+Reads stored numbers only; imports no torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vicinal.report.figures import all_figures, information, pareto, risk_coverage
+from vicinal.report.page import html_page
+from vicinal.report.paper import (
+    PaperPart,
+    claims_csv,
+    claims_markdown,
+    own_files,
+    paper_context,
+    paper_figures,
+    paper_files,
+    paper_tables,
+)
+from vicinal.report.rows import load_results
+from vicinal.report.tables import (
+    against_csv,
+    further_csv,
+    further_markdown,
+    measures,
+    summary_csv,
+    summary_markdown,
+    vicinity_csv,
+)
+from vicinal.workspace import write_atomically
+
+# What a report may write or not, so that an earlier one's can go.
+OPTIONAL = {
+    "tables/further.csv",
+    "tables/further.md",
+    *(f"figures/{name}.svg" for name in ("pareto", "risk_coverage", "information")),
+}
+
+
+def write_report(folder: Path) -> Path:
+    """Write `report.html`, `tables/`, `figures/` and `paper/` of a study folder from its `results.json`; returns the page's path.
+
+    `paper/` holds the paper's tables and figures by their numbers, as far as the study has what they need.
+
+    Raises UsageError, in one line, where `results.json` is missing, damaged or written under another schema.
+    """
+    results = load_results(folder)
+    beyond = pareto(results), risk_coverage(results), information(results)
+    figures = [figure for figure in (*all_figures(results), *beyond) if figure is not None]
+    further = measures(results)
+    part = PaperPart(tuple(paper_tables(results)), tuple(paper_figures(results, folder)))
+    files = {
+        "tables/summary.csv": summary_csv(results),
+        "tables/summary.md": summary_markdown(results),
+        "tables/vicinity.csv": vicinity_csv(results),
+        "tables/claims.csv": claims_csv(results),
+        "tables/claims.md": claims_markdown(results),
+        **({"tables/against_teachers.csv": against_csv(results)} if results.students else {}),
+        **(
+            {
+                "tables/further.csv": further_csv(results, further),
+                "tables/further.md": further_markdown(results, further),
+            }
+            if further
+            else {}
+        ),
+        **{f"figures/{figure.name}.svg": figure.file() for figure in figures},
+        **paper_files(results, part),
+    }
+    page = html_page(results, figures, paper_context(part))
+    for name, content in files.items():
+        write_atomically(folder / name, content)
+    for name in (own_files(part) | OPTIONAL) - files.keys():
+        (folder / name).unlink(missing_ok=True)
+    path = folder / "report.html"
+    # Last, so that a page never stands beside older tables.
+    write_atomically(path, page)
+    return path

@@ -1,0 +1,224 @@
+"""One network in training: its weights, its optimizer, its own random numbers, and where it stands."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from timm.optim import param_groups_weight_decay
+from torch import Tensor, nn
+
+from vicinal.config import NetworkSpec, RunSpec
+from vicinal.distillation import objective_loss
+from vicinal.errors import VicinalError
+from vicinal.evaluation import predict
+from vicinal.inputs import VicinalBatch
+from vicinal.networks import Classifier, Compiled, build_classifier, save_weights
+from vicinal.training.phases import run_images
+from vicinal.training.schedule import learning_rate, lowered, watch_plateau
+from vicinal.training.state import Phase, State, TrainingData
+from vicinal.workspace import RunFolder, write_file_atomically
+
+
+class Learner:
+    """One network in training: its weights, its optimizer, its own random numbers, and where it stands."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        data: TrainingData,
+        device: torch.device,
+        compiled: bool,
+        say: Callable[[str], None],
+    ) -> None:
+        self.folder, self.run, self.device = folder, folder.spec, device
+        self.state, self.objective = State(), folder.spec.objective
+        self._image_size, spec = data.image_size, self.run.network
+        folder.open()
+        with torch.random.fork_rng(devices=_cuda_devices(device)):
+            torch.manual_seed(self.run.seed)
+            network = build_classifier(spec, data.classes, data.train.images.shape[-1]).to(device)
+            self.network = network.to(memory_format=torch.channels_last) if spec.channels_last else network
+            self._generators = _generator_states(device)
+        # Where it stands: at the start, or at the last checkpoint.
+        self._saved = _load_checkpoint(folder, self.run)
+        if self._saved is not None:
+            self.state = State(**self._saved["state"])
+            self.network.load_state_dict(self._saved["network"])
+            self._generators = self._saved["generators"]
+        folder.rewind_log(self.state.step)
+        self._bf16 = _trains_in_bf16(spec, device)
+        self._compiled = Compiled(self.network, spec.batch_size, say) if compiled else None
+        self._call: Callable[[Tensor], Tensor] = self.network
+        self.optimizer: torch.optim.Optimizer
+        self.losses: list[Tensor] = []  # on the device, not yet read
+        self.lr = 0.0
+
+    @property
+    def is_compiled(self) -> bool:
+        return self._compiled is not None
+
+    def enter(self, phase: Phase) -> None:
+        """Begin, or continue, a phase."""
+        train_mode(self.network, phase)  # before the optimizer, which leaves frozen parameters out
+        self.objective = self.run.objective if phase.name == "train" else phase.objective
+        self.optimizer = _optimizer(self.network, self.run.network, phase, self.device)
+        if self._saved is not None and self._saved["phase"] == phase.name:
+            self.optimizer.load_state_dict(self._saved["optimizer"])
+        self._saved = None
+        self._call = self._compiled if self._compiled is not None and phase.name == "train" else self.network
+
+    def learn(
+        self, batch: VicinalBatch, answers: tuple[Tensor | None, Tensor | None], phase: Phase, epoch: float
+    ) -> None:
+        """One step on a batch, at a point of the phase in epochs."""
+        spec = self.run.network
+        self.lr = lowered(learning_rate(spec, phase.name, epoch), spec, phase, self.state)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.lr
+        with self._own_random_numbers(), torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
+            logits = self._call(batch.mixed)
+        loss = objective_loss(self.objective, logits, batch.labels, batch.partner_labels, batch.lam, *answers)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.state.step += 1
+        self.losses.append(loss.detach())
+
+    def end_epoch(self, phase: Phase, epoch: int, data: TrainingData, speed: float, seconds: float) -> None:
+        """Look at the watched images where it is time to, log the epoch, keep the best weights."""
+        run, state = self.run, self.state
+        entry: dict[str, Any] = {"phase": phase.name, "epoch": epoch, "step": state.step, "lr": self.lr}
+        entry |= {"loss": state.epoch_loss / state.epoch_images, "images_per_second": round(speed, 1)}
+        if phase.name == "train" and len(data.watched) and _looks(run, epoch):
+            logits = predict(self.network, data.watched, run.network, self._image_size, self.device)
+            entry["watched_accuracy"] = float((logits.argmax(1) == data.watched.labels).double().mean())
+            watch_plateau(state, run.network, entry["watched_accuracy"])
+            _keep_best(state, run, self.network, epoch, entry["watched_accuracy"])
+        state.epoch_loss, state.epoch_images = 0.0, 0
+        self.folder.append_log({**entry, "seconds": round(seconds, 3)})
+
+    def finish(self, train_images: int, trained_together: int) -> None:
+        """Leave the selected weights and the mark that they are whole. Raises VicinalError where they are not finite."""
+        if self.state.best_weights:
+            self.network.load_state_dict(self.state.best_weights)
+        if not all(bool(t.isfinite().all()) for t in self.network.state_dict().values()):
+            raise VicinalError(
+                f"{self.run.name}: weights are not finite after the last step; try a lower lr or precision: fp32"
+            )
+        save_weights(self.network, self.folder.weights)
+        summary = _summary(self.run, self.state, self.network, train_images, self.device)
+        summary |= {"trained_together": trained_together, "compiled": bool(self._compiled and self._compiled.works)}
+        self.folder.finish(summary)
+
+    def save(self, phase: Phase, seconds: float) -> None:
+        """A checkpoint, whole or not at all."""
+        self.state.seconds = seconds
+        value = {
+            "fingerprint": self.run.fingerprint(),
+            "phase": phase.name,
+            "state": vars(self.state),
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generators": self._generators,
+        }
+        write_file_atomically(self.folder.checkpoint, lambda path: torch.save(value, path))
+
+    @contextlib.contextmanager
+    def _own_random_numbers(self) -> Iterator[None]:
+        """Dropout draws from the run's own generators, whoever else is stepped in between."""
+        outside = _generator_states(self.device)
+        _set_generators(self._generators)
+        try:
+            yield
+        finally:
+            self._generators = _generator_states(self.device)
+            _set_generators(outside)
+
+
+def train_mode(network: Classifier, phase: Phase) -> None:
+    """In the head's warm-up the backbone is frozen whole: no gradients and no moving batch statistics."""
+    network.train()
+    head_only = phase.name == "head_warmup"
+    network.backbone.requires_grad_(not head_only)
+    if head_only:
+        network.backbone.eval()
+
+
+def _optimizer(network: Classifier, spec: NetworkSpec, phase: Phase, device: torch.device) -> torch.optim.Optimizer:
+    fused = device.type in ("cpu", "cuda")
+    if phase.name == "head_warmup":
+        return torch.optim.Adam(network.head.parameters(), lr=spec.head_warmup_lr, fused=fused)
+    groups = param_groups_weight_decay(network, spec.weight_decay)  # none on biases and norms, as timm does
+    match spec.optimizer:
+        case "adamw":
+            return torch.optim.AdamW(groups, lr=spec.lr, fused=fused)
+        case "adam":
+            return torch.optim.Adam(groups, lr=spec.lr, fused=fused)
+        case "sgd":
+            return torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, nesterov=spec.momentum > 0, fused=fused)
+
+
+def _trains_in_bf16(spec: NetworkSpec, device: torch.device) -> bool:
+    """bf16 training pays on CUDA; on a CPU it slows the backward pass of depthwise networks two to three times."""
+    if spec.precision != "auto":
+        return spec.precision == "bf16"
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def _looks(run: RunSpec, epoch: int) -> bool:
+    return epoch % run.validate_every_epochs == 0 or epoch == run.network.epochs
+
+
+def _summary(
+    run: RunSpec, state: State, network: Classifier, train_images: int, device: torch.device
+) -> dict[str, Any]:
+    images = run_images(run, train_images)
+    return {
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "values": network.values,
+        "train_images": train_images,
+        "steps": state.step,
+        "selected_epoch": run.network.epochs if run.selection == "last" else state.best_epoch,
+        "training_s": round(state.seconds, 3),
+        "images_per_second": round(images / state.seconds, 1) if images else None,
+        "teacher_precision": state.ask_precision or None,
+        "device": str(device),
+    }
+
+
+def _keep_best(state: State, run: RunSpec, network: nn.Module, epoch: int, accuracy: float) -> None:
+    if run.selection != "last" and accuracy > state.best_accuracy:
+        state.best_accuracy, state.best_epoch = accuracy, epoch
+        state.best_weights = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+
+
+def _load_checkpoint(folder: RunFolder, run: RunSpec) -> dict[str, Any] | None:
+    if not folder.checkpoint.exists():
+        return None
+    try:
+        value: dict[str, Any] = torch.load(folder.checkpoint, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise VicinalError(
+            f"the checkpoint {folder.checkpoint} cannot be read ({(str(error) or type(error).__name__).splitlines()[0][:100]}); "
+            "delete it and give the command again: the run starts anew"
+        ) from None
+    if value.get("fingerprint") != run.fingerprint():
+        raise VicinalError(f"{folder.checkpoint} belongs to another run; delete it and give the command again")
+    return value
+
+
+def _generator_states(device: torch.device) -> list[Tensor]:
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for _ in _cuda_devices(device))]
+
+
+def _set_generators(states: list[Tensor]) -> None:
+    torch.set_rng_state(states[0])
+    if len(states) > 1 and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states[1])
+
+
+def _cuda_devices(device: torch.device) -> list[int]:
+    return [device.index or 0] if device.type == "cuda" else []

@@ -1,0 +1,43 @@
+"""A run's phases: the head alone first where asked for, then the whole network."""
+
+from __future__ import annotations
+
+from vicinal.config import ARMS, RunSpec
+from vicinal.inputs import VicinalPlan
+from vicinal.training.state import Phase
+
+
+def phases_of(run: RunSpec, images: int) -> list[Phase]:
+    spec, phases = run.network, []
+    if spec.head_warmup_epochs and spec.epochs:
+        plan = VicinalPlan(images, spec.batch_size, run.stream_seed, ARMS["baseline"].mixing, "head_warmup")
+        phases.append(Phase("head_warmup", spec.head_warmup_epochs, ARMS["baseline"], plan))
+    return [*phases, Phase("train", spec.epochs, run.objective, training_plan(run, images))]
+
+
+def training_plan(run: RunSpec, images: int) -> VicinalPlan:
+    """The input stream of a run of so many training images, without the head's warm-up."""
+    spec = run.network
+    return VicinalPlan(images, spec.batch_size, run.stream_seed, run.objective.mixing, stream_epochs=spec.stream_epochs)
+
+
+def run_images(run: RunSpec, train_images: int) -> int:
+    """How many images a run passes through in all."""
+    return sum(phase.epochs for phase in phases_of(run, train_images)) * train_images
+
+
+def images_done(phases: list[Phase], step: int) -> int:
+    done = 0
+    for phase in phases:
+        epochs, batches = divmod(min(step, phase.steps), phase.plan.batches)
+        done += epochs * phase.plan.images + batches * phase.plan.batch_size
+        step -= min(step, phase.steps)
+    return done
+
+
+def epochs_before(phases: list[Phase], phase: Phase) -> int:
+    return sum(p.epochs for p in phases[: phases.index(phase)])
+
+
+def epoch_count(phases: list[Phase]) -> int:
+    return sum(p.epochs for p in phases)

@@ -1,0 +1,56 @@
+"""Learning rates over the epochs."""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+from vicinal.config import NetworkSpec
+from vicinal.training.state import Phase, State
+
+
+def learning_rate(spec: NetworkSpec, phase: str, epoch: float) -> float:
+    """The learning rate at a point of training, in epochs from the phase's start (fractions for the steps between)."""
+    if phase == "head_warmup":
+        return spec.head_warmup_lr
+    progress = epoch / spec.epochs
+    match spec.schedule:
+        case "constant" | "plateau":
+            return spec.lr
+        case "one_cycle":  # Smith and Topin 2018, with cosine flanks and the start and end of PyTorch's OneCycleLR
+            start, end = spec.lr / 25, spec.lr / 25e4
+            if progress < spec.rise:
+                return _cosine(start, spec.lr, progress / spec.rise)
+            return _cosine(spec.lr, end, (progress - spec.rise) / (1 - spec.rise))
+        case "cosine":  # Loshchilov and Hutter 2017, behind a linear rise
+            if progress < spec.rise:
+                return spec.lr * (progress / spec.rise) + 1e-3 * spec.lr * (1 - progress / spec.rise)
+            return _cosine(spec.lr, 0.0, (progress - spec.rise) / (1 - spec.rise))
+        case "piecewise":  # the authors' repository
+            segments = cast(tuple[tuple[float, float, float, float, str], ...], spec.lr_segments)
+            first, last, lr_first, lr_last, shape = next(s for s in segments if epoch < s[1])
+            share = (epoch - first) / (last - first)
+            return lr_first + (lr_last - lr_first) * share if shape == "linear" else _cosine(lr_first, lr_last, share)
+
+
+def lowered(lr: float, spec: NetworkSpec, phase: Phase, state: State) -> float:
+    """The learning rate after what schedule: plateau took off it."""
+    if spec.plateau is None or phase.name == "head_warmup":
+        return lr
+    return max(lr * state.lr_factor, min(spec.plateau.min_lr, lr))
+
+
+def watch_plateau(state: State, spec: NetworkSpec, accuracy: float) -> None:
+    """After an epoch: lower lr where the watched accuracy has not been better for long (Keras' ReduceLROnPlateau)."""
+    if spec.plateau is None:
+        return
+    if accuracy > state.plateau_accuracy:
+        state.plateau_accuracy, state.plateau_epochs = accuracy, 0
+        return
+    state.plateau_epochs += 1
+    if state.plateau_epochs >= spec.plateau.patience_epochs:
+        state.lr_factor, state.plateau_epochs = state.lr_factor * spec.plateau.factor, 0
+
+
+def _cosine(start: float, end: float, share: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2

@@ -1,0 +1,55 @@
+"""What a run trains on, and where it stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torch import Tensor
+
+from vicinal.config import Objective
+from vicinal.data import ImageSet
+from vicinal.inputs import VicinalPlan
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a run trains on and selects by."""
+
+    train: ImageSet
+    watched: (
+        ImageSet  # validation images; the test images only where the study asks for the paper's protocol; may be empty
+    )
+    classes: int
+    image_size: int | None
+
+
+@dataclass
+class State:
+    """Where a run stands. What it holds is what a checkpoint holds, beside weights, optimizer and generators."""
+
+    step: int = 0
+    seconds: float = 0.0
+    epoch_loss: float = 0.0  # sum over the images of this epoch
+    epoch_images: int = 0
+    best_accuracy: float = -1.0
+    best_epoch: int = 0
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    ask_precision: str = ""
+    lr_factor: float = 1.0  # of schedule: plateau
+    plateau_accuracy: float = -1.0
+    plateau_epochs: int = 0  # since the watched accuracy was last better
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training with one objective: the head alone first where asked for, then the whole network."""
+
+    name: Literal["head_warmup", "train"]
+    epochs: int
+    objective: Objective
+    plan: VicinalPlan
+
+    @property
+    def steps(self) -> int:
+        return self.epochs * self.plan.batches

@@ -1,0 +1,47 @@
+"""Study and run folders, atomic files, locks, what a person sees meanwhile, and what this machine is.
+
+OUT/study.json               what the folder is for, written first
+OUT/runs/<run>/spec.json     what defines the run
+               log.jsonl     a line for each epoch
+               checkpoint.pt while it trains
+               weights.safetensors, done.json   when it is done
+               predictions-<fingerprint>.safetensors   its logits, which every measure is computed from; and further answers
+OUT/banks/<fingerprint>/      teachers' answers along a plan, read by every arm that shares it; may be deleted
+OUT/results.json, report.html, tables/, figures/
+"""
+
+from vicinal.workspace.files import (
+    cannot_write,
+    clear_leftovers,
+    read_json,
+    write_atomically,
+    write_file_atomically,
+    write_json,
+)
+from vicinal.workspace.lock import check_not_held, hold
+from vicinal.workspace.machine import environment, free_bytes, keep_freed_memory, processor
+from vicinal.workspace.progress import StudyProgress, format_seconds
+from vicinal.workspace.run_folder import RunFolder
+from vicinal.workspace.study_folder import STUDY_FILE, check_out_folder, check_study_folder, open_study_folder
+
+__all__ = [
+    "STUDY_FILE",
+    "RunFolder",
+    "StudyProgress",
+    "cannot_write",
+    "check_not_held",
+    "check_out_folder",
+    "check_study_folder",
+    "clear_leftovers",
+    "environment",
+    "format_seconds",
+    "free_bytes",
+    "hold",
+    "keep_freed_memory",
+    "open_study_folder",
+    "processor",
+    "read_json",
+    "write_atomically",
+    "write_file_atomically",
+    "write_json",
+]

@@ -1,0 +1,89 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from vicinal.errors import UsageError, VicinalError
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file so that a reader, or a process killed meanwhile, sees the old file or the new one and nothing between.
+
+    Raises VicinalError where the disk is full or the folder cannot be written.
+    """
+    data = content.encode("utf-8") if isinstance(content, str) else content
+
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(data)
+
+    write_file_atomically(path, write)
+
+
+def write_file_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """`write_atomically` for a writer that wants a path of its own: `write` fills a temporary file, which then takes the name."""
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        os.close(handle)
+        temporary = Path(name)
+        write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())  # the content must reach the disk before the name does
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        raise cannot_write(path, error) from None
+    except BaseException as error:
+        if _is_disk_error(error):
+            raise cannot_write(path, error) from None
+        raise
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _is_disk_error(error: BaseException) -> bool:
+    """Whether a library's own exception (torch and safetensors wrap them) hides a failed write."""
+    text = str(error)
+    return any(
+        word in text for word in ("No space left", "os error 28", "unexpected pos", "file write failed", "Disk quota")
+    )
+
+
+def cannot_write(path: Path, error: BaseException) -> VicinalError:
+    """The one line for a file that cannot be written: a full disk, or what the system says."""
+    full = (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)) or _is_disk_error(error)
+    if full:
+        return VicinalError(
+            f"the disk is full: could not write {path}; what was finished is kept, so free some space and give the same command again"
+        )
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return VicinalError(f"cannot write {path}: {reason}; see to the permissions and to what lies in its way")
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_atomically(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value of a file; UsageError where it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{path} is not there") from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read ({error}); delete it and give the command again") from None
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove temporary files that a killed process left in a folder and the folders in it."""
+    for part in folder.rglob(".*.part"):
+        part.unlink(missing_ok=True)

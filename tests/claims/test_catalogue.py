@@ -1,0 +1,377 @@
+"""Every claim on made-up evidence whose verdict is known all three ways, for seeds, bootstrap intervals and printed numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vicinal.claims import CLAIMS, Evidence, Number, Subject, Toward, judge, judge_all
+from vicinal.claims.judge import Claim
+from vicinal.paper import paper_evidence
+
+Values = tuple[float, float, float]  # one a seed, or lowest, middle and highest
+KEYS = [claim.key for claim in CLAIMS]
+
+
+def seeds(values: Values) -> Number:
+    return Number(sum(values) / 3, dict(enumerate(values)))
+
+
+def bootstrap(values: Values) -> Number:
+    return Number(sorted(values)[1], {0: sorted(values)[1]}, (min(values), max(values)))
+
+
+def rounded(values: Values) -> Number:
+    return replace(bootstrap(values), by_seed={}, printed=True)
+
+
+Make = Callable[[Values], Number]
+SPREADS: dict[str, Make] = {"seeds": seeds, "bootstrap": bootstrap, "rounding": rounded}
+# What is added to the point where a claim turns, in units of the claim's size: above, below, around.
+SHIFTS: dict[str, Values] = {
+    "supported": (0.9, 1.0, 1.1),
+    "contradicted": (-0.9, -1.0, -1.1),
+    "undecided": (-1.0, 0.2, 1.0),
+}
+LAM = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
+
+
+def claim(key: str) -> Claim:
+    return next(claim for claim in CLAIMS if claim.key == key)
+
+
+def place(make: Make, base: float, shift: Values = (0, 0, 0), size: float = 1.0) -> Number:
+    return make((base + size * shift[0], base + size * shift[1], base + size * shift[2]))
+
+
+def teacher(name: str = "A", **parts: Any) -> Subject:
+    return Subject(name, model=name, **parts)
+
+
+def student(
+    arm: str = "kd_mixup", asks: str | None = "A", temperature: float | str | None = 2.0, **parts: Any
+) -> Subject:
+    return Subject(arm, arm, asks, temperature, **parts)
+
+
+def scored(key: str, unit: float) -> Callable[[Make, Values, str], Evidence]:
+    """KD + mixup against another arm."""
+
+    def evidence(make: Make, shift: Values, arm: str) -> Evidence:
+        sign = 1 if key == "accuracy" else -1
+        own = student(numbers={key: place(make, 80 * unit, shift, sign * unit)})
+        asks, temperature = ("A", 2.0) if arm == "kd" else (None, None)
+        other = student(arm, asks, temperature, numbers={key: place(make, 80 * unit)})
+        return Evidence("made up", (teacher(),), (own, other))
+
+    return evidence
+
+
+def two_teachers(make: Make, x: tuple[str, float], y: tuple[str, float, Values], on: str) -> Evidence:
+    """Teacher B above A in x; in y B stands above A by the shift. y is a number of the teacher, the student or a gain."""
+    taught, asking = [], []
+    for name, value, shift in (("A", 1.0, (0, 0, 0)), ("B", 2.0, y[2])):
+        second = place(make, 3 * y[1], shift, y[1])
+        numbers = {x[0]: place(make, value * x[1])} if x[0] not in ("gain_peak",) else {}
+        toward = Toward(gain_peak=second if on == "gain" else place(make, value * x[1]))
+        taught.append(teacher(name, numbers={**numbers, **({y[0]: second} if on == "teacher" else {})}))
+        asking.append(
+            student(
+                asks=name, numbers={y[0]: second} if on == "student" else {}, toward={name: toward},
+                corruption_gain={"fog": {1: second, 2: second}} if on == "corruptions" else {},
+            )
+        )  # fmt: skip
+    return Evidence("made up", tuple(taught), tuple(asking))
+
+
+def dominance(make: Make, shift: Values) -> Evidence:
+    return Evidence(
+        "made up", (teacher(curves={"dominance": {0.5: place(make, 1.0, shift, 0.3), 0.25: place(make, 0.1)}}),)
+    )
+
+
+def gain(make: Make, at_half: Number, elsewhere: float) -> Evidence:
+    curve = {lam: at_half if lam == 0.5 else place(make, elsewhere) for lam in LAM[1:-1]} | {
+        0.0: place(make, 0),
+        1.0: place(make, 0),
+    }
+    return Evidence("made up", (teacher(),), (student(toward={"A": Toward(gain=curve)}),))
+
+
+def kl_mixed(make: Make, shift: Values) -> Evidence:
+    return Evidence(
+        "made up", (teacher(),), (student(toward={"A": Toward(independent_response=place(make, 0, shift, 0.1))}),)
+    )
+
+
+def ece_order(make: Make, shift: Values) -> Evidence:
+    own = student(numbers={"ece": place(make, 0.01)})
+    return Evidence(
+        "made up", (teacher(),), (own, student("baseline", None, None, numbers={"ece": place(make, 0.1, shift, 0.03)}))
+    )
+
+
+def falls(key: str, unit: float) -> Callable[[Make, Values], Evidence]:
+    def evidence(make: Make, shift: Values) -> Evidence:
+        numbers = {2.0: place(make, 5 * unit), 4.0: place(make, 5 * unit, shift, -unit), 8.0: place(make, unit)}
+        return Evidence(
+            "made up", (teacher(),), tuple(student(temperature=t, numbers={key: n}) for t, n in numbers.items())
+        )
+
+    return evidence
+
+
+def two_best(make: Make, shift: Values) -> Evidence:
+    numbers = {"sigma": place(make, 70), 2.0: place(make, 80), 4.0: place(make, 80, shift, -1)}
+    return Evidence(
+        "made up", (teacher(),), tuple(student(temperature=t, numbers={"accuracy": n}) for t, n in numbers.items())
+    )
+
+
+def sigma_worst(make: Make, shift: Values) -> Evidence:
+    numbers = {"sigma": place(make, 0.05, shift, 0.01), 2.0: place(make, 0.05), 4.0: place(make, 0.001)}
+    return Evidence(
+        "made up", (teacher(),), tuple(student(temperature=t, numbers={"ece": n}) for t, n in numbers.items())
+    )
+
+
+def smooth_most(make: Make, shift: Values) -> Evidence:
+    gains = {
+        "fog": place(make, 5, shift),
+        "contrast": place(make, 9),
+        "motion_blur": place(make, 5),
+        "pixelate": place(make, -1),
+    }
+    return Evidence(
+        "made up", (teacher(),), (student(corruption_gain={name: {1: n, 5: n} for name, n in gains.items()}),)
+    )
+
+
+def pixelate(make: Make, shift: Values) -> Evidence:
+    gains = {1: place(make, 3), 4: place(make, -2), 5: place(make, 0, shift, -1)}
+    return Evidence("made up", (teacher(),), (student(corruption_gain={"pixelate": gains}),))
+
+
+def mixup_teacher(make: Make, shift: Values) -> Evidence:
+    mixed = Subject("A mixed", model="A", trained_with_mixup=True)
+    worse = student(asks="A mixed", numbers={"accuracy": place(make, 80, shift, -1)})
+    return Evidence("made up", (mixed, teacher()), (worse, student(numbers={"accuracy": place(make, 80)})))
+
+
+def eq11(make: Make, shift: Values) -> Evidence:
+    # NL is 1, so a residual below 0.05 counts as none.
+    residual: Values = {SHIFTS["supported"]: (0.0, 0.01, -0.01), SHIFTS["contradicted"]: (-0.5, -0.51, -0.49)}.get(
+        shift, (0.0, 0.04, 0.2)
+    )
+    entropy = {0.0: place(make, 0.1), 0.5: place(make, 1.2, residual), 1.0: place(make, 0.3)}
+    return Evidence("made up", (teacher(curves={"entropy": entropy, "nonlinearity": {0.5: place(make, 1.0)}}),))
+
+
+BUILDERS: dict[str, Callable[[Make, Values], Evidence]] = {
+    "dominance": dominance,
+    "gain_positive": lambda make, shift: gain(make, place(make, 0, shift, 0.1), 0.5),
+    "gain_near_half": lambda make, shift: gain(make, place(make, 0.5, shift, 0.1), 0.5),
+    "gain_order": lambda make, shift: two_teachers(make, ("nl_peak", 1.0), ("gain", 0.1, shift), "gain"),
+    "kl_mixed": kl_mixed,
+    "beats_kd": lambda make, shift: scored("accuracy", 1.0)(make, shift, "kd"),
+    "beats_mixup": lambda make, shift: scored("accuracy", 1.0)(make, shift, "mixup"),
+    "beats_baseline": lambda make, shift: scored("accuracy", 1.0)(make, shift, "baseline"),
+    "ece_order": ece_order,
+    "ece_falls": falls("ece", 0.01),
+    "accuracy_falls": falls("accuracy", 10.0),
+    "ece_below_kd": lambda make, shift: scored("ece", 0.001)(make, shift, "kd"),
+    "two_best": two_best,
+    "sigma_worst": sigma_worst,
+    "calibration_follows": lambda make, shift: two_teachers(make, ("ece", 0.01), ("ece", 0.01, shift), "student"),
+    "nl_follows_ece": lambda make, shift: two_teachers(make, ("ece", 0.01), ("nl_mean", 0.5, shift), "teacher"),
+    "robustness_order": lambda make, shift: two_teachers(make, ("gain_peak", 0.1), ("", 1.0, shift), "corruptions"),
+    "smooth_most": smooth_most,
+    "pixelate_loses": pixelate,
+    "mixup_teacher": mixup_teacher,
+    "eq11": eq11,
+}
+
+
+def test_every_claim_is_tried():
+    assert list(BUILDERS) == KEYS
+    assert len(set(KEYS)) == len(KEYS) == 21
+
+
+@pytest.mark.parametrize("verdict", SHIFTS)
+@pytest.mark.parametrize("spread", SPREADS)
+@pytest.mark.parametrize("key", KEYS)
+def test_a_known_verdict(key: str, spread: str, verdict: str):
+    judged = judge(claim(key), BUILDERS[key](SPREADS[spread], SHIFTS[verdict]))
+    assert judged.verdict == verdict, judged.detail
+    assert judged.effect is not None
+    assert (judged.count(-1) > 0) == (verdict == "contradicted")
+    assert judged.count(1) + judged.count(-1) + judged.count(0) == len(judged.cases)
+    words = {"supported": "Holds in", "contradicted": "Fails in", "undecided": "Not decided in"}
+    assert judged.detail.startswith(words[verdict])
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_evidence_without_the_runs(key: str):
+    judged = judge(claim(key), Evidence("nothing"))
+    assert (judged.verdict, judged.effect, judged.cases) == ("not held", None, ())
+    assert judged.detail.startswith("Needs ")
+
+
+def test_one_seed_without_an_interval_decides_nothing():
+    def bare(values: Values) -> Number:
+        return Number(values[1], {0: values[1]})
+
+    for key, builder in BUILDERS.items():
+        judged = judge(claim(key), builder(bare, SHIFTS["supported"]))
+        assert judged.verdict == "undecided", key
+        assert "one seed and no interval stored" in judged.detail
+
+
+def test_one_failing_teacher_contradicts_and_both_sides_are_counted():
+    students = tuple(
+        part
+        for name, value in {"A": 82.0, "B": 81.0, "C": 79.0}.items()
+        for part in (student(asks=name, numbers={"accuracy": bootstrap((value - 0.1, value, value + 0.1))}),)
+    )
+    baseline = student("baseline", None, None, numbers={"accuracy": bootstrap((79.9, 80.0, 80.1))})
+    evidence = Evidence("made up", tuple(map(teacher, "ABC")), (*students, baseline))
+    judged = judge(claim("beats_baseline"), evidence)
+    assert judged.verdict == "contradicted"
+    assert judged.detail == "Fails in 1 of 3: C (T = 2); holds in 2 of 3: A (T = 2), B (T = 2)."
+    assert judged.effect is not None
+    assert (judged.effect.text, judged.effect.of) == ("−1.00 points (−1.20 to −0.80)", "C, T = 2")
+
+
+def test_intervals_that_overlap_decide_nothing_although_seeds_could():
+    own, other = (79.5, 81.0, 82.0), (79.0, 80.0, 80.5)
+    for make, verdict in ((bootstrap, "undecided"), (seeds, "supported")):
+        students = (
+            student(numbers={"accuracy": make(own)}),
+            student("mixup", None, None, numbers={"accuracy": make(other)}),
+        )
+        assert judge(claim("beats_mixup"), Evidence("made up", (teacher(),), students)).verdict == verdict
+
+
+def with_unmixed(evidence: Evidence, responses: dict[str, float]) -> Evidence:
+    others = tuple(
+        student(
+            arm,
+            "A" if arm == "kd" else None,
+            None,
+            toward={"A": Toward(independent_response=Number(value, {0: value}))},
+        )
+        for arm, value in responses.items()
+    )
+    return replace(evidence, students=evidence.students + others)
+
+
+@pytest.mark.parametrize(
+    ("responses", "words"),
+    [
+        ({}, "No arm that never saw mixed images is at hand"),
+        ({"baseline": 0.2, "kd": 0.1}, "(baseline and KD), 2 of 2, so by itself it is no evidence of what mixup teaches."),
+        ({"baseline": -0.2, "kd": -0.1}, "It holds in 0 of 2 for arms that never saw mixed images (baseline and KD)"),
+        ({"baseline": -0.2, "kd": 0.1}, "It also holds in 1 of 2"),
+    ],
+)  # fmt: skip
+def test_kl_mixed_says_what_arms_without_mixup_do(responses: dict[str, float], words: str):
+    judged = judge(claim("kl_mixed"), with_unmixed(kl_mixed(bootstrap, SHIFTS["supported"]), responses))
+    assert judged.verdict == "supported"
+    assert words in judged.detail
+
+
+def test_mixup_trained_teachers_count_for_their_own_claim_only():
+    evidence = mixup_teacher(bootstrap, SHIFTS["supported"])
+    baseline = student("baseline", None, None, numbers={"accuracy": place(bootstrap, 79.5)})
+    judged = judge(claim("beats_baseline"), replace(evidence, students=(*evidence.students, baseline)))
+    assert (judged.verdict, len(judged.cases)) == ("supported", 1)
+
+
+def test_students_without_a_scale_are_judged_after_temperature_scaling_or_not_at_all():
+    raw, scaled = {"ece": place(bootstrap, 0.3)}, {"ece_scaled": place(bootstrap, 0.01)}
+    other = student("kd", numbers={"ece": place(bootstrap, 0.05), "ece_scaled": place(bootstrap, 0.02)})
+    sigma = student(
+        temperature="sigma",
+        scale_free=True,
+        numbers={**raw, **scaled},
+        toward={"A": Toward(independent_response=place(bootstrap, 1))},
+    )
+    evidence = Evidence("made up", (teacher(),), (sigma, other))
+    judged = judge(claim("ece_below_kd"), evidence)
+    assert judged.verdict == "supported"
+    assert "T = σ after temperature scaling" in judged.detail
+    assert judge(claim("kl_mixed"), evidence).verdict == "not held"
+    bare = replace(evidence, students=(replace(sigma, numbers=raw), other))
+    assert judge(claim("ece_below_kd"), bare).verdict == "not held"
+
+
+def test_two_stands_for_an_arm_else_the_lowest_fixed_temperature():
+    students = tuple(student(temperature=t) for t in ("sigma", 8.0, 2.0, 1.0))
+    evidence = Evidence("made up", (teacher(),), students)
+    assert evidence.reference("kd_mixup", teacher()) is students[2]
+    assert replace(evidence, students=(students[0], students[1])).reference("kd_mixup", teacher()) is students[1]
+    assert replace(evidence, students=students[:1]).reference("kd_mixup", teacher()) is students[0]
+    assert evidence.reference("kd", teacher()) is None
+
+
+def test_entropy_is_bounded_where_only_nl_is_known():
+    """Ten classes: an entropy is at most ln 10 = 2.303."""
+    peaks = {"A": 2.4, "B": 2.2}
+    evidence = Evidence(
+        "made up",
+        tuple(teacher(name, numbers={"nl_peak": rounded((p - 0.005, p, p + 0.005))}) for name, p in peaks.items()),
+        classes=10,
+    )
+    dominates, identity = judge(claim("dominance"), evidence), judge(claim("eq11"), evidence)
+    assert [(case.of, case.sign) for case in dominates.cases] == [("A", 1), ("B", 0)]
+    assert [(case.of, case.sign) for case in identity.cases] == [("A", -1), ("B", 0)]
+    assert identity.effect is not None
+    assert identity.effect.value == pytest.approx(math.log(10) - 2.4)
+
+
+@given(st.randoms(use_true_random=False))
+def test_the_order_of_teachers_and_students_changes_no_verdict(random):
+    for evidence in paper_evidence().values():
+        teachers, students = list(evidence.teachers), list(evidence.students)
+        random.shuffle(teachers)
+        random.shuffle(students)
+        shuffled = replace(evidence, teachers=tuple(teachers), students=tuple(students))
+        for before, after in zip(judge_all(evidence), judge_all(shuffled), strict=True):
+            assert (before.verdict, before.effect) == (after.verdict, after.effect)
+            assert sorted(before.cases, key=str) == sorted(after.cases, key=str)
+
+
+PAPER = {
+    "dominance": "undecided",
+    "gain_positive": "undecided",
+    "gain_near_half": "not held",
+    "gain_order": "contradicted",
+    "kl_mixed": "supported",
+    "beats_kd": "supported",
+    "beats_mixup": "contradicted",
+    "beats_baseline": "contradicted",
+    "ece_order": "contradicted",
+    "ece_falls": "contradicted",
+    "accuracy_falls": "contradicted",
+    "ece_below_kd": "contradicted",
+    "two_best": "supported",
+    "sigma_worst": "contradicted",
+    "calibration_follows": "contradicted",
+    "nl_follows_ece": "contradicted",
+    "robustness_order": "contradicted",
+    "smooth_most": "contradicted",
+    "pixelate_loses": "supported",
+    "mixup_teacher": "supported",
+    "eq11": "contradicted",
+}
+
+
+def test_the_paper_on_its_own_tables():
+    """Checked by hand against the tables."""
+    assert {judged.claim.key: judged.verdict for judged in judge_all(*paper_evidence().values())} == PAPER

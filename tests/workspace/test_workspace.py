@@ -1,0 +1,312 @@
+"""Study folders: files whole or not at all, words for a full disk, one holder at a time, no foreign folder touched."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vicinal.config import ARMS, SCHEMA, NetworkSpec, RunSpec
+from vicinal.errors import UsageError, VicinalError
+from vicinal.workspace import (
+    RunFolder,
+    check_not_held,
+    check_study_folder,
+    clear_leftovers,
+    hold,
+    open_study_folder,
+    read_json,
+    write_atomically,
+    write_file_atomically,
+    write_json,
+)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir())
+
+
+# --- whole or not at all ----------------------------------------------------------------------------------------------
+
+
+def test_text_and_bytes_are_written_and_folders_made(tmp_path: Path):
+    write_atomically(tmp_path / "a" / "b.txt", "λ")
+    write_atomically(tmp_path / "a" / "c.bin", b"\x00\x01")
+    assert (tmp_path / "a" / "b.txt").read_text(encoding="utf-8") == "λ"
+    assert (tmp_path / "a" / "c.bin").read_bytes() == b"\x00\x01"
+    assert names(tmp_path / "a") == ["b.txt", "c.bin"]
+    assert (tmp_path / "a" / "b.txt").stat().st_mode & 0o777 == 0o644
+
+
+class BoomError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("error", [BoomError("torn"), KeyboardInterrupt(), MemoryError()])
+def test_a_writer_that_fails_leaves_the_old_file(tmp_path: Path, error: BaseException):
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def write(temporary: Path) -> None:
+        temporary.write_text("half of the ne")
+        assert path.read_text() == "old"
+        raise error
+
+    with pytest.raises(type(error)):
+        write_file_atomically(path, write)
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_said_and_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int):
+    path = tmp_path / "results.json"
+    path.write_text("old")
+
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(VicinalError) as caught:
+        write_json(path, {})
+    message = str(caught.value)
+    assert "the disk is full" in message
+    assert str(path) in message
+    assert "the same command again" in message
+    assert caught.value.exit_code == 1
+    assert "\n" not in message
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["results.json"]
+
+
+def test_a_disk_that_fills_while_syncing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(VicinalError, match="the disk is full"):
+        write_atomically(tmp_path / "x", "content")
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["PytorchStreamWriter failed writing file: file write failed", "Error: No space left on device (os error 28)"],
+)
+def test_a_full_disk_in_a_librarys_words(tmp_path: Path, text: str):
+    def write(_: Path) -> None:
+        raise RuntimeError(text)
+
+    with pytest.raises(VicinalError, match="the disk is full"):
+        write_file_atomically(tmp_path / "checkpoint.pt", write)
+
+
+def test_a_librarys_other_errors_stay_what_they_are(tmp_path: Path):
+    def write(_: Path) -> None:
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        write_file_atomically(tmp_path / "x", write)
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(VicinalError, match="permissions"):
+        write_atomically(tmp_path / "file" / "below.txt", "x")
+
+
+def test_json_has_no_nan(tmp_path: Path):
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "x.json", {"a": float("nan")})
+    assert names(tmp_path) == []
+
+
+def test_leftovers_of_a_killed_process_are_cleared_and_nothing_else(tmp_path: Path):
+    run = tmp_path / "runs" / "a"
+    run.mkdir(parents=True)
+    for kept in ("weights.safetensors", "my.part", ".hidden"):
+        (run / kept).write_text("kept")
+    (run / ".weights.safetensors.x1y2.part").write_text("half")
+    (tmp_path / ".results.json.abc.part").write_text("half")
+    clear_leftovers(tmp_path)
+    assert names(run) == [".hidden", "my.part", "weights.safetensors"]
+    assert names(tmp_path) == ["runs"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "\x00"])
+def test_damaged_json_names_the_file_and_the_way_out(tmp_path: Path, content: str):
+    path = tmp_path / "done.json"
+    path.write_text(content)
+    with pytest.raises(VicinalError, match="delete it") as caught:
+        read_json(path)
+    assert str(path) in str(caught.value)
+
+
+# --- the study folder -------------------------------------------------------------------------------------------------
+
+
+def test_a_new_folder_is_marked_and_opens_again(tmp_path: Path):
+    out = tmp_path / "out"
+    open_study_folder(out, "s")
+    mark = json.loads((out / "study.json").read_text())
+    assert mark["schema"] == SCHEMA
+    assert mark["study"] == "s"
+    assert mark["version"]
+    open_study_folder(out, "s")
+    check_study_folder(out)
+
+
+def test_an_empty_folder_is_taken(tmp_path: Path):
+    (tmp_path / ".lock").write_text("")
+    open_study_folder(tmp_path, "s")
+
+
+def test_a_foreign_folder_is_refused_and_left_alone(tmp_path: Path):
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(UsageError, match=r"thesis\.tex.*--out"):
+        open_study_folder(tmp_path, "s")
+    assert names(tmp_path) == ["thesis.tex"]
+
+
+def test_another_studys_folder_is_refused(tmp_path: Path):
+    open_study_folder(tmp_path, "first")
+    with pytest.raises(UsageError, match=r"'first'.*'second'.*--out"):
+        open_study_folder(tmp_path, "second")
+
+
+def test_another_schema_is_refused_by_its_version(tmp_path: Path):
+    (tmp_path / "study.json").write_text(json.dumps({"schema": 99, "version": "9.0", "study": "s"}))
+    for check in (lambda: open_study_folder(tmp_path, "s"), lambda: check_study_folder(tmp_path)):
+        with pytest.raises(UsageError, match=r"vicinal 9\.0 \(schema 99\)"):
+            check()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", "null", '"text"'])
+def test_the_way_out_of_a_damaged_mark_leads_out(tmp_path: Path, content: str):
+    """Whatever the message advises must work: where it says 'delete it', deleting it makes the folder usable again."""
+    open_study_folder(tmp_path, "s")
+    write_json(tmp_path / "runs" / "a" / "done.json", {})
+    (tmp_path / "study.json").write_text(content)
+    with pytest.raises(VicinalError) as caught:
+        open_study_folder(tmp_path, "s")
+    assert "vicinal None" not in str(caught.value)
+    if "delete it" in str(caught.value):
+        (tmp_path / "study.json").unlink()
+        open_study_folder(tmp_path, "s")
+
+
+@pytest.mark.parametrize("make", [lambda p: None, lambda p: p.write_text(""), lambda p: p.mkdir()])
+def test_what_is_no_study_folder(tmp_path: Path, make: Callable[[Path], Any]):
+    make(tmp_path / "x")
+    with pytest.raises(UsageError, match="vicinal run"):
+        check_study_folder(tmp_path / "x")
+
+
+# --- one holder at a time ---------------------------------------------------------------------------------------------
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from vicinal.workspace import hold
+with hold(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_the_second_process_hears_who_holds_it_and_a_kill_lets_go(tmp_path: Path):
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, tmp_path], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(UsageError) as caught, hold(tmp_path):
+            pass
+        assert f"process {process.pid} " in str(caught.value)
+        assert "--out" in str(caught.value)
+    finally:
+        process.kill()
+        process.wait()
+    with hold(tmp_path):
+        assert f"process {os.getpid()} " in (tmp_path / ".lock").read_text()
+
+
+def test_a_folder_is_let_go_after_an_error(tmp_path: Path):
+    with pytest.raises(BoomError), hold(tmp_path):
+        raise BoomError
+    with hold(tmp_path):
+        pass
+
+
+def test_processes_that_share_a_folder_keep_others_out(tmp_path: Path):
+    with hold(tmp_path, shared=True):
+        with hold(tmp_path, shared=True), pytest.raises(UsageError, match="is held by"), hold(tmp_path):
+            pass
+        with pytest.raises(UsageError, match="is held by"):
+            check_not_held(tmp_path)
+    with hold(tmp_path), pytest.raises(UsageError, match="is held by"), hold(tmp_path, shared=True):
+        pass
+
+
+def test_a_file_cannot_be_held(tmp_path: Path):
+    (tmp_path / "file").write_text("mine")
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(UsageError, match="--out"), hold(path):
+            pass
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+# --- run folders ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    spec = RunSpec(
+        role="student",
+        name="baseline",
+        network=NetworkSpec(model="vicinal_mobilenet", epochs=1),
+        objective=ARMS["baseline"],
+        seed=3,
+        data={"train": "x"},
+    )
+    return RunFolder(tmp_path, spec)
+
+
+def test_a_run_lives_in_a_folder_named_by_its_fingerprint(run: RunFolder, tmp_path: Path):
+    run.open()
+    assert run.path == tmp_path / "runs" / f"student-baseline-s3-{run.spec.fingerprint()}"
+    assert RunSpec.model_validate_json((run.path / "spec.json").read_text()) == run.spec
+
+
+def test_a_run_is_done_when_its_mark_and_its_weights_are_there(run: RunFolder):
+    run.open()
+    run.checkpoint.write_text("x")
+    assert not run.is_done
+    run.weights.write_text("w")
+    assert not run.is_done
+    run.finish({"training_s": 3})
+    assert run.is_done
+    assert not run.checkpoint.exists()
+    assert run.summary() == {"training_s": 3}
+    run.weights.unlink()
+    assert not run.is_done
+
+
+def test_the_log_rewinds_to_a_checkpoint_and_forgives_a_cut_line(run: RunFolder):
+    assert run.read_log() == []
+    run.open()
+    for step in (1, 2, 3):
+        run.append_log({"step": step})
+    with run.log.open("a") as file:
+        file.write('{"step": 4, "lo')
+    assert [entry["step"] for entry in run.read_log()] == [1, 2, 3]
+    run.rewind_log(2)
+    run.append_log({"step": 3, "again": True})
+    assert [entry["step"] for entry in run.read_log()] == [1, 2, 3]
+    assert len(run.log.read_text().splitlines()) == 3
