@@ -21,7 +21,7 @@ from vicinal.evaluation import draw_pairs, vicinal_curves
 from vicinal.functional import nonlinearity_residual
 from vicinal.inputs import evaluation_pixels, to_float
 from vicinal.metrics import lam_grid
-from vicinal.networks import FOLDING_IMAGES, Classifier, folded
+from vicinal.networks import FUSING_IMAGES, Classifier, fused
 
 NL_BOUND_NATS = 1e-5
 AT_ONCE = 100  # images of a forward pass of the naive ways
@@ -102,7 +102,7 @@ def symmetric(task: Task) -> Tensor:
 def ours(task: Task) -> Tensor:
     """`vicinal.evaluation.vicinal_curves` of the folded network, folding and intervals included."""
     x_i, x_j = (task.images.images[index] for index in draw_pairs(len(task.images), task.vicinity))
-    network = folded(task.network, to_float(x_i[:FOLDING_IMAGES], task.side_px).to(task.device))
+    network = fused(task.network, to_float(x_i[:FUSING_IMAGES], task.side_px).to(task.device))
     curves = vicinal_curves(network, x_i.to(task.device), x_j.to(task.device), task.vicinity.lam_points)
     curves.intervals()
     return curves.compute()["nonlinearity"]

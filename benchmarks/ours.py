@@ -17,7 +17,7 @@ from vicinal.config import ARMS, Objective, RunSpec
 from vicinal.data import ImageSet
 from vicinal.distillation import BankLayout, FrozenTeacher, Precision, TeacherBank, choose_precision
 from vicinal.inputs import ImagePipeline, VicinalPlan
-from vicinal.networks import FOLDING_IMAGES, Classifier, Compiled, folded
+from vicinal.networks import FUSING_IMAGES, Classifier, Compiled, fused
 from vicinal.training import Learner, TrainingData, train_steps, training_plan
 from vicinal.workspace import RunFolder, StudyProgress
 
@@ -35,7 +35,7 @@ class How:
 
 def freeze(network: Classifier, pixels: Tensor, precision: Precision, compiled: bool) -> FrozenTeacher:
     """A teacher as the loop asks it for batches like `pixels`; the original may change afterwards."""
-    fast = folded(network, pixels[:FOLDING_IMAGES])
+    fast = fused(network, pixels[:FUSING_IMAGES])
     return FrozenTeacher(fast, precision, Compiled(fast, len(pixels), _fail) if compiled else None)
 
 
@@ -46,7 +46,7 @@ def _fail(reason: str) -> None:
 def bf16_refused(pair: Pair, device: torch.device) -> str | None:
     """Why the product would not ask this teacher in bf16 here, or None."""
     pixels = pipeline(pair, device).make(plan(pair, KD_MIXUP).batch(0, 0)).mixed
-    if choose_precision(folded(pair.teacher_network().to(device), pixels[:FOLDING_IMAGES]), pixels) == "bf16":
+    if choose_precision(fused(pair.teacher_network().to(device), pixels[:FUSING_IMAGES]), pixels) == "bf16":
         return None
     return "the product asks this teacher in fp32 on this device: bf16 is slower here or moves its answers beyond the bound"
 
@@ -67,7 +67,9 @@ def ours(pair: Pair, device: torch.device, objectives: Sequence[Objective], how:
     """Students that share one input stream, stepped together; one step is a step of each."""
     original, data = pair.teacher_network().to(device), pair.data()
     # A timed bank holds one epoch, which repeats.
-    network = pair.spec(pair.student).model_copy(update={"stream_epochs": 1 if how.bank is not None else None})
+    network = pair.spec(pair.student).model_copy(
+        update={"repeat_inputs_after_epochs": 1 if how.bank is not None else None}
+    )
     runs = [
         RunSpec(
             role="student",
@@ -75,15 +77,15 @@ def ours(pair: Pair, device: torch.device, objectives: Sequence[Objective], how:
             network=network,
             objective=objective,
             seed=1 + number,
-            given_stream_seed=0,
+            given_input_seed=0,
             data={},
             teacher=pair.teacher,
-            teacher_ask_precision=how.precision,
+            teacher_precision=how.precision,
         )
         for number, objective in enumerate(objectives)
     ]
     nothing = ImageSet(torch.empty(0, *data.images.shape[1:], dtype=torch.uint8), torch.empty(0, dtype=torch.int64))
-    training = TrainingData(train=data, watched=nothing, classes=pair.classes, image_size=pair.side_px)
+    training = TrainingData(train=data, selection_images=nothing, classes=pair.classes, image_size=pair.side_px)
     folder = tempfile.TemporaryDirectory(prefix="vicinal-bench-")
     learners = [Learner(RunFolder(Path(folder.name), run), training, device, how.compiled, _fail) for run in runs]
     bank = _warm_bank(pair, device, original, runs[0], how) if how.bank is not None else None

@@ -17,7 +17,7 @@ SMALLER = (
     "teachers.overconfident.epochs=1",
     "student.epochs=1",
     "measures.vicinity.pairs=10",
-    "measures.bootstrap=100",
+    "measures.bootstrap_resamples=100",
 )
 
 

@@ -35,10 +35,29 @@ import numpy as np
 import yaml
 from PIL import Image
 
-# Study keys that the commit before the rooms knew under other words: (path of keys, old word).
-RENAMED: Mapping[str, str] = {}
-# Keys of results.json by their new words, as a pattern and what the code before called it.
-MENDED: tuple[tuple[str, str], ...] = ()
+# Study keys by their new words, as the code before knew them.
+RENAMED: Mapping[str, str] = {
+    "warmup_fraction": "rise",
+    "beta_concentration": "a",
+    "clean_fraction": "unmixed_share",
+    "repeat_inputs_after_epochs": "stream_epochs",
+    "input_seed": "stream_seed",
+    "lazy": "stream",
+    "bootstrap_resamples": "bootstrap",
+    "confidence_level": "interval",
+}
+# Keys of results.json and tables by their new words, as a pattern, and what the code before called them.
+MENDED: tuple[tuple[str, str], ...] = (
+    (r"\bversus_teacher\b", "against_teachers"),
+    (r"\bminus_baseline\b", "over_baseline"),
+    (r"\bmcnemar_versus_baseline\b", "mcnemar_against_baseline"),
+    (r"\bselection_accuracy\b", "watched_accuracy"),
+    (r"^selection_images$", "watched"),
+    (r"^measures\.confidence_level$", "measures.interval"),
+    (r"^measures\.bootstrap_resamples$", "measures.bootstrap"),
+    (r"\.mixing\.beta_concentration$", ".mixing.a"),
+    (r"\.mixing\.clean_fraction$", ".mixing.unmixed_share"),
+)
 # What may differ: times, the machine, fingerprints, words and what was mended on purpose.
 FREE = re.compile(
     r"^(created|wall_time_s|environment\.|command|version|schema|spec\.)|\.(training_s|images_per_second|run)$|^(notes|data\.notes|data\.source)"
@@ -69,7 +88,7 @@ def studies(work: Path) -> dict[str, dict[str, Any]]:
         "data": {"source": str(work / "grey"), "validation": 0.2},
         "teachers": {"one": {"model": "vicinal_resnet8", **quick}},
         "student": {"model": "vicinal_mobilenet", **quick, "batch_size": 15, "train_images": 45},
-        "measures": {"vicinity": {"pairs": 12, "lam_points": 5}, "bootstrap": 100, "ece_bins": 7},
+        "measures": {"vicinity": {"pairs": 12, "lam_points": 5}, "bootstrap_resamples": 100, "ece_bins": 7},
         "runtime": {"device": "cpu", "threads": 1},
     }
 
@@ -96,7 +115,11 @@ def studies(work: Path) -> dict[str, dict[str, Any]]:
                 {"name": "linear_target", "temperature": [2, "sigma"]},
                 "label_smoothing",
                 arm("both", "kd_mixup", alpha=0.3, temperature=[3, "teacher_sigma"], label_smoothing=0.05),
-                arm("beta", "kd_mixup", mixing={"distribution": "beta", "a": 0.4, "unmixed_share": 0.3}),
+                arm(
+                    "beta",
+                    "kd_mixup",
+                    mixing={"distribution": "beta", "beta_concentration": 0.4, "clean_fraction": 0.3},
+                ),
                 arm("fixed", "mixup", mixing={"distribution": "fixed", "lam": 0.7}),
             ],
             "seeds": [0, 3],
@@ -104,7 +127,13 @@ def studies(work: Path) -> dict[str, dict[str, Any]]:
         "schedules": {
             **base,
             "teachers": {
-                "adam": {"model": "vicinal_resnet8", **quick, "optimizer": "adam", "schedule": "cosine", "rise": 0.3},
+                "adam": {
+                    "model": "vicinal_resnet8",
+                    **quick,
+                    "optimizer": "adam",
+                    "schedule": "cosine",
+                    "warmup_fraction": 0.3,
+                },
                 "steady": {"model": "vicinal_resnet8", **quick, "schedule": "constant", "weight_decay": 0.05},
                 "pieces": {
                     "model": "vicinal_resnet8",
@@ -123,7 +152,7 @@ def studies(work: Path) -> dict[str, dict[str, Any]]:
             "student": student(optimizer="sgd", head="bottleneck", head_warmup_epochs=1, augment={"flip": True}),
             "arms": plain,
             "teacher_seed": 1,
-            "stream_seed": 5,
+            "input_seed": 5,
         },
         "best": {**base, "student": student(epochs=4), "arms": plain, "selection": "best_validation"},
         "best_test": {**base, "student": student(epochs=4), "arms": plain, "selection": "paper_best_test"},
@@ -131,7 +160,10 @@ def studies(work: Path) -> dict[str, dict[str, Any]]:
             **base,
             "data": {"source": str(work / "colour"), "validation": 0.2, "image_size": 12},
             "student": student(
-                augment={"crop": "resize", "resize": 14, "flip": True}, epochs=3, stream_epochs=2, train_images=None
+                augment={"crop": "resize", "resize": 14, "flip": True},
+                epochs=3,
+                repeat_inputs_after_epochs=2,
+                train_images=None,
             ),
             "teachers": {
                 "one": {**base["teachers"]["one"], "augment": {"crop": "pad", "pad": 2}, "channels_last": False}
@@ -141,7 +173,7 @@ def studies(work: Path) -> dict[str, dict[str, Any]]:
         },
         "lazy": {
             **base,
-            "data": {"source": str(work / "colour"), "validation": 0.2, "image_size": 12, "stream": True},
+            "data": {"source": str(work / "colour"), "validation": 0.2, "image_size": 12, "lazy": True},
             "arms": ["baseline", "kd_mixup"],
         },
         "measures": {
@@ -201,6 +233,7 @@ def renamed(value: Any, path: str = "") -> Any:
 
 def record(source: Path, target: Path, only: list[str], old_words: bool) -> None:
     """Run every study with the code in a source folder, and write what it came to."""
+    target.unlink(missing_ok=True)
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="vicinal-equality-") as name:
         work = Path(name)

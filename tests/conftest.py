@@ -80,7 +80,7 @@ def tiny(image_folder: Path) -> dict[str, Any]:
         "teachers": {"one": {"model": "vicinal_resnet8", "epochs": 4, "batch_size": 20, "lr": 1e-2}},
         "student": {"model": "vicinal_mobilenet", "epochs": 4, "batch_size": 15, "lr": 1e-2, "train_images": 45},
         "arms": ["baseline", {"name": "kd_mixup", "temperature": [2, "sigma"]}],
-        "measures": {"vicinity": {"pairs": 12, "lam_points": 5}, "bootstrap": 100, "ece_bins": 7},
+        "measures": {"vicinity": {"pairs": 12, "lam_points": 5}, "bootstrap_resamples": 100, "ece_bins": 7},
         "runtime": {"device": "cpu"},
     }
 

@@ -122,7 +122,7 @@ MISTAKES = [
     (["teachers.one.train_images=99999"], "teachers.one.train_images"),
     (["selection=best_validation", "data.validation=0"], "data.validation"),
     (["arms=[]"], "arms"),
-    (["seeds=true"], "true is no value here"),
+    (["seeds=true"], "true is not a value here"),
     (["name=" + "n" * 65], "name"),
     (["student=null"], "student"),
 ]
@@ -216,7 +216,7 @@ def make_others(out: Path, small: Path) -> None:
 
 def make_another_study(out: Path, small: Path) -> None:
     out.mkdir()
-    (out / "study.json").write_text(json.dumps({"schema": 1, "version": __version__, "study": "another"}))
+    (out / "study.json").write_text(json.dumps({"schema": 2, "version": __version__, "study": "another"}))
 
 
 def make_another_schema(out: Path, small: Path) -> None:
@@ -314,7 +314,7 @@ def test_report_writes_again_what_was_deleted(vicinal, small: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", "null", "{}", '{"schema": 1}', '{"schema": 99}', '{"schema": 1, "students": 3}']
+    "content", ["", "{", "[]", "null", "{}", '{"schema": 2}', '{"schema": 99}', '{"schema": 2, "students": 3}']
 )
 def test_report_of_damaged_results(vicinal, small: Path, tmp_path: Path, content: str):
     out = Path(shutil.copytree(small, tmp_path / "out"))

@@ -20,7 +20,6 @@ from vicinal.config import (
     VicinitySpec,
     fingerprint,
 )
-from vicinal.config.base import TRAINING_SEMANTICS
 from vicinal.config.network import TeacherSpec
 from vicinal.config.objective import ArmSpec
 
@@ -40,7 +39,7 @@ def run_spec(**changes: Any) -> RunSpec:
         "seed": 0,
         "data": {"train": "abc", "classes": ["a", "b"], "image_size": None},
         "teacher": "0123456789ab",
-        "teacher_ask_precision": "fp32",
+        "teacher_precision": "fp32",
     }
     return RunSpec(**(values | changes))
 
@@ -70,13 +69,13 @@ def test_no_value_is_nan_or_infinite(number: float):
     ("values", "words"),
     [
         ({"distribution": "beta"}, "beta needs it"),
-        ({"distribution": "uniform", "a": 0.4}, "'a' goes with distribution: beta"),
+        ({"distribution": "uniform", "beta_concentration": 0.4}, "'beta_concentration' goes with distribution: beta"),
         ({"distribution": "fixed"}, "fixed needs it"),
-        ({"distribution": "beta", "a": 1, "lam": 0.5}, "'lam' goes with distribution: fixed"),
+        ({"distribution": "beta", "beta_concentration": 1, "lam": 0.5}, "'lam' goes with distribution: fixed"),
         ({"distribution": "fixed", "lam": 1.5}, "less than or equal to 1"),
-        ({"distribution": "beta", "a": 0}, "greater than 0"),
-        ({"distribution": "none", "unmixed_share": 0.1}, "'unmixed_share' has no meaning"),
-        ({"unmixed_share": 1.1}, "less than or equal to 1"),
+        ({"distribution": "beta", "beta_concentration": 0}, "greater than 0"),
+        ({"distribution": "none", "clean_fraction": 0.1}, "'clean_fraction' has no meaning"),
+        ({"clean_fraction": 1.1}, "less than or equal to 1"),
     ],
 )
 def test_mixing_says_what_does_not_fit(values: dict[str, Any], words: str):
@@ -153,7 +152,7 @@ def test_the_arms_are_values_of_one_objective():
         "linear_target": (0, 1, "uniform"),
         "label_smoothing": (1, 0, "none"),
     }
-    assert [name for name, arm in ARMS.items() if arm.asks_teacher] == ["kd", "kd_mixup", "linear_target"]
+    assert [name for name, arm in ARMS.items() if arm.uses_teacher] == ["kd", "kd_mixup", "linear_target"]
 
 
 def test_an_arm_is_a_name_or_starts_from_one():
@@ -242,7 +241,7 @@ def test_what_decides_no_weights_is_not_in_the_fingerprint(changes: dict[str, An
         {"network": network(lr=2e-3)},
         {"network": network(epochs=4)},
         {"network": network(augment={"flip": True})},
-        {"network": network(stream_epochs=2)},
+        {"network": network(repeat_inputs_after_epochs=2)},
         {"objective": Objective(temperature=3)},
         {"objective": Objective(temperature="sigma")},
         {"objective": Objective(alpha=0.1)},
@@ -250,22 +249,13 @@ def test_what_decides_no_weights_is_not_in_the_fingerprint(changes: dict[str, An
         {"data": {"train": "abd", "classes": ["a", "b"], "image_size": None}},
         {"data": {"train": "abc", "classes": ["a", "b"], "image_size": 32}},
         {"teacher": "0123456789ac"},
-        {"teacher_ask_precision": "bf16"},
+        {"teacher_precision": "bf16"},
         {"weights_hash": "1"},
         {"selection": "best_validation"},
     ],
 )
 def test_what_decides_the_weights_is_in_the_fingerprint(changes: dict[str, Any]):
     assert run_spec(**changes).fingerprint() != run_spec().fingerprint()
-
-
-def test_a_fresh_stream_is_fingerprinted_as_before_streams_could_repeat():
-    value = run_spec().model_dump(mode="json", exclude={"name"})
-    assert value["network"].pop("stream_epochs") is None
-    assert (value.pop("answers"), value.pop("given_stream_seed")) == (None, None)
-    assert run_spec().fingerprint() == fingerprint(
-        {"semantics": TRAINING_SEMANTICS, **value, "validate_every_epochs": None}
-    )
 
 
 def test_how_often_is_looked_counts_where_the_best_is_chosen():
@@ -313,7 +303,7 @@ def test_titles_paths_and_runtime_change_no_run(folders, tmp_path: Path, image_f
         "data.source": str(other),
         "data.name": "Pictures",
         "runtime": {"device": "cpu", "threads": 1, "checkpoint_seconds": 3},
-        "measures.bootstrap": 200,
+        "measures.bootstrap_resamples": 200,
         "measures.vicinity.pairs": 20,
         "validate_every_epochs": 2,
     }
@@ -332,7 +322,7 @@ def changed(before: dict[Any, str], after: dict[Any, str]) -> set[Any]:
         ({"student.train_images": 42}, {BASELINE, KD, SIGMA}),
         ({"teachers.one.lr": 2e-2}, {TEACHER, KD, SIGMA}),
         ({"teachers.one.mixing": {"distribution": "uniform"}}, {TEACHER, KD, SIGMA}),
-        ({"teachers.one.ask_precision": "bf16"}, {KD, SIGMA}),
+        ({"teachers.one.inference_precision": "bf16"}, {KD, SIGMA}),
         ({"arms": ["baseline", {"name": "kd_mixup", "temperature": [2, "sigma"], "alpha": 0.5}]}, {KD, SIGMA}),
         ({"data.image_size": 16}, {TEACHER, BASELINE, KD, SIGMA}),
         ({"data.split_seed": 1}, {TEACHER, BASELINE, KD, SIGMA}),

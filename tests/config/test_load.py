@@ -40,8 +40,8 @@ def refused(study: object, *overrides: str) -> str:
         ("data.sorce=x", ["unknown key 'data.sorce'", "did you mean 'source'", "image_size"]),
         ("student.epoch=3", ["unknown key 'student.epoch'", "did you mean 'epochs'", "batch_size"]),
         ("student.augment.flipp=true", ["unknown key 'student.augment.flipp'", "did you mean 'flip'", "crop"]),
-        ("teachers.one.mixin={}", ["unknown key 'teachers.one.mixin'", "did you mean 'mixing'", "ask_precision"]),
-        ("arms.kd_mixup.mixing.share=1", ["unknown key 'arms.1.mixing.share'", "unmixed_share"]),
+        ("teachers.one.mixin={}", ["unknown key 'teachers.one.mixin'", "did you mean 'mixing'", "inference_precision"]),
+        ("arms.kd_mixup.mixing.share=1", ["unknown key 'arms.1.mixing.share'", "clean_fraction"]),
         ("arms.kd_mixup.temp=1", ["unknown key 'arms.1.temp'", "temperature"]),
         ("measures.vicinity.lams=3", ["unknown key 'measures.vicinity.lams'", "lam_points"]),
         ("runtime.gpu=1", ["unknown key 'runtime.gpu'", "device"]),
@@ -118,7 +118,7 @@ def test_a_study_file_is_a_mapping(tmp_path: Path, text: str):
 def test_yaml_is_data_and_never_code(tmp_path: Path, text: str):
     path, ran = tmp_path / "s.yaml", tmp_path / "ran"
     path.write_text(text.format(ran=ran))
-    assert "no valid YAML" in refused(path)
+    assert "not valid YAML" in refused(path)
     assert not ran.exists()
 
 

@@ -557,7 +557,7 @@ def test_published_labels_must_be_the_test_splits(published, tmp_path):
     other[4] = 1
     with pytest.raises(UsageError, match=r"image 4 \(from 0\) is of class 6 there and of class 1 here"):
         published_corruptions(folder, other)
-    with pytest.raises(UsageError, match="is no folder: give the unpacked"):
+    with pytest.raises(UsageError, match="is not a folder: give the unpacked"):
         published_corruptions(tmp_path / "nowhere")
 
 

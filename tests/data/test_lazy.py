@@ -82,7 +82,7 @@ def spec(path: Path, **changes: object) -> DataSpec:
 
 @pytest.mark.parametrize("kind", ["folder", "parquet", "shards"])
 def test_streamed_images_are_those_in_memory(sources, kind: str):
-    held, streamed = (load_data(spec(sources[kind], stream=s)) for s in (False, True))
+    held, streamed = (load_data(spec(sources[kind], lazy=s)) for s in (False, True))
     for of in ("train", "validation", "test"):
         a, b = getattr(held, of), getattr(streamed, of)
         assert isinstance(b.images, LazyImages)
@@ -95,13 +95,13 @@ def test_streamed_images_are_those_in_memory(sources, kind: str):
 
 
 def test_all_three_forms_hold_the_same_images(sources):
-    sets = {kind: load_data(spec(path, stream=True, validation=0)).train for kind, path in sources.items()}
+    sets = {kind: load_data(spec(path, lazy=True, validation=0)).train for kind, path in sources.items()}
 
     def fingerprints(images: ImageSet) -> set[tuple[int, bytes]]:
         return {(int(y), x.numpy().tobytes()) for x, y in zip(images.images[:], images.labels, strict=True)}
 
     assert fingerprints(sets["folder"]) == fingerprints(sets["parquet"]) == fingerprints(sets["shards"])
-    assert load_data(spec(sources["shards"], stream=True)).class_names == WNIDS
+    assert load_data(spec(sources["shards"], lazy=True)).class_names == WNIDS
 
 
 @pytest.mark.parametrize(
@@ -112,8 +112,8 @@ def test_all_three_forms_hold_the_same_images(sources):
 def test_batches_are_the_same_whether_streamed_or_in_memory(sources, augment: AugmentSpec):
     plan = VicinalPlan(18, 7, seed=3, mixing=UNIFORM_MIXING)
     made = []
-    for stream in (False, True):
-        train = load_data(spec(sources["folder"], stream=stream)).train
+    for lazy in (False, True):
+        train = load_data(spec(sources["folder"], lazy=lazy)).train
         pipeline = ImagePipeline(train.images, train.labels, augment, SIDE)
         made.append([batch for _, batch in pipeline.batches(plan.epoch(1, 1))])
     assert len(made[0]) == len(made[1]) == 2
@@ -128,11 +128,11 @@ def test_a_changed_file_changes_the_hash_and_the_place_does_not(sources, tmp_pat
 
     copy = tmp_path / "folder"
     shutil.copytree(sources["folder"], copy)
-    before = load_data(spec(sources["folder"], stream=True))
-    assert load_data(spec(copy, stream=True)).content_hash == before.content_hash
+    before = load_data(spec(sources["folder"], lazy=True))
+    assert load_data(spec(copy, lazy=True)).content_hash == before.content_hash
     victim = next((copy / "train" / WNIDS[0]).iterdir())
     victim.write_bytes(jpeg(77_777))
-    after = load_data(spec(copy, stream=True))
+    after = load_data(spec(copy, lazy=True))
     assert after.content_hash != before.content_hash
     assert after.test.content_hash() == before.test.content_hash()
 
@@ -144,7 +144,7 @@ def test_a_broken_image_is_named_when_it_is_met(sources, tmp_path: Path):
     shutil.copytree(sources["folder"], copy)
     victim = next((copy / "train" / WNIDS[0]).iterdir())
     victim.write_bytes(victim.read_bytes()[:80])
-    train = load_data(spec(copy, stream=True, validation=0)).train
+    train = load_data(spec(copy, lazy=True, validation=0)).train
     pipeline = ImagePipeline(train.images, train.labels, AugmentSpec(), SIDE)
     with pytest.raises(UsageError, match=victim.name):
         list(pipeline.batches(VicinalPlan(24, 5, seed=0).epoch(0)))
@@ -152,9 +152,9 @@ def test_a_broken_image_is_named_when_it_is_met(sources, tmp_path: Path):
 
 def test_what_cannot_be_streamed(sources, tmp_path: Path):
     with pytest.raises(UsageError, match=r"data\.image_size"):
-        load_data(spec(sources["folder"], stream=True, image_size=None))
+        load_data(spec(sources["folder"], lazy=True, image_size=None))
     with pytest.raises(UsageError, match="WebDataset"):
-        load_data(DataSpec(source="embedded/fashion-mnist", stream=True, image_size=28))
+        load_data(DataSpec(source="embedded/fashion-mnist", lazy=True, image_size=28))
 
 
 def shard(path: Path, entries: dict[str, bytes]) -> None:

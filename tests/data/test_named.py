@@ -61,7 +61,7 @@ def test_cifar100_uses_the_fine_labels(tmp_path):
     assert len(data.class_names) == 100
     assert data.train.labels.tolist() == list(range(100))
     (folder / "test.bin").write_bytes(b"123")
-    with pytest.raises(UsageError, match=r"test\.bin is no file of CIFAR's binary version"):
+    with pytest.raises(UsageError, match=r"test\.bin is not a file of CIFAR's binary version"):
         load("cifar100", tmp_path)
 
 

@@ -20,10 +20,9 @@ from hypothesis import strategies as st
 from vicinal.config import AnswersSpec, load_study
 from vicinal.distillation import AnswerCodec, BankLayout, FrozenTeacher, TeacherBank, format_bytes
 from vicinal.distillation.bank.checksums import checksums
-from vicinal.distillation.bank.codec import rest_bounds
 from vicinal.distillation.bank.store import ERROR_ANSWERS, ERROR_TEMPERATURES
 from vicinal.errors import UsageError, VicinalError
-from vicinal.study import Slice, Study
+from vicinal.study import Shard, Study
 from vicinal.workspace import hold
 
 LAYOUT = BankLayout({"teacher": "a"}, epochs=3, images=10, batch_size=4, classes=5)
@@ -83,51 +82,6 @@ def test_top_k_keeps_probabilities_at_temperature_1(seed: int, classes: int, dat
     rest = np.argsort(-z.numpy(), 1)[:, k:]
     np.testing.assert_allclose(np.take_along_axis(q, rest, 1).sum(1), np.take_along_axis(p, rest, 1).sum(1), rtol=1e-5)
     assert np.ptp(np.take_along_axis(got.numpy(), rest, 1), axis=1).max() == 0
-
-
-@given(seed=st.integers(0, 999), classes=st.integers(3, 50), temperature=st.floats(0.2, 10), data=st.data())
-@settings(max_examples=80, deadline=None)
-def test_the_rest_has_a_probability_between_its_bounds(
-    seed: int, classes: int, temperature: float, data: st.DataObject
-):
-    k = data.draw(st.integers(1, classes - 1))
-    z = answers(4, seed, classes, scale=data.draw(st.sampled_from([0.0, 0.1, 2, 8])))
-    values, index = z.topk(k)
-    values, z = values.double(), z.double()
-    rest = z.scatter(1, index, -torch.inf).logsumexp(1)
-
-    def rest_share(logits: torch.Tensor) -> torch.Tensor:
-        return 1 - (logits / temperature).softmax(1).gather(1, index).sum(1)
-
-    low, high = rest_bounds(values, rest, classes, temperature)
-    true = rest_share(z)
-    assert (low - 1e-9 <= true).all()
-    assert (true <= high + 1e-9).all()
-    decoded = rest_share(AnswerCodec(classes, top_k=k).roundtrip(z.float()).double())
-    torch.testing.assert_close(decoded, high if temperature > 1 else low, atol=1e-5, rtol=1e-4)
-
-    # The other bound is reached by the most unequal shares that the cap allows.
-    most = torch.full_like(z, -torch.inf).scatter(1, index, values)
-    steep = (rest - values[:, -1]).exp().frac() < 0.01  # a small remainder to the power 1/T: all rounding
-    for row in range(len(z)):
-        free = [c for c in range(classes) if c not in index[row].tolist()]
-        mass, cap = float(rest[row].exp()), float(values[row, -1].exp())
-        for c in free:
-            taken = min(mass, cap)
-            most[row, c], mass = np.log(taken) if taken > 1e-300 else -np.inf, max(mass - taken, 0.0)
-    reached = low if temperature > 1 else high
-    torch.testing.assert_close(rest_share(most)[~steep], reached[~steep], atol=1e-4, rtol=1e-4)
-
-
-def test_bounds_of_float16_allow_for_the_rounding_of_the_cap():
-    z = torch.tensor([[3.0, 2.0004, 2.0004, 2.0004]])
-    parts = AnswerCodec(4, "float16", 2).parts(z)
-    low, high = rest_bounds(parts.values, parts.rest, 4, 4.0)
-    assert parts.values[0, 1] < z[0, 2]  # rounded below what is left out
-    beside = torch.cat([parts.values.double(), z[:, 2:].double()], 1)
-    assert float(low) <= float((beside / 4).softmax(1)[0, 2:].sum()) <= float(high) + 1e-9
-    low, high = rest_bounds(parts.values, parts.rest, 4, 1.0)
-    torch.testing.assert_close(low, high, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("value", [65520.0, -1e6, torch.inf, torch.nan])
@@ -264,7 +218,7 @@ def test_one_two_and_eight_writers_leave_the_same_bytes(tmp_path: Path, form: An
             order = list(z)
             random.Random(rank).shuffle(order)
             for e, p in order:
-                rows = Slice(rank, world).rows(layout.batch_images(p))
+                rows = Shard(rank, world).rows(layout.batch_images(p))
                 bank.write(e, p, z[e, p][rows], rows)
             bank.close()
 
@@ -283,7 +237,7 @@ def test_one_two_and_eight_writers_leave_the_same_bytes(tmp_path: Path, form: An
 
 @given(st.integers(1, 300), st.integers(1, 12))
 def test_slices_are_the_whole_batch(images: int, world: int):
-    rows = [i for rank in range(world) for i in range(images)[Slice(rank, world).rows(images)]]
+    rows = [i for rank in range(world) for i in range(images)[Shard(rank, world).rows(images)]]
     assert rows == list(range(images))
 
 
@@ -449,7 +403,7 @@ def banked(tiny: dict[str, Any], study_file: Callable[..., Path]) -> Callable[..
             {
                 "arms": arms,
                 "teachers.one.epochs": 1,
-                "teachers.one.ask_precision": "fp32",
+                "teachers.one.inference_precision": "fp32",
                 "student.epochs": 2,
                 **changes,
             },
@@ -495,7 +449,7 @@ def test_groups_share_a_stream_and_banks_serve_groups(banked, tmp_path: Path):
     assert sorted(
         run.spec.objective.target for path, run in ((r.folder.path, r) for r in study.runs) if path in study.banks
     ) == (["linear"] * 2 + ["teacher"] * 4)
-    one_stream = Study(load_study(str(banked(arms)), ["seeds=[0,1]", "teacher_seed=0", "stream_seed=0"]), tmp_path)
+    one_stream = Study(load_study(str(banked(arms)), ["seeds=[0,1]", "teacher_seed=0", "input_seed=0"]), tmp_path)
     assert [len(group) for group in one_stream.groups()] == [1, 4, 2, 6]
     assert len({run.spec.fingerprint() for run in one_stream.runs}) == 1 + 2 * 6
     few = Study(load_study(str(banked(arms)), ["runtime.students_at_once=2"]), tmp_path)
@@ -639,7 +593,7 @@ def test_mistakes_with_banks_are_one_line(banked, tiny, study_file, tmp_path, vi
         assert answer.out == ""
         return answer.err
 
-    assert "is no folder" in line("info", tmp_path / "nope")
+    assert "is not a folder" in line("info", tmp_path / "nope")
     assert "holds no banks; vicinal bank build" in line("info", tmp_path)
     assert "vicinal run" in line("verify", file, "--out", tmp_path / "nope")
     assert "--batches" in line("verify", file, "--out", out, "--batches=0")

@@ -106,7 +106,7 @@ def test_autocast_does_not_lower_the_loss():
 
 
 def test_the_arms():
-    told = {name: (o.alpha, o.beta, o.mixing.mixes, o.asks_teacher) for name, o in ARMS.items()}
+    told = {name: (o.alpha, o.beta, o.mixing.mixes, o.uses_teacher) for name, o in ARMS.items()}
     assert told == {
         "baseline": (1, 0, False, False),
         "mixup": (1, 0, True, False),

@@ -134,20 +134,20 @@ def test_information_and_selection_come_from_the_stored_answers(folder: Path, re
         assert model["validation"]["accuracy"] == pytest.approx(valid.mean())
     for student in results["students"]:
         kept = stored(folder, student, "predictions")
-        bound = student["against_teachers"]["one"]["information"]
+        bound = student["versus_teacher"]["one"]["information"]
         p, q = softmax(teacher["pair_mixed"]), softmax(kept["pair_mixed"])
         kl = entropy(p, q, axis=-1)
         np.testing.assert_allclose(bound["bound_per_sample"], -(kl + kl[:, ::-1]).mean(0) / 2, rtol=1e-4, atol=1e-8)
         if student is baseline:
-            assert student["mcnemar_against_baseline"] is student["over_baseline"] is None
+            assert student["mcnemar_versus_baseline"] is student["minus_baseline"] is None
             continue
-        over = student["over_baseline"]
+        over = student["minus_baseline"]
         assert over["accuracy_pp"] == pytest.approx(100 * (student["accuracy"] - baseline["accuracy"]))
         assert over["ece"] == pytest.approx(student["ece"] - baseline["ece"])
         assert over["accuracy_pp_interval"][0] <= over["accuracy_pp"] <= over["accuracy_pp_interval"][1]
         right, other = (x["test"].argmax(-1) == x["test_labels"] for x in (kept, first))
         a, b = int((right & ~other).sum()), int((other & ~right).sum())
-        test = student["mcnemar_against_baseline"]
+        test = student["mcnemar_versus_baseline"]
         assert (test["only_first"], test["only_second"]) == (a, b)
         assert test["p_value"] == pytest.approx(binomtest(a, a + b).pvalue if a + b else 1.0)
         (mutual,) = results["mcnemar"]

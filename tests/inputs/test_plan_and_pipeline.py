@@ -23,8 +23,8 @@ PLANS = st.builds(
     images=st.integers(1, 70),
     batch_size=st.integers(1, 20),
     seed=st.integers(0, 2**32),
-    mixing=st.sampled_from([UNIFORM_MIXING, NO_MIXING, MixingSpec(distribution="beta", a=0.4)]),
-    stream=st.sampled_from(["train", "head_warmup"]),
+    mixing=st.sampled_from([UNIFORM_MIXING, NO_MIXING, MixingSpec(distribution="beta", beta_concentration=0.4)]),
+    purpose=st.sampled_from(["train", "head_warmup"]),
 )
 
 
@@ -45,7 +45,7 @@ def test_a_batch_is_the_same_whenever_it_is_asked_for(plan, order):
     places = [(epoch, position) for epoch in range(6) for position in range(plan.batches)]
     first = {place: plan.batch(*place) for place in places}
     order.shuffle(places)
-    again = VicinalPlan(plan.images, plan.batch_size, plan.seed, plan.mixing, plan.stream)
+    again = VicinalPlan(plan.images, plan.batch_size, plan.seed, plan.mixing, plan.purpose)
     assert all(same(first[place], again.batch(*place)) for place in places)
     resumed = list(plan.epoch(1, start=plan.batches // 2))
     assert len(resumed) == plan.batches - plan.batches // 2
@@ -72,7 +72,7 @@ def test_another_process_makes_the_same_plan():
 
 
 def test_epochs_seeds_and_streams_differ():
-    plans = [VicinalPlan(64, 8, seed=0), VicinalPlan(64, 8, seed=1), VicinalPlan(64, 8, seed=0, stream="head_warmup")]
+    plans = [VicinalPlan(64, 8, seed=0), VicinalPlan(64, 8, seed=1), VicinalPlan(64, 8, seed=0, purpose="head_warmup")]
     epochs = [whole_epoch(plan, e) for plan in plans for e in (0, 1)]
     for k, one in enumerate(epochs):
         for other in epochs[k + 1 :]:
@@ -112,7 +112,7 @@ def test_partners_are_random_and_not_the_reversed_batch():
     seed=st.integers(0, 100),
 )
 def test_the_unmixed_share_is_exact(images, batch_size, share, seed):
-    plan = VicinalPlan(images, batch_size, seed, MixingSpec(distribution="fixed", lam=0.25, unmixed_share=share))
+    plan = VicinalPlan(images, batch_size, seed, MixingSpec(distribution="fixed", lam=0.25, clean_fraction=share))
     batches = [plan.batch(2, k).lam for k in range(plan.batches)]
     left = [int((lam == 1).sum()) for lam in batches]
     assert all(abs(n - share * len(lam)) <= 1 + 1e-9 for n, lam in zip(left, batches, strict=True))
@@ -121,7 +121,7 @@ def test_the_unmixed_share_is_exact(images, batch_size, share, seed):
 
 
 def test_who_is_left_unmixed_is_drawn_anew_and_evenly():
-    plan = VicinalPlan(40, 10, 0, MixingSpec(unmixed_share=0.9))
+    plan = VicinalPlan(40, 10, 0, MixingSpec(clean_fraction=0.9))
     places = np.concatenate([np.flatnonzero(plan.batch(e, k).lam.numpy() < 1) for e in range(100) for k in range(4)])
     assert len(places) == 400
     assert scipy.stats.chisquare(np.bincount(places, minlength=10)).pvalue > 1e-3
@@ -131,14 +131,14 @@ def test_who_is_left_unmixed_is_drawn_anew_and_evenly():
     ("mixing", "cdf"),
     [
         (UNIFORM_MIXING, scipy.stats.uniform.cdf),
-        (MixingSpec(distribution="beta", a=0.2), scipy.stats.beta(0.2, 0.2).cdf),
-        (MixingSpec(distribution="beta", a=3), scipy.stats.beta(3, 3).cdf),
+        (MixingSpec(distribution="beta", beta_concentration=0.2), scipy.stats.beta(0.2, 0.2).cdf),
+        (MixingSpec(distribution="beta", beta_concentration=3), scipy.stats.beta(3, 3).cdf),
     ],
 )
 def test_lam_has_its_distribution_and_is_drawn_for_each_sample(mixing, cdf):
     lam = whole_epoch(VicinalPlan(5000, 100, seed=0, mixing=mixing))["lam"].double().numpy()
     assert scipy.stats.kstest(lam, cdf).pvalue > 1e-3
-    assert len(np.unique(lam)) > 4000 or mixing.a == 0.2
+    assert len(np.unique(lam)) > 4000 or mixing.beta_concentration == 0.2
 
 
 def test_a_fixed_lam_is_that_of_every_sample():
@@ -157,11 +157,11 @@ def test_crops_and_flips_are_uniform_and_independent_of_lam():
 
 def test_how_lam_is_drawn_does_not_change_which_images_meet():
     plain = VicinalPlan(30, 7, seed=5)
-    for mixing in (MixingSpec(distribution="beta", a=2), MixingSpec(unmixed_share=0.5)):
+    for mixing in (MixingSpec(distribution="beta", beta_concentration=2), MixingSpec(clean_fraction=0.5)):
         other = VicinalPlan(30, 7, seed=5, mixing=mixing)
         assert all(same(plain.batch(1, k), other.batch(1, k), set(FIELDS) - {"lam"}) for k in range(5))
     lam = torch.cat([plain.batch(1, k).lam for k in range(5)])
-    kept = torch.cat([VicinalPlan(30, 7, 5, MixingSpec(unmixed_share=0.5)).batch(1, k).lam for k in range(5)])
+    kept = torch.cat([VicinalPlan(30, 7, 5, MixingSpec(clean_fraction=0.5)).batch(1, k).lam for k in range(5)])
     assert torch.equal(kept[kept < 1], lam[kept < 1])
 
 
@@ -181,21 +181,21 @@ def test_a_plan_of_nothing_is_an_error(images, batch_size):
 @given(plan=PLANS, share=st.sampled_from([0.0, 0.3, 1.0]), epoch=st.integers(0, 3), position=st.integers(0, 3))
 def test_a_batch_is_that_of_draws_made_for_it_alone(plan, share, epoch, position):
     if plan.mixing.mixes:
-        plan = dataclasses.replace(plan, mixing=plan.mixing.model_copy(update={"unmixed_share": share}))
+        plan = dataclasses.replace(plan, mixing=plan.mixing.model_copy(update={"clean_fraction": share}))
     position %= plan.batches
 
     def drawn(purpose, dtype=np.float64, size=plan.images):
-        key = [plan.seed, {"train": 0, "head_warmup": 1}[plan.stream], epoch, purpose]
+        key = [plan.seed, {"train": 0, "head_warmup": 1}[plan.purpose], epoch, purpose]
         return np.random.Generator(np.random.Philox(np.random.SeedSequence(key))).random(size, dtype=dtype)
 
     start, stop = position * plan.batch_size, min((position + 1) * plan.batch_size, plan.images)
     got = plan.batch(epoch, position)
     if plan.mixing.mixes:
         assert got.partner.tolist() == np.argsort(drawn(1)[start:stop], kind="stable").tolist()
-        due = np.floor(plan.mixing.unmixed_share * np.array([start, stop]) + 0.5)
+        due = np.floor(plan.mixing.clean_fraction * np.array([start, stop]) + 0.5)
         unmixed = np.argsort(drawn(3)[start:stop], kind="stable")[: int(due[1] - due[0])]
         assert set(unmixed) <= set(np.flatnonzero(got.lam.numpy() == 1))
-        if plan.mixing == UNIFORM_MIXING.model_copy(update={"unmixed_share": share}):
+        if plan.mixing == UNIFORM_MIXING.model_copy(update={"clean_fraction": share}):
             lam = drawn(2)[start:stop].astype(np.float32)
             lam[unmixed] = 1
             assert got.lam.tolist() == lam.tolist()
@@ -212,15 +212,15 @@ def test_a_batch_is_that_of_draws_made_for_it_alone(plan, share, epoch, position
 @PROPERTY
 @given(plan=PLANS, repeat=st.integers(1, 5), epoch=st.integers(0, 20))
 def test_a_repeated_stream_is_the_first_epochs_over_again(plan, repeat, epoch):
-    again = dataclasses.replace(plan, stream_epochs=repeat)
+    again = dataclasses.replace(plan, repeat_inputs_after_epochs=repeat)
     assert again.drawn_epoch(epoch) == epoch % repeat
     assert same(again.batch(epoch, 0), plan.batch(epoch % repeat, 0))
     assert plan.drawn_epoch(epoch) == epoch
 
 
 def test_a_stream_repeats_after_at_least_one_epoch():
-    with pytest.raises(ValueError, match="stream_epochs must be at least 1"):
-        VicinalPlan(4, 2, seed=0, stream_epochs=0)
+    with pytest.raises(ValueError, match="repeat_inputs_after_epochs must be at least 1"):
+        VicinalPlan(4, 2, seed=0, repeat_inputs_after_epochs=0)
 
 
 @PROPERTY

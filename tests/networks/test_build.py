@@ -50,14 +50,14 @@ def vicinal_test_bare(**kwargs):
 @pytest.mark.parametrize(("classes", "millions"), [(10, 2.59), (100, 2.61), (1000, 2.84)])
 def test_the_papers_student_has_the_papers_number_of_values(classes, millions):
     network = build("mobilenetv2_100", classes, channels=3, head="bottleneck")
-    assert round(network.values / 1e6, 2) == millions
+    assert round(network.stored_value_count / 1e6, 2) == millions
 
 
 def test_values_count_parameters_and_batch_norm_statistics_only():
     network = build(head="bottleneck")
     norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d | nn.BatchNorm1d)]
     statistics = sum(2 * m.num_features for m in norms)
-    assert network.values == sum(p.numel() for p in network.parameters()) + statistics
+    assert network.stored_value_count == sum(p.numel() for p in network.parameters()) + statistics
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_a_kept_head_must_know_the_classes_of_the_data(tmp_path, own):
         save_weights(build(classes=10), path)
     else:
         save_file(timm.create_model("vicinal_resnet8").state_dict(), path)
-    with pytest.raises(UsageError, match=r"knows 10 classes and the data has 12: use head: linear"):
+    with pytest.raises(UsageError, match=r"has 10 classes and the data has 12: use head: linear"):
         build(classes=12, weights=str(path), head="keep", epochs=0)
 
 
@@ -291,7 +291,7 @@ def test_foreign_tensors_are_a_usage_error(tmp_path, name):
 
 def test_what_is_no_state_dict_is_a_usage_error(tmp_path):
     torch.save([1, 2, 3], tmp_path / "w.pth")
-    assert "is no state_dict" in one_line_error(tmp_path / "w.pth")
+    assert "is not a state_dict" in one_line_error(tmp_path / "w.pth")
 
 
 class Malicious:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from vicinal.config import NetworkSpec
-from vicinal.networks import Classifier, Compiled, build_classifier, folded
+from vicinal.networks import Classifier, Compiled, build_classifier, fused
 from vicinal.networks.classifier import bottleneck_head
 
 
@@ -57,7 +57,7 @@ def norms(network: nn.Module) -> int:
 @torch.no_grad()
 def test_a_folded_copy_answers_alike_and_has_few_norms_left(model: str, left: int) -> None:
     network, x = classifier(model), pixels()
-    copy = folded(network, x[:2])
+    copy = fused(network, x[:2])
     other = pixels(3, side=40)
     exact = network(other)
     assert float((copy(other) - exact).abs().max()) <= 1e-4 * float(exact.abs().max())
@@ -69,15 +69,15 @@ def test_a_folded_copy_answers_alike_and_has_few_norms_left(model: str, left: in
 @torch.no_grad()
 def test_the_norm_of_the_bottleneck_head_is_folded_too() -> None:
     network = classifier("vicinal_mobilenet", 1, "bottleneck")
-    assert norms(folded(network, pixels(2, 1))) == 0
-    torch.testing.assert_close(folded(network, pixels(2, 1))(pixels(4, 1)), network(pixels(4, 1)))
+    assert norms(fused(network, pixels(2, 1))) == 0
+    torch.testing.assert_close(fused(network, pixels(2, 1))(pixels(4, 1)), network(pixels(4, 1)))
 
 
 @torch.no_grad()
 def test_the_original_stays_and_its_later_changes_do_not_reach_the_copy() -> None:
     network, x = classifier("resnet18"), pixels()
     before = {name: t.clone() for name, t in network.state_dict().items()}
-    copy = folded(network, x)
+    copy = fused(network, x)
     answers = copy(x)
     assert all(torch.equal(t, before[name]) for name, t in network.state_dict().items())
     for parameter in network.parameters():
@@ -113,7 +113,7 @@ class Twice(Forked):
 def test_what_cannot_be_folded_is_left(backbone: Any, features: int) -> None:
     torch.manual_seed(0)
     network = trained_looking(Classifier(backbone(), bottleneck_head(features, 4), (0.5,) * 3, (0.25,) * 3))
-    torch.testing.assert_close(folded(network, pixels())(pixels()), network(pixels()))
+    torch.testing.assert_close(fused(network, pixels())(pixels()), network(pixels()))
 
 
 # --- compiled calls ---------------------------------------------------------------------------------------------------

@@ -41,11 +41,11 @@ def add_further(results: dict[str, Any], others: tuple[str, ...] = ("USPS",)) ->
                 name: model[name] + 0.001 * rng.random() for name in ("accuracy", "confidence", "ece", "nll", "brier")
             }
     for student in results["students"]:
-        student["mcnemar_against_baseline"] = None
+        student["mcnemar_versus_baseline"] = None
         if student["arm"] != "baseline":
             only_first, only_second = (int(count) for count in rng.integers(100, 180, 2))
             z = (only_first - only_second) / math.sqrt(only_first + only_second)
-            student["mcnemar_against_baseline"] = {
+            student["mcnemar_versus_baseline"] = {
                 "only_first": only_first, "only_second": only_second, "p_value": math.erfc(abs(z) / math.sqrt(2)),
             }  # fmt: skip
     return results

@@ -32,14 +32,14 @@ def make_paper_results(
     seeds: tuple[int, ...] = (0, 1, 2),
     temperatures: tuple[float | str, ...] = (2.0, 4.0, 6.0, 8.0, 10.0, "sigma"),
     epochs: int = 30,
-    watched: str | None = "validation",
+    selection_images: str | None = "validation",
     points: int = 120,
     **shape: Any,
 ) -> dict[str, Any]:
     """Results with every optional key; the fourth teacher is the second one's sibling, trained with mixup."""
     results = make_results(teachers=4, seeds=seeds, temperatures=temperatures, **shape)
     rng = np.random.default_rng(1)
-    results["watched"] = watched
+    results["selection_images"] = selection_images
     if data_set is not None:
         results["data"]["source"] = NAMES[data_set]
         results["data"]["name"] = NAMES[data_set]
@@ -51,9 +51,9 @@ def make_paper_results(
         mixes = model.get("name") == "fourth" or model.get("arm") in ("mixup", "kd_mixup")
         model["objective"] = {
             "alpha": 1.0, "beta": 0.0, "temperature": 2.0, "target": "teacher", "label_smoothing": 0.0,
-            "mixing": {"distribution": "uniform" if mixes else "none", "a": None, "lam": None, "unmixed_share": 0.0},
+            "mixing": {"distribution": "uniform" if mixes else "none", "a": None, "lam": None, "clean_fraction": 0.0},
         }  # fmt: skip
-        model["history"] = _history(model["accuracy"], epochs, watched, rng)
+        model["history"] = _history(model["accuracy"], epochs, selection_images, rng)
         model["representation"] = _representation(points, rng)
         model["corruptions"] = {name: _corrupted(model["accuracy"], name, rng) for name in CORRUPTIONS}
     for student in results["students"]:
@@ -67,13 +67,17 @@ def make_paper_results(
     return results
 
 
-def _history(accuracy: float, epochs: int, watched: str | None, rng: np.random.Generator) -> dict[str, Any]:
+def _history(accuracy: float, epochs: int, selection_images: str | None, rng: np.random.Generator) -> dict[str, Any]:
     epoch = np.arange(1, epochs + 1)
     reached = accuracy * (1 - 0.8 * np.exp(-3 * epoch / max(epochs, 2)) * (1 + 0.05 * rng.standard_normal(epochs)))
     seen: list[float | None] = np.clip(reached, 0, 1).tolist()
     if epochs > 4:
-        seen[1] = None  # not every epoch is watched
-    return {"epoch": epoch.tolist(), "loss": (2 / epoch).tolist(), "watched_accuracy": seen if watched else None}
+        seen[1] = None  # not every epoch is selection_images
+    return {
+        "epoch": epoch.tolist(),
+        "loss": (2 / epoch).tolist(),
+        "selection_accuracy": seen if selection_images else None,
+    }
 
 
 def _representation(points: int, rng: np.random.Generator) -> dict[str, Any]:

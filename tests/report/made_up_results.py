@@ -151,7 +151,7 @@ def make_results(
             for temperature in temperatures if asks else [None]:
                 students += [_student(arm, teacher, temperature, seed, taught, rng, validation) for seed in seeds]
     return {
-        "schema": 1,
+        "schema": 2,
         "study": "quickstart",
         "title": "Mixup-based distillation on Fashion-MNIST",
         "description": "Two teachers, one calibrated and one overconfident, teach a student of 31 k parameters on 1,800 images.",
@@ -167,7 +167,7 @@ def make_results(
                  "class_names": CLASSES,
                  "image_shape": [28, 28, 1], "train": 9000, "validation": 1000 if validation else 0, "test": 5000,
                  "notes": ["The embedded part of Fashion-MNIST is balanced: 1,000 training and 500 test images a class."]},
-        "measures": {"ece_bins": 15, "pairs": 1000, "lam_points": 21, "interval": 0.95, "bootstrap": 1000,
+        "measures": {"ece_bins": 15, "pairs": 1000, "lam_points": 21, "confidence_level": 0.95, "bootstrap_resamples": 1000,
                      "calibrated_on": "validation" if validation else None},
         "spec": {"name": "quickstart", "seeds": list(seeds), "selection": selection, "arms": [{"name": arm} for arm in arms]},
         "notes": [],
@@ -191,7 +191,7 @@ def _student(
     model = _model((peak, gap, accuracy), seed, rng, validation, scale_free=temperature == "sigma")
     found = {t["name"]: _against(model, t, 0.05 if teacher == t["name"] else 0.16) for t in taught if t["seed"] == seed}
     own = found.get(teacher or "", {"linearity_gain": None, "linearity_gain_interval": None, "alignment": None})
-    return {"arm": arm, "teacher": teacher, "temperature": temperature, **model, **own, "against_teachers": found}
+    return {"arm": arm, "teacher": teacher, "temperature": temperature, **model, **own, "versus_teacher": found}
 
 
 SHAPES: dict[str, dict[str, Any]] = {

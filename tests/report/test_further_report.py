@@ -45,7 +45,7 @@ def expected(model):
     """Every number of the table of one model, straight from its entries."""
     accuracies = [value for found in model["corruptions"].values() for value in found["accuracy"]]
     assert len(accuracies) == 30
-    test = model.get("mcnemar_against_baseline") or {}
+    test = model.get("mcnemar_versus_baseline") or {}
     information = model["information"]
     return {
         "aurc": model["selective"]["aurc"],
@@ -117,12 +117,12 @@ def test_mcnemar_shows_the_largest_p_and_how_many_seeds_are_clear(three_seeds):
     results = copy.deepcopy(three_seeds)
     students = [m for m in results["students"] if m["arm"] == "mixup"]
     for student, p in zip(students, (0.0004, 0.012, 0.3), strict=True):
-        student["mcnemar_against_baseline"]["p_value"] = p
+        student["mcnemar_versus_baseline"]["p_value"] = p
     assert _mcnemar_cells(results)["Mixup"] == ("0.300", "2 of 3")
     assert _mcnemar_cells(results)["Baseline"] == ("–", "")
     one = add_further(make_results())
     mixup = next(m for m in one["students"] if m["arm"] == "mixup")
-    mixup["mcnemar_against_baseline"] = {"only_first": 80, "only_second": 31, "p_value": 4e-6}
+    mixup["mcnemar_versus_baseline"] = {"only_first": 80, "only_second": 31, "p_value": 4e-6}
     assert _mcnemar_cells(one)["Mixup"] == ("< 0.001", "80 : 31")
 
 
@@ -207,7 +207,7 @@ def two_students(seeds=(0,), baseline=(0.80, 0.60), mixup=(0.85, 0.50), **shape)
         student["validation"] = {"accuracy": accuracy, "confidence": accuracy, "ece": 0.02, "nll": nll, "brier": 0.2}
         student["accuracy"], student["ece"] = accuracy, 0.02
         if student["arm"] == "mixup":
-            student["mcnemar_against_baseline"] = {"only_first": 90, "only_second": 40, "p_value": 0.0002}
+            student["mcnemar_versus_baseline"] = {"only_first": 90, "only_second": 40, "p_value": 0.0002}
     return raw
 
 
@@ -236,13 +236,13 @@ def test_not_confirmed_where_test_falls_short():
 
 def test_a_better_baseline_refutes_the_choice_and_a_chosen_baseline_is_compared_too():
     raw = two_students()
-    raw["students"][1]["mcnemar_against_baseline"] = {"only_first": 20, "only_second": 60, "p_value": 0.001}
+    raw["students"][1]["mcnemar_versus_baseline"] = {"only_first": 20, "only_second": 60, "p_value": 0.001}
     found = choice(arrange(raw))
     assert found is not None
     assert found.verdict == "no"
     assert "Baseline is right more often there (60 images against 20, McNemar p = 0.001)" in found.text
     raw = two_students(baseline=(0.9, 0.3))
-    raw["students"][1]["mcnemar_against_baseline"] = {"only_first": 20, "only_second": 60, "p_value": 0.001}
+    raw["students"][1]["mcnemar_versus_baseline"] = {"only_first": 20, "only_second": 60, "p_value": 0.001}
     found = choice(arrange(raw))
     assert found is not None
     assert found.text.startswith("For this data: Baseline;")
@@ -252,14 +252,14 @@ def test_a_better_baseline_refutes_the_choice_and_a_chosen_baseline_is_compared_
 def test_of_several_seeds_the_least_clear_test_counts():
     raw = two_students(seeds=(0, 1, 2))
     mixup = [m for m in raw["students"] if m["arm"] == "mixup"]
-    mixup[1]["mcnemar_against_baseline"] = {"only_first": 50, "only_second": 45, "p_value": 0.68}
+    mixup[1]["mcnemar_versus_baseline"] = {"only_first": 50, "only_second": 45, "p_value": 0.68}
     found = choice(arrange(raw))
     assert found is not None
     assert found.verdict == "yes"
     assert "cannot tell it from the runner-up, Baseline (McNemar p = 0.680)" in found.text
     assert "McNemar’s p is the largest of the 3 seeds; it is below 0.05 in 2." in found.notes
     assert found.notes[-1] == "Figures are means over 3 seeds."
-    mixup[2]["mcnemar_against_baseline"] = {"only_first": 40, "only_second": 90, "p_value": 0.0002}
+    mixup[2]["mcnemar_versus_baseline"] = {"only_first": 40, "only_second": 90, "p_value": 0.0002}
     found = choice(arrange(raw))
     assert found is not None
     assert "(McNemar" not in found.text
@@ -440,7 +440,7 @@ def with_information() -> dict[str, Any]:
             "residual_eq11": [-2 * b for b in bump],
         }
     for student in results["students"]:
-        for entry in student["against_teachers"].values():
+        for entry in student["versus_teacher"].values():
             entry["information"] = {
                 "lam": lam,
                 "bound_per_sample": [-b for b in bump],
@@ -470,7 +470,7 @@ def test_differences_to_the_baseline_are_shown_with_their_paired_intervals(tmp_p
     results = make_results(seeds=(0,))
     add_further(results)
     student = next(s for s in results["students"] if s["arm"] == "mixup")
-    student["over_baseline"] = {
+    student["minus_baseline"] = {
         "accuracy_pp": 1.25, "accuracy_pp_interval": [0.5, 2.0], "ece": -0.0621, "ece_interval": [-0.07, -0.05],
     }  # fmt: skip
     folder = write_results(tmp_path, results)

@@ -20,7 +20,7 @@ from vicinal.report.paper.figures import (
     _stretch,
     mean_gain_bounds,
     paper_figures,
-    watched_curve,
+    selection_curve,
 )
 from vicinal.report.rows import arrange
 
@@ -157,22 +157,22 @@ def test_a_scatter_keeps_shape_and_draws_a_bounded_number_of_points(tmp_path):
 def test_figure_9_is_the_mean_over_the_seeds_of_the_epochs_all_watched(raw):
     results = arrange(raw)
     row = next(r for r in results.guided if (r.arm, r.teacher, r.temperature) == ("kd_mixup", "third", 4.0))
-    curve = watched_curve(row)
-    stack = np.array([m["history"]["watched_accuracy"] for m in row.models], dtype=float)
+    curve = selection_curve(row)
+    stack = np.array([m["history"]["selection_accuracy"] for m in row.models], dtype=float)
     kept = ~np.isnan(stack).any(axis=0)
     assert curve.x.tolist() == (np.arange(1, 31)[kept]).tolist()
     assert curve.y == pytest.approx(stack[:, kept].mean(axis=0))
 
 
-@pytest.mark.parametrize(("watched", "words"), [("validation", "Validation accuracy"), ("test", "Test accuracy")])
-def test_figure_9_says_what_was_watched(tmp_path, watched, words):
-    raw = make_paper_results(seeds=(0,), temperatures=(2.0,), watched=watched)
+@pytest.mark.parametrize(("split", "words"), [("validation", "Validation accuracy"), ("test", "Test accuracy")])
+def test_figure_9_says_what_was_watched(tmp_path, split, words):
+    raw = make_paper_results(seeds=(0,), temperatures=(2.0,), selection_images=split)
     figure = next(f for f in paper_figures(arrange(raw), tmp_path) if f.number == 9)
     assert figure.figure.caption.startswith(words)
 
 
 def test_figure_9_without_watched_accuracy_is_not_held(tmp_path):
-    raw = make_paper_results(seeds=(0,), temperatures=(2.0,), watched=None)
+    raw = make_paper_results(seeds=(0,), temperatures=(2.0,), selection_images=None)
     figure = next(f for f in paper_figures(arrange(raw), tmp_path) if f.number == 9)
     assert not figure.held
     assert "watched while training" in figure.missing[0]

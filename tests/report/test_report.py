@@ -42,7 +42,7 @@ def test_every_shape_renders_all_files(shape):
     expected |= {"tables/claims.csv", "tables/claims.md"}
     expected |= {"figures/confidence_accuracy.svg", "figures/vicinal_curves.svg"}
     if results["students"]:
-        expected |= {"tables/against_teachers.csv", "figures/linearity_gain.svg", "figures/alignment.svg"}
+        expected |= {"tables/versus_teacher.csv", "figures/linearity_gain.svg", "figures/alignment.svg"}
         expected |= {"figures/pareto.svg"}
     assert {path for path in written if not path.startswith("paper/")} == expected
     for svg in (folder / "figures").glob("*.svg"):
@@ -116,10 +116,10 @@ def test_vicinity_csv_holds_every_curve(shape):
 def test_against_teachers_csv_compares_students_that_ask_none(tmp_path):
     results = make_results()
     write_report(write_results(tmp_path, results))
-    lines = [line for line in read_csv(tmp_path / "tables/against_teachers.csv") if line["arm"] == "mixup"]
+    lines = [line for line in read_csv(tmp_path / "tables/versus_teacher.csv") if line["arm"] == "mixup"]
     assert [line["against_teacher"] for line in lines] == ["calibrated", "overconfident"]
     mixup = next(m for m in results["students"] if m["arm"] == "mixup")
-    assert float(lines[1]["linearity_gain_0.5"]) == mixup["against_teachers"]["overconfident"]["linearity_gain"][10]
+    assert float(lines[1]["linearity_gain_0.5"]) == mixup["versus_teacher"]["overconfident"]["linearity_gain"][10]
 
 
 def test_mean_and_spread_over_seeds(tmp_path):
@@ -203,7 +203,7 @@ def test_missing_optional_parts_leave_empty_cells(tmp_path):
         model["vicinity"]["dominance"][0] = None
     for student in results["students"]:
         student["linearity_gain_interval"] = None
-        student.pop("against_teachers")
+        student.pop("versus_teacher")
     assert write_report(write_results(tmp_path, results)).is_file()
 
 
@@ -223,7 +223,7 @@ def test_missing_results_are_a_usage_error(tmp_path):
     assert str(tmp_path) in str(raised.value)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"schema": 1, "version": "0.1.0"}'])
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"schema": 2, "version": "0.1.0"}'])
 def test_damaged_results_are_a_usage_error(tmp_path, content):
     (tmp_path / "results.json").write_text(content, encoding="utf-8")
     with pytest.raises(UsageError, match="vicinal run") as raised:

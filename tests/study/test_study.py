@@ -66,7 +66,7 @@ CURVES = ("nonlinearity", "entropy", "dominance", "linearity_information")
 
 
 def test_top_of_results(results: dict[str, Any]):
-    assert results["schema"] == 1
+    assert results["schema"] == 2
     assert results["study"] == "tiny"
     assert results["selection"] == "last"
     assert results["version"]
@@ -112,7 +112,7 @@ def test_students_say_what_they_are(results: dict[str, Any]):
     baseline, kd, sigma = results["students"]
     assert baseline["linearity_gain"] is None
     assert baseline["alignment"] is None
-    assert baseline["against_teachers"].keys() == {"one"}  # it can still be held against a teacher it never asked
+    assert baseline["versus_teacher"].keys() == {"one"}  # it can still be held against a teacher it never asked
     for student in (kd, sigma):
         assert len(student["linearity_gain"]) == POINTS
         assert {"kl_real", "kl_mixed", "independent_response"} <= student["alignment"].keys()
@@ -202,7 +202,7 @@ def test_figures_come_from_the_stored_predictions(finished: Path, results: dict[
 def test_comparisons_come_from_the_stored_predictions(finished: Path, results: dict[str, Any], which: int):
     student = results["students"][which]
     s, t = stored_predictions(finished, student), stored_predictions(finished, results["teachers"][0])
-    against = student["against_teachers"]["one"]
+    against = student["versus_teacher"]["one"]
     close(against["linearity_gain"], curves(t, 1)["nonlinearity"] - curves(s, 1)["nonlinearity"])
     clean = [np.concatenate([x["pair_i"], x["pair_j"]]) for x in (t, s)]
     kl_real = kl(log_softmax(clean[0]), log_softmax(clean[1])).mean()
@@ -357,7 +357,7 @@ def test_the_papers_selection_says_so_everywhere(smallest, study_file, tmp_path:
     assert results["selection"] == "paper_best_test"
     student = results["students"][0]
     log = [json.loads(line) for line in (out / "runs" / student["run"] / "log.jsonl").read_text().splitlines()]
-    watched = {entry["epoch"]: entry["watched_accuracy"] for entry in log}
+    watched = {entry["epoch"]: entry["selection_accuracy"] for entry in log}
     assert watched[student["selected_epoch"]] == max(watched.values())
     assert student["accuracy"] == pytest.approx(max(watched.values()))  # on the test images: that is the protocol
     assert SELECTION_SENTENCES["paper_best_test"] in (out / "tables" / "summary.md").read_text()
@@ -368,7 +368,7 @@ def test_the_papers_selection_says_so_everywhere(smallest, study_file, tmp_path:
 
 
 def test_a_repeated_stream_is_named(smallest, study_file, tmp_path: Path, vicinal):
-    path = study_file(smallest, {"student.epochs": 2, "student.stream_epochs": 1})
+    path = study_file(smallest, {"student.epochs": 2, "student.repeat_inputs_after_epochs": 1})
     assert vicinal("run", path, "--out", tmp_path / "s").code == 0
     (note,) = read(tmp_path / "s")["notes"]
     assert note.startswith("student: the input stream repeats after 1 of 2 epochs")
@@ -413,9 +413,9 @@ def test_best_validation_looks_at_validation_images(smallest, study_file, tmp_pa
     stored = stored_predictions(out, student)
     accuracy = (stored["validation"].argmax(1) == stored["validation_labels"]).mean()
     log = [json.loads(line) for line in (out / "runs" / student["run"] / "log.jsonl").read_text().splitlines()]
-    assert accuracy == pytest.approx(max(entry["watched_accuracy"] for entry in log))
+    assert accuracy == pytest.approx(max(entry["selection_accuracy"] for entry in log))
     assert student["selected_epoch"] == next(
-        e["epoch"] for e in log if e["watched_accuracy"] == pytest.approx(accuracy)
+        e["epoch"] for e in log if e["selection_accuracy"] == pytest.approx(accuracy)
     )
 
 
@@ -646,7 +646,7 @@ def test_the_imagenet_study_from_a_folder_end_to_end(tmp_path: Path, vicinal, pr
         "student.batch_size=16",
         "measures.vicinity.pairs=6",
         "measures.vicinity.lam_points=3",
-        "measures.bootstrap=100",
+        "measures.bootstrap_resamples=100",
         "measures.corruptions={images: 9, names: [fog, pixelate]}",
         "measures.representation={images_per_class: 4}",
         "runtime.device=cpu",
@@ -659,5 +659,5 @@ def test_the_imagenet_study_from_a_folder_end_to_end(tmp_path: Path, vicinal, pr
         arms if protocol == "paper" else arms | {"label_smoothing", "linear_target"}
     )
     assert all(s["objective"]["alpha"] == 0.2 for s in results["students"] if s["teacher"])
-    assert results["watched"] == ("test" if protocol == "paper" else "validation")
-    assert all(len(model["history"]["watched_accuracy"]) == model["epochs"] for model in models(results))
+    assert results["selection_images"] == ("test" if protocol == "paper" else "validation")
+    assert all(len(model["history"]["selection_accuracy"]) == model["epochs"] for model in models(results))

@@ -64,7 +64,9 @@ def go(tmp_path: Path, images: ImageSet) -> Callable[..., RunFolder]:
 
     def _go(run: RunSpec, teacher: Any = None, where: str = "study", train_set: ImageSet = images) -> RunFolder:
         folder = RunFolder(tmp_path / where, run)
-        data = TrainingData(train=train_set, watched=images.subset(torch.arange(40)), classes=4, image_size=None)
+        data = TrainingData(
+            train=train_set, selection_images=images.subset(torch.arange(40)), classes=4, image_size=None
+        )
         with StudyProgress(1) as progress:
             train([folder], data, teacher, CPU, progress, checkpoint_seconds=0.0)
         return folder
@@ -87,8 +89,8 @@ def same_weights(a: RunFolder, b: RunFolder) -> bool:
 
 CURVE_RUNS = {
     "baseline": run_spec(network=network(lr=1e-3, augment=AugmentSpec(crop="pad", pad=2, flip=True))),
-    "kd_mixup": run_spec(ARMS["kd_mixup"], network=network(lr=1e-3), teacher="t", teacher_ask_precision="fp32"),
-    "sigma": run_spec(Objective(temperature="sigma", mixing=MixingSpec()), teacher="t", teacher_ask_precision="fp32"),
+    "kd_mixup": run_spec(ARMS["kd_mixup"], network=network(lr=1e-3), teacher="t", teacher_precision="fp32"),
+    "sigma": run_spec(Objective(temperature="sigma", mixing=MixingSpec()), teacher="t", teacher_precision="fp32"),
     "head_warmup": run_spec(network=network(head="bottleneck", head_warmup_epochs=1, optimizer="sgd", lr=1e-3)),
 }
 
@@ -110,7 +112,7 @@ def test_two_runs_of_one_spec_are_the_same_bit_for_bit(go: Callable[..., RunFold
 
 
 def test_a_stream_repeats_after_the_epochs_asked_for(go: Callable[..., RunFolder]) -> None:
-    fresh, longer, repeated = (go(run_spec(network=network(stream_epochs=n))) for n in (None, 3, 1))
+    fresh, longer, repeated = (go(run_spec(network=network(repeat_inputs_after_epochs=n))) for n in (None, 3, 1))
     assert same_weights(fresh, longer)  # three epochs of three
     assert not same_weights(fresh, repeated)
 
@@ -157,7 +159,7 @@ data: {source: embedded/fashion-mnist, train_images: 300, test_images: 100}
 teachers: {one: {model: vicinal_resnet8, epochs: 1, batch_size: 50}}
 student: {model: vicinal_mobilenet, head: bottleneck, epochs: 40, batch_size: 37, train_images: 100, augment: {flip: true}}
 arms: [kd_mixup]
-measures: {vicinity: {pairs: 10, lam_points: 3}, bootstrap: 100}
+measures: {vicinity: {pairs: 10, lam_points: 3}, bootstrap_resamples: 100}
 runtime: {checkpoint_seconds: 0, threads: 1}
 """
 
@@ -216,7 +218,7 @@ def together(tmp_path: Path, images: ImageSet) -> Callable[..., list[RunFolder]]
 
     def _together(runs: list[RunSpec], where: str = "together", compiled: bool = False) -> list[RunFolder]:
         folders = [RunFolder(tmp_path / where, run) for run in runs]
-        data = TrainingData(train=images, watched=images.subset(torch.arange(40)), classes=4, image_size=None)
+        data = TrainingData(train=images, selection_images=images.subset(torch.arange(40)), classes=4, image_size=None)
         with StudyProgress(1) as progress:
             train(folders, data, a_teacher(), CPU, progress, checkpoint_seconds=0.0, compiled=compiled)
         return folders
@@ -335,13 +337,13 @@ def test_warm_up_trains_the_head_alone_and_then_everything_trains(
 
 
 def test_schedules_start_rise_peak_and_end() -> None:
-    one_cycle = network(epochs=10, lr=1.0, rise=0.2)
+    one_cycle = network(epochs=10, lr=1.0, warmup_fraction=0.2)
     lrs = [learning_rate(one_cycle, "train", step / 100) for step in range(1000)]
     assert lrs[0] == pytest.approx(1 / 25)
     assert max(lrs) == pytest.approx(1.0)
     assert lrs.index(max(lrs)) == 200
     assert lrs[-1] < 1e-3
-    cosine = network(epochs=10, lr=1.0, schedule="cosine", rise=0.0)
+    cosine = network(epochs=10, lr=1.0, schedule="cosine", warmup_fraction=0.0)
     assert learning_rate(cosine, "train", 0) == pytest.approx(1.0)
     assert learning_rate(cosine, "train", 5) == pytest.approx(0.5)
     assert learning_rate(network(schedule="constant", lr=0.3), "train", 2.5) == 0.3
@@ -366,7 +368,7 @@ def test_best_validation_keeps_the_best_epoch(go: Callable[..., RunFolder], imag
     spec = network(epochs=6, schedule="constant", lr=0.02, optimizer="adam")
     run = run_spec(network=spec, selection="best_validation")
     folder = go(run)
-    accuracies = [entry["watched_accuracy"] for entry in folder.read_log()]
+    accuracies = [entry["selection_accuracy"] for entry in folder.read_log()]
     best = accuracies.index(max(accuracies))
     assert folder.summary()["selected_epoch"] == best + 1
     kept = build_classifier(spec, 4, 1)
@@ -379,7 +381,7 @@ def test_best_validation_keeps_the_best_epoch(go: Callable[..., RunFolder], imag
 def test_it_learns(go: Callable[..., RunFolder]) -> None:
     log = go(run_spec(network=network(epochs=12))).read_log()
     assert log[-1]["loss"] < 0.5 * log[0]["loss"]
-    assert log[-1]["watched_accuracy"] > 0.9
+    assert log[-1]["selection_accuracy"] > 0.9
 
 
 # --- odd sizes and bad losses -----------------------------------------------------------------------------------------
@@ -422,7 +424,7 @@ def test_plateau_lowers_the_learning_rate_where_nothing_improves(go: Callable[..
     plateau = {"patience_epochs": 2, "factor": 0.1, "min_lr": 2e-8}
     spec = network(schedule="plateau", plateau=plateau, lr=1e-6, epochs=10)  # too small a step to learn much
     log = go(run_spec(network=spec)).read_log()
-    accuracies = [entry["watched_accuracy"] for entry in log]
+    accuracies = [entry["selection_accuracy"] for entry in log]
     lr, since, expected = 1e-6, 0, []
     for epoch in range(10):
         expected.append(lr)
@@ -436,5 +438,5 @@ def test_plateau_lowers_the_learning_rate_where_nothing_improves(go: Callable[..
 def test_plateau_watches_so_validation_images_define_the_run() -> None:
     plain = run_spec(network=network(schedule="constant"))
     watching = run_spec(network=network(schedule="plateau", plateau={}))
-    assert not plain.watches
-    assert watching.watches
+    assert not plain.selects_by_images
+    assert watching.selects_by_images

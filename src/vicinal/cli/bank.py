@@ -28,10 +28,10 @@ def bank(parsed: argparse.Namespace) -> None:
         check_study_folder(out)
     elif world == 1:
         check_not_held(out)
-    from vicinal.study import Slice, Study, build, verify
+    from vicinal.study import Shard, Study, build, verify
 
     study = Study(spec, out)
-    for line in verify(study, parsed.batches) if parsed.bank_verb == "verify" else build(study, Slice(rank, world)):
+    for line in verify(study, parsed.batches) if parsed.bank_verb == "verify" else build(study, Shard(rank, world)):
         print(line, flush=True)
 
 
@@ -44,7 +44,7 @@ def _slice(text: str) -> tuple[int, int]:
 
 def _bank_info(folder: Path) -> None:
     if not folder.is_dir():
-        raise UsageError(f"{folder} is no folder; give that of a study or of a bank")
+        raise UsageError(f"{folder} is not a folder; give that of a study or of a bank")
     from rich.console import Console
     from rich.measure import Measurement
     from rich.table import Table
@@ -65,7 +65,7 @@ def _bank_info(folder: Path) -> None:
         table.add_row(
             bank.path.resolve().name,
             layout.teacher,
-            str(layout.inputs.get("shown")),
+            str(layout.inputs.get("input_kind")),
             str(layout.codec),
             str(layout.inputs.get("seed")),
             f"{bank.whole_epochs:,} of {layout.epochs:,}",

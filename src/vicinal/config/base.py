@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-SCHEMA = 1  # of study folders and results.json; raised when an older reader or writer would go wrong
-TRAINING_SEMANTICS = 2  # raised when the same RunSpec would train to other weights; part of every run's fingerprint
+SCHEMA = 2  # of study folders and results.json; raised when an older reader or writer would go wrong
+TRAINING_SEMANTICS = 3  # raised when the same RunSpec would train to other weights; part of every run's fingerprint
 
 # A name becomes part of a folder's name, of which file systems take 255 bytes.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=64)]
@@ -22,10 +22,12 @@ class Frozen(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _yes_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+    def _reject_booleans(cls, value: Any, info: ValidationInfo) -> Any:
         """YAML's true would pass as 1."""
         if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
-            raise ValueError(f"{str(value).lower()} is no value here; only keys that are switches take true or false")
+            raise ValueError(
+                f"{str(value).lower()} is not a value here; only keys that are switches take true or false"
+            )
         return value
 
 

@@ -25,7 +25,7 @@ class DataSpec(Frozen):
     validation: float = Field(0.1, ge=0, lt=1, description="share of the training images kept for validation")
     test: float = Field(0.2, gt=0, lt=1, description="share cut off for testing where the source has no test split")
     split_seed: int = Field(0, ge=0)
-    stream: bool = Field(False, description="read images as they are needed instead of holding all in memory")
+    lazy: bool = Field(False, description="read images as they are needed instead of holding all in memory")
     train_images: int | None = Field(
         None, ge=2, description="keep this many training images (class-balanced); default: all"
     )

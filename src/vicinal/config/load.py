@@ -109,13 +109,13 @@ def _safe_yaml(text: str, origin: str) -> Any:
     try:
         return yaml.load(text, Loader=_NoDuplicates)  # noqa: S506 - a subclass of SafeLoader
     except yaml.YAMLError as error:
-        raise UsageError(f"{origin} is no valid YAML: {' '.join(str(error).split())}") from None
+        raise UsageError(f"{origin} is not valid YAML: {' '.join(str(error).split())}") from None
 
 
 def _apply_override(study: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
-        raise UsageError(f"{override!r} is no KEY=VALUE override (for example seeds=[0,1,2] or student.epochs=10)")
+        raise UsageError(f"{override!r} is not a KEY=VALUE override (for example seeds=[0,1,2] or student.epochs=10)")
     value = _safe_yaml(text, f"the value of {key}")
     parts = key.split(".")
     here: Any = study

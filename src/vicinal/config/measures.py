@@ -78,5 +78,5 @@ class MeasuresSpec(Frozen):
     ood: DataSpec | None = Field(
         None, description="other images, as under data: how well confidence tells them from the test images"
     )
-    bootstrap: int = Field(1000, ge=100, description="resamples behind every interval")
-    interval: float = Field(0.95, gt=0, lt=1, description="coverage of the intervals")
+    bootstrap_resamples: int = Field(1000, ge=100, description="resamples behind every interval")
+    confidence_level: float = Field(0.95, gt=0, lt=1, description="coverage of the intervals")

@@ -30,7 +30,7 @@ class AugmentSpec(Frozen):
 
 
 class PlateauSpec(Frozen):
-    """schedule: plateau — lr falls by `factor` after `patience_epochs` without a better watched accuracy, down to `min_lr`."""
+    """schedule: plateau — lr falls by `factor` after `patience_epochs` without a better selection accuracy, down to `min_lr`."""
 
     patience_epochs: int = Field(10, ge=1)
     factor: float = Field(0.1, gt=0, lt=1)
@@ -59,7 +59,7 @@ class NetworkSpec(Frozen):
     train_images: int | None = Field(None, ge=2, description="train on this many images (class-balanced); default: all")
     augment: AugmentSpec = AugmentSpec()
     epochs: int = Field(ge=0)
-    stream_epochs: int | None = Field(
+    repeat_inputs_after_epochs: int | None = Field(
         None,
         ge=1,
         description="the input stream repeats after this many epochs (each mixed image is seen several times: other "
@@ -71,7 +71,7 @@ class NetworkSpec(Frozen):
     weight_decay: float = Field(1e-4, ge=0)
     momentum: float = Field(0.9, ge=0, lt=1, description="sgd")
     schedule: Literal["one_cycle", "cosine", "constant", "piecewise", "plateau"] = "one_cycle"
-    rise: float = Field(
+    warmup_fraction: float = Field(
         0.2, ge=0, lt=1, description="one_cycle, cosine: share of the steps in which lr rises to its peak"
     )
     lr_segments: tuple[tuple[float, float, float, float, Literal["linear", "cosine"]], ...] | None = Field(
@@ -115,7 +115,7 @@ class TeacherSpec(NetworkSpec):
     """A teacher: trained on true labels (on mixed images where `mixing` says so), then frozen."""
 
     mixing: MixingSpec = NO_MIXING
-    ask_precision: Literal["auto", "fp32", "bf16"] = Field(
+    inference_precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="of its answers to students; auto: bf16 where it is faster and changes the answers little"
     )
 

@@ -14,18 +14,20 @@ class MixingSpec(Frozen):
     """How λ (`lam`) is drawn for each sample of a batch. `none` leaves every image as it is."""
 
     distribution: Literal["none", "uniform", "beta", "fixed"] = "uniform"
-    a: float | None = Field(None, gt=0, description="beta: λ ~ Beta(a, a)")
+    beta_concentration: float | None = Field(None, gt=0, description="beta: the a of λ ~ Beta(a, a)")
     lam: float | None = Field(None, ge=0, le=1, description="fixed: the λ of every sample")
-    unmixed_share: float = Field(0.0, ge=0, le=1, description="share of samples left as they are, exact over an epoch")
+    clean_fraction: float = Field(0.0, ge=0, le=1, description="share of samples left as they are, exact over an epoch")
 
     @model_validator(mode="after")
     def _parameters_fit(self) -> Self:
-        if (self.a is not None) != (self.distribution == "beta"):
-            raise ValueError("'a' goes with distribution: beta, and beta needs it (λ ~ Beta(a, a))")
+        if (self.beta_concentration is not None) != (self.distribution == "beta"):
+            raise ValueError(
+                "'beta_concentration' goes with distribution: beta, and beta needs it (the a of λ ~ Beta(a, a))"
+            )
         if (self.lam is not None) != (self.distribution == "fixed"):
             raise ValueError("'lam' goes with distribution: fixed, and fixed needs it")
-        if self.distribution == "none" and self.unmixed_share:
-            raise ValueError("'unmixed_share' has no meaning with distribution: none")
+        if self.distribution == "none" and self.clean_fraction:
+            raise ValueError("'clean_fraction' has no meaning with distribution: none")
         return self
 
     @property
@@ -86,7 +88,7 @@ class Objective(Frozen):
         return self
 
     @property
-    def asks_teacher(self) -> bool:
+    def uses_teacher(self) -> bool:
         return self.beta > 0
 
 

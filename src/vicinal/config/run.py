@@ -18,38 +18,32 @@ class RunSpec(Frozen):
     network: NetworkSpec
     objective: Objective
     seed: int
-    given_stream_seed: int | None = None  # of the input stream, where it is not the run's own seed
+    given_input_seed: int | None = None  # of the input stream, where it is not the run's own seed
     data: dict[str, Any]  # hashes of the images it trains on and selects by, and their size: not where they lie
     weights_hash: str | None = None  # of the local weights file, so that a path does not matter and a changed file does
     teacher: str | None = None  # fingerprint of the teacher's run
-    teacher_ask_precision: str | None = None
+    teacher_precision: str | None = None
     answers: AnswersSpec | None = None  # the form of the teacher's answers, where they are not exact
     selection: Selection = "last"
     validate_every_epochs: int = 1
 
     @property
-    def watches(self) -> bool:
-        """Whether the watched images decide something: which epoch is kept, or when lr falls."""
+    def selects_by_images(self) -> bool:
+        """Whether the selection images decide something: which epoch is kept, or when lr falls."""
         return self.selection != "last" or self.network.schedule == "plateau"
 
     @property
-    def stream_seed(self) -> int:
+    def input_seed(self) -> int:
         """The seed of the input stream."""
-        return self.seed if self.given_stream_seed is None else self.given_stream_seed
+        return self.seed if self.given_input_seed is None else self.given_input_seed
 
     def fingerprint(self) -> str:
         """12 hex digits over all that decides the weights."""
         value = self.model_dump(mode="json", exclude={"name"})
-        if self.given_stream_seed is None:
-            del value["given_stream_seed"]  # fingerprints from before there was one stay
         if value["weights_hash"] is not None:
             value["network"]["weights"] = None
-        if not self.watches:
+        if not self.selects_by_images:
             value["validate_every_epochs"] = None  # only looked at, decides nothing
-        if value["answers"] is None:
-            del value["answers"]
-        if self.network.stream_epochs is None:
-            del value["network"]["stream_epochs"]  # as before there was such a key
         return fingerprint({"semantics": TRAINING_SEMANTICS, **value})
 
     @property

@@ -72,7 +72,7 @@ class StudySpec(Frozen):
     teacher_seed: int | None = Field(
         None, ge=0, description="one teacher for all seeds; default: each seed trains its own"
     )
-    stream_seed: int | None = Field(
+    input_seed: int | None = Field(
         None,
         ge=0,
         description="one input stream for all seeds, so that only initialisations differ; default: each its own",
@@ -89,7 +89,7 @@ class StudySpec(Frozen):
         return [value] if isinstance(value, int) and not isinstance(value, bool) else value
 
     @model_validator(mode="after")
-    def _holds_together(self) -> Self:
+    def _validate_cross_fields(self) -> Self:
         if self.arms and self.student is None:
             raise ValueError("arms are given but no 'student' to train")
         if self.student is not None and not self.arms:
@@ -99,7 +99,7 @@ class StudySpec(Frozen):
             unknown = [name for name in arm.teachers or () if name not in self.teachers]
             if unknown:
                 known = ", ".join(self.teachers)
-                raise ValueError(f"arm {arm.name!r} asks {unknown[0]!r}, which is no teacher: {known}")
+                raise ValueError(f"arm {arm.name!r} asks {unknown[0]!r}, which is not a teacher: {known}")
             # One arm may stand twice, for other teachers or temperatures.
             own: set[tuple[str, str | None, Temperature | None]] = {(arm.name, None, None)}
             if arm.beta > 0:

@@ -52,8 +52,8 @@ def load_data(spec: DataSpec) -> ImageData:
     source = _find(spec)
     _check_labels(source)
     where, notes = _assign(source, spec)
-    if spec.stream:
-        return _streamed(source, spec, where, notes)
+    if spec.lazy:
+        return _lazy(source, spec, where, notes)
     sets = [name for name in ROLES if len(where[name][1])]
     decoded = decode_splits([(source.splits[where[s][0]], where[s][1]) for s in sets], spec.image_size)
     pixels = {s: images for s, (images, _) in zip(sets, decoded, strict=True)}
@@ -77,14 +77,14 @@ def load_data(spec: DataSpec) -> ImageData:
     )
 
 
-def _streamed(
+def _lazy(
     source: Source, spec: DataSpec, where: dict[Role, tuple[Role, NDArray[np.int64]]], notes: list[str]
 ) -> ImageData:
     """The same sets with images that are read when they are asked for; nothing but labels is read here."""
     if spec.image_size is None:
-        raise UsageError("data.stream needs data.image_size: the side in px that every image is brought to")
+        raise UsageError("data.lazy needs data.image_size: the side in px that every image is brought to")
     if any(split.identities is None for split in source.splits.values()):
-        raise UsageError(f"data.stream goes with folders, Parquet, WebDataset shards and hfds/, not with {spec.source}")
+        raise UsageError(f"data.lazy goes with folders, Parquet, WebDataset shards and hfds/, not with {spec.source}")
     reader, name = Reader(spec.image_size), source.name
 
     def image_set(of: Role) -> ImageSet:

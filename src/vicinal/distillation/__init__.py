@@ -2,7 +2,7 @@
 
 from vicinal.distillation.answers import ask_teacher, frozen_teacher
 from vicinal.distillation.bank.codec import AnswerCodec
-from vicinal.distillation.bank.manifest import ANSWERS, TOLD, BankLayout, format_bytes, layout_told
+from vicinal.distillation.bank.manifest import ANSWERS, MANIFEST, BankLayout, format_bytes, layout_and_manifest
 from vicinal.distillation.bank.store import TeacherBank
 from vicinal.distillation.objective import objective_loss
 from vicinal.distillation.precision import choose_precision
@@ -10,7 +10,7 @@ from vicinal.distillation.teacher import FrozenTeacher, Precision
 
 __all__ = [
     "ANSWERS",
-    "TOLD",
+    "MANIFEST",
     "AnswerCodec",
     "BankLayout",
     "FrozenTeacher",
@@ -20,6 +20,6 @@ __all__ = [
     "choose_precision",
     "format_bytes",
     "frozen_teacher",
-    "layout_told",
+    "layout_and_manifest",
     "objective_loss",
 ]

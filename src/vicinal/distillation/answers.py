@@ -12,7 +12,7 @@ from vicinal.distillation.bank import AnswerCodec, TeacherBank
 from vicinal.distillation.precision import choose_precision
 from vicinal.distillation.teacher import FrozenTeacher, Precision
 from vicinal.inputs import ImagePipeline, VicinalBatch, VicinalPlan
-from vicinal.networks import FOLDING_IMAGES, Classifier, Compiled, folded
+from vicinal.networks import FUSING_IMAGES, Classifier, Compiled, fused
 
 PRECISION_IMAGES = 256  # that the effect of a teacher's precision is measured on
 
@@ -26,12 +26,12 @@ def frozen_teacher(
     say: Callable[[str], None] = lambda _: None,
 ) -> FrozenTeacher:
     """A run's teacher as students ask it: folded, in `precision`, or where that is empty as the run says or as is found best."""
-    precision = precision or run.teacher_ask_precision or "auto"
-    seen = min(len(pipeline), PRECISION_IMAGES if precision == "auto" else FOLDING_IMAGES)
+    precision = precision or run.teacher_precision or "auto"
+    seen = min(len(pipeline), PRECISION_IMAGES if precision == "auto" else FUSING_IMAGES)
     # Mixed images whatever the arm, so that all arms of a seed ask their teacher in one precision.
-    plan = VicinalPlan(len(pipeline), seen, run.stream_seed, ARMS["mixup"].mixing)
+    plan = VicinalPlan(len(pipeline), seen, run.input_seed, ARMS["mixup"].mixing)
     mixed = pipeline.make(plan.batch(0, 0)).mixed
-    network = folded(teacher, mixed[:FOLDING_IMAGES])
+    network = fused(teacher, mixed[:FUSING_IMAGES])
     if precision == "auto":
         precision = choose_precision(network, mixed)
     call = Compiled(network, run.network.batch_size, say) if compiled else None
@@ -48,7 +48,7 @@ def ask_teacher(
     position: int,
 ) -> tuple[Tensor | None, Tensor | None]:
     """The teacher's answers that an objective learns from: to the mixed images, or to both clean ones of each."""
-    if frozen is None or not objective.asks_teacher:
+    if frozen is None or not objective.uses_teacher:
         return None, None
     answers = bank.read(epoch, position) if bank is not None else None
     if answers is not None:

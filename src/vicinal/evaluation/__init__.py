@@ -7,14 +7,14 @@ from vicinal.evaluation.other_data import ask_other, load_other
 from vicinal.evaluation.pairs import draw_pairs, pairs_needed, vicinal_curves
 from vicinal.evaluation.predict import predict
 from vicinal.evaluation.predictions import Predictions, ask, images_asked
-from vicinal.evaluation.stored import Questions, Trained
+from vicinal.evaluation.stored import EvaluationContext, TrainedNetwork
 
 __all__ = [
     "CorruptedSet",
+    "EvaluationContext",
     "Measured",
     "Predictions",
-    "Questions",
-    "Trained",
+    "TrainedNetwork",
     "ask",
     "ask_corrupted",
     "ask_other",

@@ -17,7 +17,7 @@ from vicinal.config import CorruptionsSpec, NetworkSpec, fingerprint
 from vicinal.data import SEVERITIES, ImageData, ImageSet, corrupt, published_corruptions, stratified_subset
 from vicinal.errors import UsageError
 from vicinal.evaluation.predict import predict
-from vicinal.evaluation.stored import Questions, Trained, load_stored, preparation
+from vicinal.evaluation.stored import EvaluationContext, TrainedNetwork, load_stored, preparation
 from vicinal.networks import Classifier
 from vicinal.workspace import write_atomically
 
@@ -66,7 +66,7 @@ class CorruptedSet:
 
 
 def ask_corrupted(
-    runs: Mapping[Path, Trained], corrupted: CorruptedSet, questions: Questions
+    runs: Mapping[Path, TrainedNetwork], corrupted: CorruptedSet, questions: EvaluationContext
 ) -> dict[Path, dict[str, Tensor]]:
     """(S, N, K) float16 logits of every network under every corruption, by the run's folder and the corruption.
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from vicinal.config import NetworkSpec, RepresentationSpec, fingerprint
 from vicinal.data import ImageSet
 from vicinal.evaluation.predict import EVALUATION_BATCH
-from vicinal.evaluation.stored import Questions, Trained, load_stored, preparation, read_entry
+from vicinal.evaluation.stored import EvaluationContext, TrainedNetwork, load_stored, preparation, read_entry
 from vicinal.inputs import evaluation_pixels
 from vicinal.metrics import draw_images, represent
 from vicinal.networks import Classifier
@@ -24,7 +24,7 @@ from vicinal.workspace import write_atomically, write_json
 
 
 def ask_represented(
-    runs: Mapping[Path, Trained], spec: RepresentationSpec, classes: Sequence[str], questions: Questions
+    runs: Mapping[Path, TrainedNetwork], spec: RepresentationSpec, classes: Sequence[str], questions: EvaluationContext
 ) -> dict[Path, dict[str, Any]]:
     """The entry "representation" of every network, by the run's folder: features of the same test images of `classes`."""
     data = questions.data
@@ -53,7 +53,7 @@ def ask_represented(
 
 
 @torch.inference_mode()
-def _features(network: Classifier, images: ImageSet, spec: NetworkSpec, questions: Questions) -> Tensor:
+def _features(network: Classifier, images: ImageSet, spec: NetworkSpec, questions: EvaluationContext) -> Tensor:
     """(N, D) float32 penultimate features in eval mode."""
     network.eval()
     parts = images.images.split(EVALUATION_BATCH)

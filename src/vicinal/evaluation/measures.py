@@ -43,7 +43,7 @@ class Measured:
 
     def _interval(self, values: Tensor) -> dict[str, list[float | None]]:
         measures = self.measures
-        lower, upper = interval(values, lambda means: means, measures.bootstrap, measures.interval)
+        lower, upper = interval(values, lambda means: means, measures.bootstrap_resamples, measures.confidence_level)
         return {"lower": _plain(lower), "upper": _plain(upper)}
 
     def figures(self, scale_free: bool) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class Measured:
     def _calibration(self, temperature: float) -> tuple[dict[str, Any], dict[str, list[float]]]:
         metric = Calibration(self.measures.ece_bins, temperature)
         metric.update(self.predictions.test, self.predictions.test_labels)
-        return metric.compute(), metric.intervals(self.measures.bootstrap, self.measures.interval)
+        return metric.compute(), metric.intervals(self.measures.bootstrap_resamples, self.measures.confidence_level)
 
     def _validation(self) -> dict[str, float] | None:
         """What may be chosen by: figures on the validation images."""
@@ -98,7 +98,7 @@ class Measured:
 
     def _vicinity(self, curves: VicinalCurves) -> dict[str, Any]:
         measures = self.measures
-        bounds = curves.intervals(measures.bootstrap, measures.interval)
+        bounds = curves.intervals(measures.bootstrap_resamples, measures.confidence_level)
         return {
             **{name: _plain(values) for name, values in curves.compute().items()},
             "intervals": {name: {"lower": _plain(low), "upper": _plain(high)} for name, (low, high) in bounds.items()},
@@ -109,7 +109,7 @@ class Measured:
         own, other = (Calibration(self.measures.ece_bins) for _ in range(2))
         own.update(self.predictions.test, self.predictions.test_labels)
         other.update(baseline.predictions.test, baseline.predictions.test_labels)
-        return own.over(other, self.measures.bootstrap, self.measures.interval)
+        return own.over(other, self.measures.bootstrap_resamples, self.measures.confidence_level)
 
     def against(self, teacher: Measured) -> dict[str, Any]:
         """Linearity gain and alignment against a teacher, on the same pairs."""
@@ -121,7 +121,7 @@ class Measured:
         p, t = self.predictions, teacher.predictions
         alignment = Alignment(p.lam)
         alignment.update(torch.cat([t.pair_i, t.pair_j]), torch.cat([p.pair_i, p.pair_j]), t.pair_mixed, p.pair_mixed)
-        bounds = alignment.interval(self.measures.bootstrap, self.measures.interval)
+        bounds = alignment.interval(self.measures.bootstrap_resamples, self.measures.confidence_level)
         bound = InformationBound(p.lam)
         bound.update(t.pair_mixed, p.pair_mixed)
         return {

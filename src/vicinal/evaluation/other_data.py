@@ -15,7 +15,7 @@ from vicinal.config import DataSpec, fingerprint
 from vicinal.data import ImageData, load_data
 from vicinal.errors import UsageError
 from vicinal.evaluation.predict import predict
-from vicinal.evaluation.stored import Questions, Trained, load_stored, preparation
+from vicinal.evaluation.stored import EvaluationContext, TrainedNetwork, load_stored, preparation
 from vicinal.workspace import write_atomically
 
 
@@ -33,7 +33,9 @@ def load_other(spec: DataSpec, data: ImageData, image_size: int | None) -> Image
     return other
 
 
-def ask_other(runs: Mapping[Path, Trained], other: ImageData, questions: Questions) -> dict[Path, Tensor]:
+def ask_other(
+    runs: Mapping[Path, TrainedNetwork], other: ImageData, questions: EvaluationContext
+) -> dict[Path, Tensor]:
     """(M, K) float32 logits of every network on the other data set's test images, by the run's folder."""
     answers: dict[Path, Tensor] = {}
     height, width = questions.data.train.images.shape[1:3]

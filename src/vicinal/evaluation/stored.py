@@ -20,7 +20,7 @@ from vicinal.workspace import RunFolder, StudyProgress
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedNetwork:
     """A trained network of a study, loaded when it is asked."""
 
     folder: RunFolder
@@ -29,7 +29,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Questions:
+class EvaluationContext:
     """What all networks of a study are asked with."""
 
     data: ImageData

@@ -20,8 +20,8 @@ from torch import Tensor
 from vicinal.config import UNIFORM_MIXING, MixingSpec
 
 # Purposes of random numbers. Each has a stream of its own: turning flips on must not change which images meet.
-_ORDER, _PARTNER, _LAM, _UNMIXED, _CROP, _FLIP = range(6)
-STREAMS = {"train": 0, "head_warmup": 1}
+_ORDER, _PARTNER, _LAM, _CLEAN, _CROP, _FLIP = range(6)
+PURPOSES = {"train": 0, "head_warmup": 1}
 
 
 @dataclass(frozen=True)
@@ -71,24 +71,26 @@ class VicinalPlan:
         batch_size: of all batches but the last.
         seed: of the stream; epochs of one seed are independent draws.
         mixing: how λ is drawn (`MixingSpec`).
-        stream: "train" or "head_warmup", two independent streams of one seed.
-        stream_epochs: the stream repeats after this many epochs; None draws every epoch anew.
+        purpose: "train" or "head_warmup", two independent streams of one seed.
+        repeat_inputs_after_epochs: the stream repeats after this many epochs; None draws every epoch anew.
     """
 
     images: int
     batch_size: int
     seed: int
     mixing: MixingSpec = UNIFORM_MIXING
-    stream: str = "train"
-    stream_epochs: int | None = None
+    purpose: str = "train"
+    repeat_inputs_after_epochs: int | None = None
 
     def __post_init__(self) -> None:
         if self.images < 1 or self.batch_size < 1:
             raise ValueError(
                 f"a plan needs images and a batch size of at least 1, got {self.images} and {self.batch_size}"
             )
-        if self.stream_epochs is not None and self.stream_epochs < 1:
-            raise ValueError(f"stream_epochs must be at least 1 or None, got {self.stream_epochs}")
+        if self.repeat_inputs_after_epochs is not None and self.repeat_inputs_after_epochs < 1:
+            raise ValueError(
+                f"repeat_inputs_after_epochs must be at least 1 or None, got {self.repeat_inputs_after_epochs}"
+            )
 
     @property
     def batches(self) -> int:
@@ -97,7 +99,7 @@ class VicinalPlan:
 
     def drawn_epoch(self, epoch: int) -> int:
         """The epoch whose draws `epoch` uses: itself, unless the stream repeats. A bank stores answers under this number."""
-        return epoch if self.stream_epochs is None else epoch % self.stream_epochs
+        return epoch if self.repeat_inputs_after_epochs is None else epoch % self.repeat_inputs_after_epochs
 
     def batch(self, epoch: int, position: int, rank: int = 0, world_size: int = 1) -> PlannedBatch:
         """Batch number `position` of `epoch`, both from 0, or the rows of it that process `rank` of `world_size` makes.
@@ -151,7 +153,7 @@ def _epoch_draws(plan: VicinalPlan, epoch: int) -> _Draws:
 
     def generator(purpose: int) -> np.random.Generator:
         return np.random.Generator(
-            np.random.Philox(np.random.SeedSequence([plan.seed, STREAMS[plan.stream], epoch, purpose]))
+            np.random.Philox(np.random.SeedSequence([plan.seed, PURPOSES[plan.purpose], epoch, purpose]))
         )
 
     lams = generator(_LAM)
@@ -163,15 +165,15 @@ def _epoch_draws(plan: VicinalPlan, epoch: int) -> _Draws:
         case "uniform":
             lam = lams.random(n)
         case "beta":
-            a = mixing.a
+            a = mixing.beta_concentration
             assert a is not None  # held by MixingSpec
             lam = lams.beta(a, a, n)
-    if mixing.unmixed_share:
+    if mixing.clean_fraction:
         # The share is exact over the epoch, and in every batch to within one sample: the batch takes what falls due in it.
         position = np.arange(n) // plan.batch_size
         ends = np.stack([position * plan.batch_size, np.minimum((position + 1) * plan.batch_size, n)])
-        before, after = np.floor(mixing.unmixed_share * ends + 0.5)
-        first = _order_in_batches(generator(_UNMIXED).random(n), plan.batch_size)
+        before, after = np.floor(mixing.clean_fraction * ends + 0.5)
+        first = _order_in_batches(generator(_CLEAN).random(n), plan.batch_size)
         lam[ends[0] + first] = np.where(np.arange(n) - ends[0] < after - before, 1.0, lam[ends[0] + first])
     drawn = generator(_PARTNER).random(n) if mixing.mixes else np.zeros(n)  # a stable order of equals is their own
     return _Draws(

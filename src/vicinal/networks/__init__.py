@@ -4,19 +4,19 @@ from vicinal.networks.build import build_classifier
 from vicinal.networks.classifier import Classifier
 from vicinal.networks.compiled import Compiled
 from vicinal.networks.cost import NetworkCost, compiling_pays, forward_flops, network_cost
-from vicinal.networks.fused import FOLDING_IMAGES, folded
+from vicinal.networks.fused import FUSING_IMAGES, fused
 from vicinal.networks.weights import file_hash, read_weights, save_weights
 
 __all__ = [
-    "FOLDING_IMAGES",
+    "FUSING_IMAGES",
     "Classifier",
     "Compiled",
     "NetworkCost",
     "build_classifier",
     "compiling_pays",
     "file_hash",
-    "folded",
     "forward_flops",
+    "fused",
     "network_cost",
     "read_weights",
     "save_weights",

@@ -87,7 +87,8 @@ def _timm_model(spec: NetworkSpec, channels: int, saved: dict[str, Tensor] | Non
     except (OSError, ValueError) as error:
         if spec.weights == "hub":
             raise UsageError(
-                f"the hub's weights of {spec.model} cannot be had ({_short(error)}); or give a local safetensors file as 'weights'"
+                f"the hub's weights of {spec.model} could not be downloaded ({_short(error)}); "
+                "or give a local safetensors file as 'weights'"
             ) from None
         raise UsageError(f"timm cannot make {spec.model}: {_short(error)}") from None
 
@@ -112,7 +113,9 @@ def _normalisation(
     cfg = getattr(backbone, "pretrained_cfg", None) or {}
     mean, std = spec.mean or cfg.get("mean"), spec.std or cfg.get("std")
     if not mean or not std:
-        raise UsageError(f"nobody states the normalisation of {spec.model}: give its 'mean' and 'std' in the study")
+        raise UsageError(
+            f"timm does not state the normalisation of {spec.model}: give its 'mean' and 'std' in the study"
+        )
     if (
         channels == 1 and len(mean) == 3
     ):  # timm sums a first layer's filters over colours: the mean colour keeps the scale
@@ -149,7 +152,7 @@ def _kept_head(backbone: nn.Module, spec: NetworkSpec, classes: int) -> nn.Modul
 def _check_classes(spec: NetworkSpec, held: int, classes: int) -> None:
     if held != classes:
         raise UsageError(
-            f"the head in {spec.weights} knows {held} classes and the data has {classes}: "
+            f"the head in {spec.weights} has {held} classes and the data has {classes}: "
             "use head: linear with epochs above 0 to train a new head, or other weights"
         )
 

@@ -58,7 +58,7 @@ class Classifier(nn.Module):
         return cast(Tensor, self.backbone((resize(pixels, self.image_size) - self.mean) / self.std))
 
     @property
-    def values(self) -> int:
+    def stored_value_count(self) -> int:
         """Number of values stored: parameters and batch-norm statistics, as the paper counts them."""
         counted = (p.numel() for p in self.parameters())
         statistics = (b.numel() for name, b in self.named_buffers() if name.endswith(("running_mean", "running_var")))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from vicinal.networks.classifier import Classifier
-from vicinal.networks.fused import folded
+from vicinal.networks.fused import fused
 
 TIMED_IMAGES = 32  # batch that is timed, or the network's own where that is smaller
 REPEATS = 3
@@ -40,7 +40,7 @@ def network_cost(network: Classifier, pixels: Tensor, batch_size: int) -> Networ
     batch = pixels.repeat(min(batch_size, TIMED_IMAGES), 1, 1, 1).contiguous(memory_format=torch.channels_last)
     flops = forward_flops(network, pixels)
     with torch.inference_mode():
-        asked = folded(network, pixels)
+        asked = fused(network, pixels)
         ask = _seconds(lambda: asked(batch), pixels.device)
     network.train()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.0)

@@ -15,21 +15,21 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from vicinal.networks.classifier import Classifier
 
-FOLDING_IMAGES = 4  # enough to see which layers meet, and that the answers stay
-FOLDING_BOUND = 1e-3  # largest difference of answers that folding may make, as a share of the largest answer
+FUSING_IMAGES = 4  # enough to see which layers meet, and that the answers stay
+FUSING_BOUND = 1e-3  # largest difference of answers that folding may make, as a share of the largest answer
 _PLAIN = (nn.Conv2d, Conv2dSame, nn.Linear)  # others (weight standardisation, parametrisations) make their weight anew
 _NORMS = (nn.BatchNorm2d, BatchNormAct2d, nn.BatchNorm1d)
 
 
 @torch.no_grad()
-def folded(network: Classifier, pixels: Tensor) -> Classifier:
+def fused(network: Classifier, pixels: Tensor) -> Classifier:
     """A channels-last copy in eval mode, without gradients; every batch norm behind a convolution or linear layer is folded into it.
 
     Which layers meet is seen on one pass of `pixels`, (B, C, H, W) in [0, 1], so any architecture is served; the copy's answers to
-    them are then held against the network's own, and a copy that differs by more than `FOLDING_BOUND` is given unfolded.
+    them are then held against the network's own, and a copy that differs by more than `FUSING_BOUND` is given unfolded.
     """
     fast = _frozen(copy.deepcopy(network))
-    answers, meetings = _watched(fast, pixels)
+    answers, meetings = _observed(fast, pixels)
     for layer_name, norm_name in meetings:
         layer, norm = fast.get_submodule(layer_name), cast(nn.BatchNorm2d, fast.get_submodule(norm_name))
         # timm's norms bring their activation along.
@@ -38,7 +38,7 @@ def folded(network: Classifier, pixels: Tensor) -> Classifier:
         _replace(fast, norm_name, after.float())
     fast = _frozen(fast)
     difference = (fast(pixels) - answers).abs().max()
-    alike = bool(difference <= FOLDING_BOUND * answers.abs().max())
+    alike = bool(difference <= FUSING_BOUND * answers.abs().max())
     return fast if alike else _frozen(copy.deepcopy(network))
 
 
@@ -55,7 +55,7 @@ def _frozen(network: Classifier) -> Classifier:
     return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 
-def _watched(network: nn.Module, pixels: Tensor) -> tuple[Tensor, list[tuple[str, str]]]:
+def _observed(network: nn.Module, pixels: Tensor) -> tuple[Tensor, list[tuple[str, str]]]:
     """The answers to some pixels, and (layer, norm) by name, where the norm's only input is the layer's only output."""
     made: dict[int, str] = {}
     kept: list[Tensor] = []  # alive until the pass is over, so that no id names two tensors

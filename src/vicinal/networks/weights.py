@@ -29,14 +29,14 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         value = torch.load(path, map_location="cpu", weights_only=True)
     except SafetensorError as error:
-        raise UsageError(f"{path} is no readable safetensors file ({error}); get it again") from None
+        raise UsageError(f"{path} is not a readable safetensors file ({error}); get it again") from None
     except Exception as error:
         raise UsageError(
-            f"{path} is no file of plain tensors ({type(error).__name__}); save the model's state_dict as safetensors"
+            f"{path} is not a file of plain tensors ({type(error).__name__}); save the model's state_dict as safetensors"
         ) from None
     value = value.get("state_dict", value) if isinstance(value, dict) else value
     if not isinstance(value, dict) or not all(isinstance(t, Tensor) for t in value.values()):
-        raise UsageError(f"{path} is no state_dict; save model.state_dict() as safetensors")
+        raise UsageError(f"{path} is not a state_dict; save model.state_dict() as safetensors")
     return value
 
 

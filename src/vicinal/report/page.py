@@ -226,9 +226,9 @@ def what_was_selected(results: Results) -> list[str]:
             f"Vicinal curves: {measures['pairs']:,} pairs of the students’ training images, in both orders, at "
             f"{measures.get('lam_points', 'several')} values of λ."
         )
-    if measures.get("bootstrap"):
+    if measures.get("bootstrap_resamples"):
         lines.append(
-            f"Intervals: {results.coverage}, from {measures['bootstrap']:,} bootstrap resamples of test images or pairs; "
+            f"Intervals: {results.coverage}, from {measures['bootstrap_resamples']:,} bootstrap resamples of test images or pairs; "
             "those of a small ECE lie somewhat high, since resampling adds noise to every bin."
         )
     temperatures = [row for row in results.rows if row.values("fitted_temperature")]

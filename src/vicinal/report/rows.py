@@ -233,7 +233,7 @@ def against(model: Model, teacher: str) -> dict[str, Any] | None:
     """Linearity gain and alignment of a student against a teacher: the one it asked, or any it was measured against."""
     if model.get("teacher") == teacher and model.get("linearity_gain") is not None:
         return model
-    found: dict[str, Any] | None = (model.get("against_teachers") or {}).get(teacher)
+    found: dict[str, Any] | None = (model.get("versus_teacher") or {}).get(teacher)
     return found
 
 

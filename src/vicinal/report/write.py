@@ -57,7 +57,7 @@ def write_report(folder: Path) -> Path:
         "tables/vicinity.csv": vicinity_csv(results),
         "tables/claims.csv": claims_csv(results),
         "tables/claims.md": claims_markdown(results),
-        **({"tables/against_teachers.csv": against_csv(results)} if results.students else {}),
+        **({"tables/versus_teacher.csv": against_csv(results)} if results.students else {}),
         **(
             {
                 "tables/further.csv": further_csv(results, further),

@@ -13,13 +13,13 @@ import numpy as np
 
 from vicinal.distillation import (
     ANSWERS,
-    TOLD,
+    MANIFEST,
     BankLayout,
     FrozenTeacher,
     TeacherBank,
     format_bytes,
     frozen_teacher,
-    layout_told,
+    layout_and_manifest,
 )
 from vicinal.errors import UsageError, VicinalError
 from vicinal.inputs import ImagePipeline, slice_rows
@@ -34,7 +34,7 @@ FLOAT16_ROUNDING = 2.0**-11  # of a logit's own size
 
 
 @dataclass(frozen=True)
-class Slice:
+class Shard:
     """One of `world` equal parts of every batch."""
 
     rank: int = 0
@@ -51,7 +51,7 @@ class Slice:
 # --- build ------------------------------------------------------------------------------------------------------------
 
 
-def build(study: Study, part: Slice) -> list[str]:
+def build(study: Study, part: Shard) -> list[str]:
     """Train the teachers that are not done and fill every bank that the study's students can read; a line for each bank.
 
     What is stored already stays, so the same command continues where it was stopped. Of several parts, the first trains the
@@ -99,7 +99,7 @@ def _check_room(study: Study, layouts: list[BankLayout]) -> None:
         raise UsageError(f"{what}, and {there} has {format_bytes(free)} left; choose another disk with --out{smaller}")
 
 
-def _fill(study: Study, run: PlannedRun, part: Slice, progress: StudyProgress) -> str:
+def _fill(study: Study, run: PlannedRun, part: Shard, progress: StudyProgress) -> str:
     """Ask for what a bank lacks of a part of every batch; returns the line about it."""
     with contextlib.closing(study.open_bank(run)) as bank:
         layout, title = bank.layout, f"bank {_title(bank.layout)}"
@@ -118,7 +118,7 @@ def _fill(study: Study, run: PlannedRun, part: Slice, progress: StudyProgress) -
             for epoch, positions in enumerate(missing):
                 planned = (plan.batch(epoch, p, part.rank, part.world) for p in positions)
                 for position, (_, batch) in zip(positions, pipeline.batches(planned), strict=True):
-                    shown = batch.mixed if layout.inputs["shown"] == "mixed" else batch.clean[: len(batch.mixed)]
+                    shown = batch.mixed if layout.inputs["input_kind"] == "mixed" else batch.clean[: len(batch.mixed)]
                     bank.write(epoch, position, teacher(shown), rows[position])
                     asking.advance(rows[position].stop - rows[position].start)
             asking.finish(f"asked for {images:,} answers")
@@ -156,9 +156,9 @@ def info(folder: Path) -> tuple[list[BankInfo], list[str]]:
     Raises UsageError where there is no such folder, or no bank in it.
     """
     if not folder.is_dir():
-        raise UsageError(f"{folder} is no folder; give that of a study or of a bank")
-    root = folder if (folder / TOLD).exists() else folder / "banks"
-    found = [folder] if root == folder else sorted(path.parent for path in root.glob(f"*/{TOLD}"))
+        raise UsageError(f"{folder} is not a folder; give that of a study or of a bank")
+    root = folder if (folder / MANIFEST).exists() else folder / "banks"
+    found = [folder] if root == folder else sorted(path.parent for path in root.glob(f"*/{MANIFEST}"))
     if not found:
         raise UsageError(f"{folder} holds no banks; vicinal bank build STUDY --out {folder} makes them")
     infos, unreadable = [], []
@@ -171,7 +171,7 @@ def info(folder: Path) -> tuple[list[BankInfo], list[str]]:
 
 
 def _info(path: Path) -> BankInfo:
-    layout, told = layout_told(path)
+    layout, manifest = layout_and_manifest(path)
     with contextlib.closing(TeacherBank(path.resolve().parent, layout, create=False)) as bank:
         content = bank.content()
     return BankInfo(
@@ -181,9 +181,9 @@ def _info(path: Path) -> BankInfo:
         share=content.share,
         damaged=int(content.damaged.sum()),
         disk_bytes=_disk_bytes(path),
-        precision=told["precision"],
-        made=f"{told['provenance'].get('created', '?')} on {told['provenance'].get('device', '?')}",
-        error=_error_text(layout, told["error"]),
+        precision=manifest["precision"],
+        made=f"{manifest['provenance'].get('created', '?')} on {manifest['provenance'].get('device', '?')}",
+        error=_error_text(layout, manifest["error"]),
     )
 
 
@@ -207,7 +207,7 @@ def verify(study: Study, batches: int) -> Iterator[str]:
         UsageError: there is no bank of this study, or no trained teacher to ask.
         VicinalError: a record is damaged, the teacher's weights are not those of the bank, or an answer differs.
     """
-    banks = [run for key, (run, _) in study.bankable().items() if (study.bank_root / key / TOLD).exists()]
+    banks = [run for key, (run, _) in study.bankable().items() if (study.bank_root / key / MANIFEST).exists()]
     if not banks:
         raise UsageError(
             f"{study.out} holds no bank of {study.spec.name} with these values; vicinal bank build makes them, "
@@ -244,7 +244,7 @@ def _verified(study: Study, run: PlannedRun, bank: TeacherBank, batches: int) ->
     largest, span = 0.0, 0.0
     for epoch, position in chosen.tolist():
         batch = pipeline.make(plan.batch(epoch, position))
-        asked = teacher(batch.mixed if layout.inputs["shown"] == "mixed" else batch.clean).cpu()
+        asked = teacher(batch.mixed if layout.inputs["input_kind"] == "mixed" else batch.clean).cpu()
         kept = bank.read_parts(epoch, position)
         if kept is None:
             raise VicinalError(f"{bank.path} ({_title(layout)}) changed while it was read; give the command again")
@@ -268,7 +268,7 @@ def _tolerance(bank: TeacherBank, study: Study) -> float:
     """Of the span of the logits."""
     if bank.precision == "bf16":
         return TOLERANCE_BF16
-    return TOLERANCE_SAME_DEVICE if bank.is_of(study.device) else TOLERANCE_OTHER_DEVICE
+    return TOLERANCE_SAME_DEVICE if bank.was_computed_on(study.device) else TOLERANCE_OTHER_DEVICE
 
 
 # --- shared -----------------------------------------------------------------------------------------------------------

@@ -21,10 +21,10 @@ from vicinal.distillation import BankLayout, TeacherBank
 from vicinal.errors import UsageError, VicinalError
 from vicinal.evaluation import (
     CorruptedSet,
+    EvaluationContext,
     Measured,
     Predictions,
-    Questions,
-    Trained,
+    TrainedNetwork,
     ask,
     ask_corrupted,
     ask_other,
@@ -36,14 +36,14 @@ from vicinal.evaluation import (
 from vicinal.inputs import ImagePipeline, evaluation_pixels
 from vicinal.metrics import default_classes, mcnemar, measure_corruptions, ood_auroc
 from vicinal.networks import (
-    FOLDING_IMAGES,
+    FUSING_IMAGES,
     Classifier,
     NetworkCost,
     build_classifier,
     compiling_pays,
     file_hash,
-    folded,
     forward_flops,
+    fused,
     network_cost,
     read_weights,
 )
@@ -76,7 +76,7 @@ class PlannedRun:
     images: int  # that it passes through in training
 
     @property
-    def path(self) -> str:
+    def network_key(self) -> str:
         """The dotted path of its network in the study."""
         return f"teachers.{self.spec.name}" if self.spec.role == "teacher" else "student"
 
@@ -151,7 +151,7 @@ class Study:
         return self.data.train.subset(index)
 
     @cached_property
-    def watched(self) -> ImageSet:
+    def selection_images(self) -> ImageSet:
         """What is looked at while training: the test images only in the paper's own protocol."""
         return self.data.test if self.spec.selection == "paper_best_test" else self.data.validation
 
@@ -174,9 +174,9 @@ class Study:
             yield teachers[name]
         for arm in spec.arms:
             for objective in arm.objectives():
-                asked: list[str | None] = [*(arm.teachers or teachers)] if objective.asks_teacher else [None]
+                asked: list[str | None] = [*(arm.teachers or teachers)] if objective.uses_teacher else [None]
                 for asked_name in asked:
-                    temperature = objective.temperature if objective.asks_teacher else None
+                    temperature = objective.temperature if objective.uses_teacher else None
                     label = {"arm": arm.name, "teacher": asked_name, "temperature": temperature, "seed": seed}
                     parts = [
                         arm.name,
@@ -208,18 +208,20 @@ class Study:
         images = self._hashes[path]
         data = {"train": images, "classes": list(self.data.class_names), "image_size": self.spec.data.image_size}
         if self.spec.selection != "last" or network.schedule == "plateau":
-            data["watched"] = self.watched.content_hash()
+            data["selection_images"] = self.selection_images.content_hash()
         run = RunSpec(
             role=role,
             name=name,
             network=NetworkSpec(**{key: getattr(network, key) for key in NetworkSpec.model_fields}),
             objective=objective,
             seed=seed,
-            given_stream_seed=self.spec.stream_seed if role == "student" and self.spec.stream_seed != seed else None,
+            given_input_seed=self.spec.input_seed if role == "student" and self.spec.input_seed != seed else None,
             data=data,
             weights_hash=self._weights_hash(network),
             teacher=teacher.spec.fingerprint() if teacher is not None else None,
-            teacher_ask_precision=self.spec.teachers[teacher.spec.name].ask_precision if teacher is not None else None,
+            teacher_precision=self.spec.teachers[teacher.spec.name].inference_precision
+            if teacher is not None
+            else None,
             answers=self.spec.answers if teacher is not None and not self.spec.answers.is_exact else None,
             selection=self.spec.selection,
             validate_every_epochs=self.spec.validate_every_epochs,
@@ -272,7 +274,7 @@ class Study:
 
     def estimated_s(self, run: PlannedRun) -> float:
         """Seconds that a run would take on this device, its measures included, and nothing for what is done."""
-        own = self.costs[run.path]
+        own = self.costs[run.network_key]
         training = 0.0 if run.folder.is_done else run.images * (own.step_s + self._asking_s(run))
         measured = run.folder.stored("predictions", self._prediction_fingerprint).exists()
         return training + (0.0 if measured else self.images_measured * own.ask_s)
@@ -285,7 +287,7 @@ class Study:
         bank = self.banks.get(run.folder.path)
         readers = [path for path, spec in self.banks.items() if bank and spec.fingerprint == bank.fingerprint]
         first = run is group[0] and (bank is None or run.folder.path == readers[0])
-        return self.costs[run.teacher.path].ask_s if first else 0.0
+        return self.costs[run.teacher.network_key].ask_s if first else 0.0
 
     @property
     def images_measured(self) -> int:
@@ -301,7 +303,7 @@ class Study:
         answers = 4 * images
         if self.corrupted is not None:
             answers += 2 * len(SEVERITIES) * len(self.corrupted.spec.names) * len(self.corrupted.test)
-        return 4 * self.parameters[run.path] + answers * self.classes
+        return 4 * self.parameters[run.network_key] + answers * self.classes
 
     def load_network(self, run: PlannedRun) -> Classifier:
         """The trained network of a finished run, on the study's device."""
@@ -320,9 +322,9 @@ class Study:
     def asked_network(self, run: PlannedRun) -> Classifier:
         """The trained network of a finished run as it is fastest to ask: frozen, batch norms folded."""
         pixels = evaluation_pixels(
-            self.data.test.images[:FOLDING_IMAGES], run.spec.network.augment, self.spec.data.image_size
+            self.data.test.images[:FUSING_IMAGES], run.spec.network.augment, self.spec.data.image_size
         )
-        return folded(self.load_network(run), pixels.to(self.device))
+        return fused(self.load_network(run), pixels.to(self.device))
 
     def _head_of(self, run: PlannedRun) -> str:
         if run.spec.network.head != "keep":
@@ -374,7 +376,7 @@ class Study:
         first = group[0]
         data = TrainingData(
             train=self.training_images(first.spec.network),
-            watched=self.watched,
+            selection_images=self.selection_images,
             classes=self.classes,
             image_size=self.spec.data.image_size,
         )
@@ -389,8 +391,8 @@ class Study:
         """Whether a run's network is called through torch.compile: where all trainings of its architecture together pay for it."""
         if self.spec.runtime.compile != "auto":
             return self.spec.runtime.compile == "always"
-        images = sum(other.images for other in self.unique_runs() if other.path == run.path)
-        return compiling_pays(3 * images * self.forward_flops[run.path], self.device)
+        images = sum(other.images for other in self.unique_runs() if other.network_key == run.network_key)
+        return compiling_pays(3 * images * self.forward_flops[run.network_key], self.device)
 
     def groups(self, with_done: bool = False) -> list[list[PlannedRun]]:
         """The runs that are not done, in the order of their training; students whom one answer of their teacher serves stand together.
@@ -454,15 +456,15 @@ class Study:
         layout = self._layouts[run.folder.path] = BankLayout(
             inputs={
                 "teacher": run.teacher.spec.fingerprint(),
-                "precision": run.spec.teacher_ask_precision,
-                "shown": "mixed" if mixed else "clean",
-                "seed": run.spec.stream_seed,
+                "precision": run.spec.teacher_precision,
+                "input_kind": "mixed" if mixed else "clean",
+                "seed": run.spec.input_seed,
                 "mixing": objective.mixing.model_dump(mode="json") if mixed else None,
                 "augment": network.augment.model_dump(mode="json"),
                 "train": run.spec.data["train"],
                 "image_size": self.spec.data.image_size,
             },
-            epochs=min(network.epochs, network.stream_epochs or network.epochs),
+            epochs=min(network.epochs, network.repeat_inputs_after_epochs or network.epochs),
             images=network.train_images or len(self.data.train),
             batch_size=network.batch_size,
             classes=self.classes,
@@ -540,7 +542,11 @@ class Study:
     def _pilot(self) -> Path:
         """Where the outcome of the first teacher's pilot is kept."""
         measures = self.spec.measures
-        value = {**self._asked, "vicinity": measures.vicinity.model_dump(mode="json"), "interval": measures.interval}
+        value = {
+            **self._asked,
+            "vicinity": measures.vicinity.model_dump(mode="json"),
+            "confidence_level": measures.confidence_level,
+        }
         return self.runs[0].folder.stored("pairs", fingerprint(value), "json")
 
     @property
@@ -570,7 +576,7 @@ class Study:
         main, measures, device = self.main_network, self.spec.measures, self.device
         images, size = self.training_images(main), self.spec.data.image_size
         network = self.asked_network(self.runs[0])
-        needed = pairs_needed(network, images, main, measures.vicinity, measures.interval, size, device)
+        needed = pairs_needed(network, images, main, measures.vicinity, measures.confidence_level, size, device)
         write_json(self._pilot, {"needed": needed})
         progress.say(f"a pilot asks for {needed:,} pairs; every network is asked {self.vicinity.pairs:,}")
 
@@ -606,9 +612,10 @@ class Study:
     ) -> dict[Path, dict[str, Any]]:
         """The entries of results.json that rest on answers beyond the core ones, by run folder."""
         measures = self.spec.measures
-        questions = Questions(self.data, self.spec.data.image_size, self.device, progress)
+        questions = EvaluationContext(self.data, self.spec.data.image_size, self.device, progress)
         trained = {
-            run.folder.path: Trained(run.folder, run.spec.network, partial(self.asked_network, run)) for run in runs
+            run.folder.path: TrainedNetwork(run.folder, run.spec.network, partial(self.asked_network, run))
+            for run in runs
         }
         entries: dict[Path, dict[str, Any]] = {path: {} for path in trained}
         if self.corrupted is not None:
@@ -621,8 +628,8 @@ class Study:
                     labels,
                     logits[baseline.folder.path] if baseline is not None else None,
                     measures.ece_bins,
-                    measures.bootstrap,
-                    measures.interval,
+                    measures.bootstrap_resamples,
+                    measures.confidence_level,
                 )
         if measures.representation is not None:
             classes = measures.representation.classes or self._confused_classes(predictions)
@@ -672,7 +679,9 @@ class Study:
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "environment": environment(self.device),
             "selection": spec.selection,
-            "watched": ("test" if spec.selection == "paper_best_test" else "validation") if len(self.watched) else None,
+            "selection_images": ("test" if spec.selection == "paper_best_test" else "validation")
+            if len(self.selection_images)
+            else None,
             "data": {
                 "name": spec.data.name or data.name,
                 "source": data.source,
@@ -690,8 +699,8 @@ class Study:
                 "pairs": self.vicinity.pairs,
                 "pairs_from": "student's training images" if spec.student is not None else "teacher's training images",
                 "lam_points": spec.measures.vicinity.lam_points,
-                "interval": spec.measures.interval,
-                "bootstrap": spec.measures.bootstrap,
+                "confidence_level": spec.measures.confidence_level,
+                "bootstrap_resamples": spec.measures.bootstrap_resamples,
                 "calibrated_on": "validation" if len(data.validation) else None,
             },
             "spec": spec.model_dump(mode="json"),
@@ -714,10 +723,10 @@ class Study:
                 + (f", more than the {stated.pairs:,} allowed: its interval is wider than asked for." if binds else ".")
             )
         return notes + [
-            f"{path}: the input stream repeats after {network.stream_epochs:,} of {network.epochs:,} epochs, so each mixed image "
-            "is seen several times: other sampling than fresh inputs every epoch."
+            f"{path}: the input stream repeats after {network.repeat_inputs_after_epochs:,} of {network.epochs:,} epochs, so each "
+            "mixed image is seen several times: other sampling than fresh inputs every epoch."
             for path, network in self.spec.networks().items()
-            if network.stream_epochs is not None and network.stream_epochs < network.epochs
+            if network.repeat_inputs_after_epochs is not None and network.repeat_inputs_after_epochs < network.epochs
         ]
 
     def _mutual_tests(self, measured: dict[Path, Measured]) -> list[dict[str, Any]]:
@@ -770,16 +779,16 @@ class Study:
             **self._common(run),
             **student.figures(scale_free),
             **own,
-            "against_teachers": against,
-            "over_baseline": student.over(other) if other is not None else None,
-            "mcnemar_against_baseline": mcnemar(student.correct, other.correct) if other is not None else None,
+            "versus_teacher": against,
+            "minus_baseline": student.over(other) if other is not None else None,
+            "mcnemar_versus_baseline": mcnemar(student.correct, other.correct) if other is not None else None,
         }
 
 
 def _history(log: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Loss and watched accuracy along the epochs, without the head's warm-up."""
+    """Loss and selection accuracy along the epochs, without the head's warm-up."""
     epochs = [entry for entry in log if entry.get("phase") == "train" and "epoch" in entry]
-    return {key: [entry.get(key) for entry in epochs] for key in ("epoch", "loss", "watched_accuracy")}
+    return {key: [entry.get(key) for entry in epochs] for key in ("epoch", "loss", "selection_accuracy")}
 
 
 def _device(name: str) -> torch.device:

@@ -90,7 +90,7 @@ def train(
         lam = torch.from_numpy(generator.uniform(size=len(points))).float() if mixes else torch.ones(len(points))
         mixed = mix(points, points[partner], lam)
         with torch.no_grad():
-            answer = teacher(mixed) if teacher is not None and objective.asks_teacher else None
+            answer = teacher(mixed) if teacher is not None and objective.uses_teacher else None
         loss = objective_loss(objective, model(mixed), labels, labels[partner], lam, answer)
         optimizer.zero_grad()
         loss.backward()

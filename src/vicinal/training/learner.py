@@ -88,15 +88,15 @@ class Learner:
         self.losses.append(loss.detach())
 
     def end_epoch(self, phase: Phase, epoch: int, data: TrainingData, speed: float, seconds: float) -> None:
-        """Look at the watched images where it is time to, log the epoch, keep the best weights."""
+        """Look at the selection images where it is time to, log the epoch, keep the best weights."""
         run, state = self.run, self.state
         entry: dict[str, Any] = {"phase": phase.name, "epoch": epoch, "step": state.step, "lr": self.lr}
         entry |= {"loss": state.epoch_loss / state.epoch_images, "images_per_second": round(speed, 1)}
-        if phase.name == "train" and len(data.watched) and _looks(run, epoch):
-            logits = predict(self.network, data.watched, run.network, self._image_size, self.device)
-            entry["watched_accuracy"] = float((logits.argmax(1) == data.watched.labels).double().mean())
-            watch_plateau(state, run.network, entry["watched_accuracy"])
-            _keep_best(state, run, self.network, epoch, entry["watched_accuracy"])
+        if phase.name == "train" and len(data.selection_images) and _looks(run, epoch):
+            logits = predict(self.network, data.selection_images, run.network, self._image_size, self.device)
+            entry["selection_accuracy"] = float((logits.argmax(1) == data.selection_images.labels).double().mean())
+            watch_plateau(state, run.network, entry["selection_accuracy"])
+            _keep_best(state, run, self.network, epoch, entry["selection_accuracy"])
         state.epoch_loss, state.epoch_images = 0.0, 0
         self.folder.append_log({**entry, "seconds": round(seconds, 3)})
 
@@ -178,13 +178,13 @@ def _summary(
     images = run_images(run, train_images)
     return {
         "parameters": sum(p.numel() for p in network.parameters()),
-        "values": network.values,
+        "stored_values": network.stored_value_count,
         "train_images": train_images,
         "steps": state.step,
         "selected_epoch": run.network.epochs if run.selection == "last" else state.best_epoch,
         "training_s": round(state.seconds, 3),
         "images_per_second": round(images / state.seconds, 1) if images else None,
-        "teacher_precision": state.ask_precision or None,
+        "teacher_precision": state.teacher_precision or None,
         "device": str(device),
     }
 

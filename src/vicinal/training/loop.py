@@ -89,13 +89,13 @@ def _train_together(
     pipeline = ImagePipeline(data.train.images, data.train.labels, spec.augment, data.image_size, lead.device)
     frozen, codec = None, AnswerCodec.of(run.answers, data.classes)
     if teacher is not None:
-        known = (bank.precision if bank is not None else None) or lead.state.ask_precision
+        known = (bank.precision if bank is not None else None) or lead.state.teacher_precision
         frozen = frozen_teacher(teacher, run, pipeline, known, lead.is_compiled, progress.say)
         if bank is not None:
             bank.precision = frozen.precision
     for learner in learners:
-        learner.state.ask_precision = frozen.precision if frozen is not None else ""
-    watcher = LossBuffer(learners, phases, step, progress, failures)
+        learner.state.teacher_precision = frozen.precision if frozen is not None else ""
+    losses = LossBuffer(learners, phases, step, progress, failures)
     checkpoints = Checkpoints(learners, checkpoint_seconds)
 
     first_step = 0
@@ -119,21 +119,21 @@ def _train_together(
                 for learner in learners:
                     learner.learn(batch, answers, phase, (step - first_step) / phase.plan.batches)
                 step += 1
-                watcher.add(len(planned), step)
+                losses.add(len(planned), step)
 
                 ends_epoch = (step - first_step) % phase.plan.batches == 0
                 if ends_epoch or checkpoints.are_due:
-                    watcher.read_all(epochs_before(phases, phase) + epoch + 1)
-                elif watcher.is_full:
-                    watcher.read(epochs_before(phases, phase) + epoch + 1)
+                    losses.read_all(epochs_before(phases, phase) + epoch + 1)
+                elif losses.is_full:
+                    losses.read(epochs_before(phases, phase) + epoch + 1)
                 if not learners:
                     return
-                if checkpoints.are_due and watcher.is_empty and not ends_epoch:
+                if checkpoints.are_due and losses.is_empty and not ends_epoch:
                     checkpoints.save(phase)
                 yield len(planned)
             start_batch = 0
 
-            # The epoch's end: look at the watched images, log, keep the best.
+            # The epoch's end: look at the selection images, log, keep the best.
             speed = (learners[0].state.epoch_images - images_before) / (time.monotonic() - epoch_started)
             for learner in learners:
                 learner.end_epoch(phase, epoch + 1, data, speed, checkpoints.seconds(learner))
@@ -145,7 +145,7 @@ def _train_together(
     for learner in list(learners):
         learner.state.seconds = checkpoints.seconds(learner)
         try:
-            learner.finish(len(data.train), len(watcher.started))
+            learner.finish(len(data.train), len(losses.started))
         except VicinalError as error:
             failures.append(error)
-    watcher.finish(f"done in {format_seconds(sum(learner.state.seconds for learner in learners))}")
+    losses.finish(f"done in {format_seconds(sum(learner.state.seconds for learner in learners))}")

@@ -78,7 +78,7 @@ class LossBuffer:
                 self._failures.append(
                     VicinalError(
                         f"{learner.run.name}: the loss became {own[bad].item()} at step {step} of {self._steps} (epoch {epoch}), "
-                        f"learning rate {window.lrs[bad]:.3g}; try a lower lr, a longer rise, or precision: fp32"
+                        f"learning rate {window.lrs[bad]:.3g}; try a lower lr, a larger warmup_fraction, or precision: fp32"
                     )
                 )
                 continue

@@ -10,7 +10,7 @@ from vicinal.training.state import Phase
 def phases_of(run: RunSpec, images: int) -> list[Phase]:
     spec, phases = run.network, []
     if spec.head_warmup_epochs and spec.epochs:
-        plan = VicinalPlan(images, spec.batch_size, run.stream_seed, ARMS["baseline"].mixing, "head_warmup")
+        plan = VicinalPlan(images, spec.batch_size, run.input_seed, ARMS["baseline"].mixing, "head_warmup")
         phases.append(Phase("head_warmup", spec.head_warmup_epochs, ARMS["baseline"], plan))
     return [*phases, Phase("train", spec.epochs, run.objective, training_plan(run, images))]
 
@@ -18,7 +18,13 @@ def phases_of(run: RunSpec, images: int) -> list[Phase]:
 def training_plan(run: RunSpec, images: int) -> VicinalPlan:
     """The input stream of a run of so many training images, without the head's warm-up."""
     spec = run.network
-    return VicinalPlan(images, spec.batch_size, run.stream_seed, run.objective.mixing, stream_epochs=spec.stream_epochs)
+    return VicinalPlan(
+        images,
+        spec.batch_size,
+        run.input_seed,
+        run.objective.mixing,
+        repeat_inputs_after_epochs=spec.repeat_inputs_after_epochs,
+    )
 
 
 def run_images(run: RunSpec, train_images: int) -> int:

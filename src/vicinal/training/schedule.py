@@ -19,13 +19,15 @@ def learning_rate(spec: NetworkSpec, phase: str, epoch: float) -> float:
             return spec.lr
         case "one_cycle":  # Smith and Topin 2018, with cosine flanks and the start and end of PyTorch's OneCycleLR
             start, end = spec.lr / 25, spec.lr / 25e4
-            if progress < spec.rise:
-                return _cosine(start, spec.lr, progress / spec.rise)
-            return _cosine(spec.lr, end, (progress - spec.rise) / (1 - spec.rise))
-        case "cosine":  # Loshchilov and Hutter 2017, behind a linear rise
-            if progress < spec.rise:
-                return spec.lr * (progress / spec.rise) + 1e-3 * spec.lr * (1 - progress / spec.rise)
-            return _cosine(spec.lr, 0.0, (progress - spec.rise) / (1 - spec.rise))
+            if progress < spec.warmup_fraction:
+                return _cosine(start, spec.lr, progress / spec.warmup_fraction)
+            return _cosine(spec.lr, end, (progress - spec.warmup_fraction) / (1 - spec.warmup_fraction))
+        case "cosine":  # Loshchilov and Hutter 2017, behind a linear warm-up
+            if progress < spec.warmup_fraction:
+                return spec.lr * (progress / spec.warmup_fraction) + 1e-3 * spec.lr * (
+                    1 - progress / spec.warmup_fraction
+                )
+            return _cosine(spec.lr, 0.0, (progress - spec.warmup_fraction) / (1 - spec.warmup_fraction))
         case "piecewise":  # the authors' repository
             segments = cast(tuple[tuple[float, float, float, float, str], ...], spec.lr_segments)
             first, last, lr_first, lr_last, shape = next(s for s in segments if epoch < s[1])
@@ -41,7 +43,7 @@ def lowered(lr: float, spec: NetworkSpec, phase: Phase, state: State) -> float:
 
 
 def watch_plateau(state: State, spec: NetworkSpec, accuracy: float) -> None:
-    """After an epoch: lower lr where the watched accuracy has not been better for long (Keras' ReduceLROnPlateau)."""
+    """After an epoch: lower lr where the selection accuracy has not been better for long (Keras' ReduceLROnPlateau)."""
     if spec.plateau is None:
         return
     if accuracy > state.plateau_accuracy:

@@ -17,7 +17,7 @@ class TrainingData:
     """What a run trains on and selects by."""
 
     train: ImageSet
-    watched: (
+    selection_images: (
         ImageSet  # validation images; the test images only where the study asks for the paper's protocol; may be empty
     )
     classes: int
@@ -35,10 +35,10 @@ class State:
     best_accuracy: float = -1.0
     best_epoch: int = 0
     best_weights: dict[str, Tensor] = field(default_factory=dict)
-    ask_precision: str = ""
+    teacher_precision: str = ""
     lr_factor: float = 1.0  # of schedule: plateau
     plateau_accuracy: float = -1.0
-    plateau_epochs: int = 0  # since the watched accuracy was last better
+    plateau_epochs: int = 0  # since the selection accuracy was last better
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def open_study_folder(folder: Path, study: str) -> None:
 
 
 def check_out_folder(folder: Path, study: str) -> None:
-    """UsageError where a study cannot have this folder: it is no folder, or holds something else. Changes nothing."""
+    """UsageError where a study cannot have this folder: it is not a folder, or holds something else. Changes nothing."""
     if not folder.exists():
         return
     if not folder.is_dir():
@@ -43,7 +43,7 @@ def check_out_folder(folder: Path, study: str) -> None:
 def check_study_folder(folder: Path) -> None:
     """UsageError where the folder is no study folder or was written in another schema."""
     if not folder.is_dir():
-        raise UsageError(f"{folder} is no folder; vicinal run STUDY --out {folder} makes one")
+        raise UsageError(f"{folder} is not a folder; vicinal run STUDY --out {folder} makes one")
     mark_file = folder / STUDY_FILE
     if not mark_file.exists():
         raise UsageError(f"{folder} holds no study (no {STUDY_FILE}); vicinal run STUDY --out DIR makes one")
@@ -52,7 +52,7 @@ def check_study_folder(folder: Path) -> None:
         schema, version = mark["schema"], mark["version"]
     except (OSError, ValueError, TypeError, KeyError):
         raise UsageError(
-            f"{mark_file} is damaged, so nobody knows whose folder it is; choose another with --out"
+            f"{mark_file} is damaged, so it cannot be told whose folder it is; choose another with --out"
         ) from None
     if schema != SCHEMA:
         raise UsageError(

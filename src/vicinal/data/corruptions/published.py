@@ -59,7 +59,7 @@ def published_corruptions(
     """
     root = Path(folder).expanduser()
     if not root.is_dir():
-        raise UsageError(f"{root} is no folder: give the unpacked CIFAR-10-C or CIFAR-100-C folder of .npy files")
+        raise UsageError(f"{root} is not a folder: give the unpacked CIFAR-10-C or CIFAR-100-C folder of .npy files")
     names = [corruption_named(name) for name in corruptions]
     rows = _open_array(root / "labels.npy")
     if rows.ndim != 1 or rows.dtype.kind not in "iu" or not len(rows) or len(rows) % len(SEVERITIES):

@@ -73,7 +73,7 @@ class _Cifar:
             values = np.fromfile(folder / name, dtype=np.uint8)
             if not len(values) or len(values) % record:
                 raise UsageError(
-                    f"{folder / name} is no file of CIFAR's binary version (records of {record} bytes): replace it"
+                    f"{folder / name} is not a file of CIFAR's binary version (records of {record} bytes): replace it"
                 )
             parts.append(values.reshape(-1, record))
         records = np.concatenate(parts)

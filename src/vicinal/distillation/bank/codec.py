@@ -17,7 +17,6 @@ from torch import Tensor
 from vicinal.config import AnswersSpec
 from vicinal.errors import VicinalError
 
-REST_ROUNDING = 2.0**-21  # of a float32 log-sum-exp, relative: a few of its last digits
 EXACT = AnswersSpec()
 
 
@@ -34,7 +33,7 @@ class AnswerCodec:
     """Answers to bytes of fixed size and back.
 
     With `top_k`, the largest k logits are kept, and of the others the log-sum-exp; decoded, they share it equally, so that the
-    softmax at T = 1 keeps the mass of the rest. `rest_bounds` says what that can mean at another T.
+    softmax at T = 1 keeps the mass of the rest.
 
     Args:
         classes: K.
@@ -76,7 +75,7 @@ class AnswerCodec:
 
     def encode(self, answers: Tensor) -> NDArray[np.uint8]:
         """(B, K) float32 logits to (B, bytes). Raises VicinalError for logits that float16 cannot hold."""
-        parts = self.parts(answers)
+        parts = self.quantize(answers)
         self._check_range(parts)
         records = np.empty(len(answers), dtype=self._record)
         for name, column in parts._asdict().items():
@@ -86,7 +85,7 @@ class AnswerCodec:
 
     def decode(self, records: NDArray[np.uint8]) -> Tensor:
         """(B, bytes) to (B, K) float32 logits."""
-        return self.whole(self.unpacked(records))
+        return self.dequantize(self.unpacked(records))
 
     def roundtrip(self, answers: Tensor) -> Tensor:
         """What a reader of a bank would get for these (B, K) logits, on their own device: the same numbers.
@@ -96,12 +95,12 @@ class AnswerCodec:
         """
         if self.is_exact:
             return answers
-        parts = self.parts(answers)
+        parts = self.quantize(answers)
         if answers.device.type == "cpu":
             self._check_range(parts)
-        return self.whole(parts)
+        return self.dequantize(parts)
 
-    def parts(self, answers: Tensor) -> AnswerParts:
+    def quantize(self, answers: Tensor) -> AnswerParts:
         """What is kept of (B, K) logits, on their device."""
         answers = answers.detach().float()
         kept = torch.float32 if self.dtype == "float32" else torch.float16
@@ -110,7 +109,7 @@ class AnswerCodec:
         values, index = answers.topk(self.top_k)
         return AnswerParts(values.to(kept), index, answers.scatter(1, index, -torch.inf).logsumexp(1))
 
-    def whole(self, parts: AnswerParts) -> Tensor:
+    def dequantize(self, parts: AnswerParts) -> Tensor:
         """(B, K) float32 logits from what was kept of them."""
         values = parts.values.float()
         if parts.classes is None or parts.rest is None:
@@ -145,37 +144,3 @@ class AnswerCodec:
 
     def __str__(self) -> str:
         return self.dtype if self.top_k is None else f"top {self.top_k} {self.dtype}"
-
-
-def rest_bounds(values: Tensor, rest: Tensor, classes: int, temperature: float) -> tuple[Tensor, Tensor]:
-    """The least and the largest probability at T that the classes left out can have together beside the logits that are kept.
-
-    Each of the K − k logits left out is at most the k-th largest, and log Σ exp of them is known. Σ exp(z / T) = Σ (exp z)^(1/T) is
-    concave in the numbers exp z for T > 1, so equal shares make it largest, and shares as unequal as the cap lets them be make
-    it least; for T < 1 it is convex and the two change places; at T = 1 they meet, but for the rounding of what is kept.
-
-    Args:
-        values: (B, k) largest logits, the largest first; of float16 ones, the cap allows for their rounding.
-        rest: (B,) log-sum-exp of the others.
-        classes: K.
-        temperature: T above 0.
-
-    Returns:
-        Two (B,) float64 probabilities.
-    """
-    top, rest, count = values.double(), rest.double(), classes - values.shape[-1]
-    cap = values[:, -1]
-    if cap.dtype == torch.float16:
-        cap = torch.nextafter(cap, torch.full_like(cap, torch.inf))
-    rounding = REST_ROUNDING * rest.abs().clamp(min=1)
-    masses = []  # log Σ exp(z / T)
-    for sum_out in (rest - rounding, rest + rounding):
-        mean = sum_out - math.log(count)
-        masses.append(math.log(count) + mean / temperature)
-        # As unequal as can be: so many at the cap, one with what remains, the others at nothing.
-        ceiling = torch.maximum(cap.double(), mean)
-        full = (sum_out - ceiling).exp().floor()
-        remains = torch.where(full < count, 1 - full * (ceiling - sum_out).exp(), 0).clamp(min=0)
-        masses.append(torch.logaddexp(full.log() + ceiling / temperature, (remains.log() + sum_out) / temperature))
-    shares = torch.stack([torch.sigmoid(mass - (top / temperature).logsumexp(1)) for mass in masses])
-    return shares.amin(0), shares.amax(0)

@@ -15,7 +15,7 @@ from vicinal.distillation.bank.codec import EXACT, AnswerCodec
 from vicinal.errors import VicinalError
 
 FORMAT = 2  # of answers.bin and bank.json
-ANSWERS, TOLD = "answers.bin", "bank.json"
+ANSWERS, MANIFEST = "answers.bin", "bank.json"
 
 
 @dataclass(frozen=True)
@@ -76,33 +76,37 @@ class BankLayout:
         return min(self.batch_size, self.images - position * self.batch_size)
 
 
-def read_told(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> dict[str, Any]:
     """What the bank.json of a bank's folder says. Raises VicinalError where it is damaged or of another format."""
     try:
-        told = json.loads((folder / TOLD).read_text(encoding="utf-8"))
-        if told.get("format") != FORMAT:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if manifest.get("format") != FORMAT:
             raise VicinalError(f"{folder} holds a bank of another version of vicinal; delete the folder")
-        if not {"inputs", "epochs", "teacher_weights", "precision", "provenance", "error"} <= set(told):
+        if not {"inputs", "epochs", "teacher_weights", "precision", "provenance", "error"} <= set(manifest):
             raise ValueError
     except (OSError, ValueError, AttributeError, TypeError):
         raise VicinalError(
-            f"{folder / TOLD} is damaged, so nobody knows whose answers these are; delete the folder"
+            f"{folder / MANIFEST} is damaged, so it cannot be told whose answers these are; delete the folder"
         ) from None
-    return cast(dict[str, Any], told)
+    return cast(dict[str, Any], manifest)
 
 
-def layout_told(folder: Path) -> tuple[BankLayout, dict[str, Any]]:
-    """The layout of the bank in a folder, and all that its bank.json says. Raises VicinalError as `read_told` does."""
-    told = read_told(folder)
+def layout_and_manifest(folder: Path) -> tuple[BankLayout, dict[str, Any]]:
+    """The layout of the bank in a folder, and all that its bank.json says. Raises VicinalError as `read_manifest` does."""
+    manifest = read_manifest(folder)
     try:
-        answers = AnswersSpec.model_validate(told["answers"])
-        epochs, images, batch_size, classes = (int(told[key]) for key in ("epochs", "images", "batch_size", "classes"))
-        layout = BankLayout(told["inputs"], epochs, images, batch_size, classes, answers, str(told.get("teacher", "")))
+        answers = AnswersSpec.model_validate(manifest["answers"])
+        epochs, images, batch_size, classes = (
+            int(manifest[key]) for key in ("epochs", "images", "batch_size", "classes")
+        )
+        layout = BankLayout(
+            manifest["inputs"], epochs, images, batch_size, classes, answers, str(manifest.get("teacher", ""))
+        )
     except (KeyError, TypeError, ValueError):
         layout = None
     if layout is None or layout.fingerprint != folder.resolve().name:
-        raise VicinalError(f"{folder / TOLD} does not belong to its folder; delete the folder")
-    return layout, told
+        raise VicinalError(f"{folder / MANIFEST} does not belong to its folder; delete the folder")
+    return layout, manifest
 
 
 def format_bytes(count: int) -> str:

@@ -30,7 +30,7 @@ from torch import Tensor
 from vicinal import __version__
 from vicinal.distillation.bank.checksums import CHECK_BYTES, checksums, fits
 from vicinal.distillation.bank.codec import AnswerParts
-from vicinal.distillation.bank.manifest import ANSWERS, TOLD, BankLayout, device_name, read_told
+from vicinal.distillation.bank.manifest import ANSWERS, MANIFEST, BankLayout, device_name, read_manifest
 from vicinal.errors import UsageError, VicinalError
 from vicinal.functional import kl_divergence
 from vicinal.workspace import cannot_write, write_json
@@ -79,7 +79,7 @@ class TeacherBank:
         create: bool = True,
     ) -> None:
         self.layout, self.path, self.codec = layout, root / layout.fingerprint, layout.codec
-        if not create and not (self.path / TOLD).exists():
+        if not create and not (self.path / MANIFEST).exists():
             raise UsageError(f"{self.path} holds no bank; vicinal bank build makes it")
         try:
             if create:
@@ -88,7 +88,7 @@ class TeacherBank:
         except OSError as error:
             raise cannot_write(self.path, error) from None
         try:
-            self._told = self._opened(teacher_weights, device) if create else self._checked(teacher_weights)
+            self._manifest = self._opened(teacher_weights, device) if create else self._checked(teacher_weights)
         except BaseException:
             os.close(self._answers)
             raise
@@ -103,24 +103,24 @@ class TeacherBank:
 
         Raises VicinalError where it is set and differs.
         """
-        if self._told["precision"] is None:
-            self._told = read_told(self.path)
-        return cast(Precision | None, self._told["precision"])
+        if self._manifest["precision"] is None:
+            self._manifest = read_manifest(self.path)
+        return cast(Precision | None, self._manifest["precision"])
 
     @precision.setter
     def precision(self, value: Precision) -> None:
-        if self._told["precision"] != value:
-            with self._changing() as told:
-                if told["precision"] not in (None, value):
+        if self._manifest["precision"] != value:
+            with self._changing() as manifest:
+                if manifest["precision"] not in (None, value):
                     raise VicinalError(
-                        f"{self.path} holds answers asked in {told['precision']}, not in {value}; ask in {told['precision']}, "
+                        f"{self.path} holds answers asked in {manifest['precision']}, not in {value}; ask in {manifest['precision']}, "
                         "or delete the folder"
                     )
-                told["precision"] = value
+                manifest["precision"] = value
 
-    def is_of(self, device: torch.device) -> bool:
+    def was_computed_on(self, device: torch.device) -> bool:
         """Whether its answers come from such a device."""
-        return bool(self._told["provenance"].get("device") == device_name(device))
+        return bool(self._manifest["provenance"].get("device") == device_name(device))
 
     def read(self, epoch: int, position: int, rows: slice | None = None) -> Tensor | None:
         """(B, K) float32 answers to a batch, or to `rows` of it; None where they are not stored, or not whole."""
@@ -154,7 +154,7 @@ class TeacherBank:
             _write(self._answers, np.concatenate([records, checks], axis=1).tobytes(), first * self.layout.record_bytes)
         except OSError as error:
             raise cannot_write(self.path, error) from None
-        if not self.codec.is_exact and self._told["error"]["answers"] < ERROR_ANSWERS:
+        if not self.codec.is_exact and self._manifest["error"]["answers"] < ERROR_ANSWERS:
             self._add_error(answers)
 
     def content(self) -> BankContent:
@@ -198,17 +198,17 @@ class TeacherBank:
     def _opened(self, weights: str | None, device: torch.device | str) -> dict[str, Any]:
         """What bank.json says, written now where the bank is new."""
         with self._locked():
-            if (self.path / TOLD).exists():
-                told = self._checked(weights)
-                if told["epochs"] < self.layout.epochs:
-                    told["epochs"] = self.layout.epochs
-                    write_json(self.path / TOLD, told)
-                return told
+            if (self.path / MANIFEST).exists():
+                manifest = self._checked(weights)
+                if manifest["epochs"] < self.layout.epochs:
+                    manifest["epochs"] = self.layout.epochs
+                    write_json(self.path / MANIFEST, manifest)
+                return manifest
             if os.fstat(self._answers).st_size:
                 raise VicinalError(
-                    f"{self.path} holds answers but no {TOLD}, so nobody knows whose; delete the folder and give the command again"
+                    f"{self.path} holds answers but no {MANIFEST} that says whose; delete the folder and give the command again"
                 )
-            told = {
+            manifest = {
                 **self.layout.description,
                 "epochs": self.layout.epochs,
                 "teacher": self.layout.teacher,
@@ -222,33 +222,33 @@ class TeacherBank:
                 },
                 "error": {"answers": 0, "temperatures": list(ERROR_TEMPERATURES), "kl_mean": None, "kl_max": None},
             }
-            write_json(self.path / TOLD, told)
-            return told
+            write_json(self.path / MANIFEST, manifest)
+            return manifest
 
     def _checked(self, weights: str | None) -> dict[str, Any]:
-        told = read_told(self.path)
+        manifest = read_manifest(self.path)
         described = json.loads(json.dumps(self.layout.description))
-        if {key: told.get(key) for key in described} != described:
+        if {key: manifest.get(key) for key in described} != described:
             raise VicinalError(f"{self.path} holds another bank; delete the folder and give the command again")
-        if weights is not None and told["teacher_weights"] != weights:
+        if weights is not None and manifest["teacher_weights"] != weights:
             whose = (
-                f"of other weights ({str(told['teacher_weights'])[:12]}...)"
-                if told["teacher_weights"]
+                f"of other weights ({str(manifest['teacher_weights'])[:12]}...)"
+                if manifest["teacher_weights"]
                 else "of unknown weights"
             )
             raise VicinalError(
                 f"{self.path} holds answers {whose}, not of this teacher's ({weights[:12]}...); put the teacher's run that it was made "
                 "with in its place, or delete the bank's folder"
             )
-        return told
+        return manifest
 
     def _add_error(self, answers: Tensor) -> None:
         """Add the error of what is stored of these answers to what bank.json says of it."""
         exact = answers.detach().float().cpu()
         kept = self.codec.roundtrip(exact).double()
         kl = torch.stack([kl_divergence(exact.double() / t, kept / t) for t in ERROR_TEMPERATURES])  # (temperatures, B)
-        with self._changing() as told:
-            error, count = told["error"], kl.shape[1]
+        with self._changing() as manifest:
+            error, count = manifest["error"], kl.shape[1]
             seen = error["answers"]
             before = zip(error["kl_mean"] or [0.0] * len(kl), error["kl_max"] or [0.0] * len(kl), kl, strict=True)
             merged = [
@@ -260,10 +260,10 @@ class TeacherBank:
     def _changing(self) -> Iterator[dict[str, Any]]:
         """bank.json to change, with the other processes that fill this bank kept out meanwhile."""
         with self._locked():
-            told = read_told(self.path)
-            yield told
-            write_json(self.path / TOLD, told)
-            self._told = told
+            manifest = read_manifest(self.path)
+            yield manifest
+            write_json(self.path / MANIFEST, manifest)
+            self._manifest = manifest
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

@@ -93,7 +93,7 @@ def _bounds(row: Row, teacher: str) -> tuple[Curve, Curve] | None:
 
 
 def _bound_of(model: Model, teacher: str) -> dict[str, list[float]] | None:
-    # The copy at the top of a student's entry has no information; that of `against_teachers` has.
-    held = (model.get("against_teachers") or {}).get(teacher) or against(model, teacher) or {}
+    # The copy at the top of a student's entry has no information; that of `versus_teacher` has.
+    held = (model.get("versus_teacher") or {}).get(teacher) or against(model, teacher) or {}
     entry: dict[str, list[float]] | None = held.get("information")
     return entry

@@ -97,7 +97,7 @@ def _paired_accuracy(results: Results, a: Row, b: Row) -> Comparison | None:
         i, j = (test["students"].index(place) for place in places)
         p, above = test["p_value"][i][j], test["only_first"][i][j] > test["only_first"][j][i]
         reason = f"McNemar’s test on the same images, {p_words(p)}"
-        if p < 1 - results.raw["measures"].get("interval", 0.95):
+        if p < 1 - results.raw["measures"].get("confidence_level", 0.95):
             return Comparison(1 if above else -1, reason)
         return Comparison(0, f"undecided: {reason}, and one seed gives no spread")
     return None

@@ -68,8 +68,8 @@ def choice(results: Results) -> Choice | None:
     assert picked is not None
     chosen, runner_up = picked
     test, words = _against(rows, chosen, runner_up)
-    watched = results.raw["selection"] == "paper_best_test"
-    found = recommendation(candidates, images, int(data.get("test") or 0), test, watched)
+    selected_on_test = results.raw["selection"] == "paper_best_test"
+    found = recommendation(candidates, images, int(data.get("test") or 0), test, selected_on_test)
     assert found is not None
     notes = [RULE]
     if runner_up is not None:
@@ -107,7 +107,7 @@ def _against(rows: Sequence[Row], chosen: int, runner_up: int | None) -> tuple[C
         row, first, second = rows[runner_up], "only_second", "only_first"
     else:
         return None, []
-    tests = [test for model in row.models if (test := model.get("mcnemar_against_baseline"))]
+    tests = [test for model in row.models if (test := model.get("mcnemar_versus_baseline"))]
     if not tests or len(tests) < len(row.models):
         return None, []
     found = [Comparison(int(test[first]), int(test[second]), float(test["p_value"])) for test in tests]

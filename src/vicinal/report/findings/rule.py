@@ -108,7 +108,7 @@ def recommendation(
     validation_images: int,
     test_images: int,
     against_runner_up: Comparison | None = None,
-    test_was_watched: bool = False,
+    selected_on_test: bool = False,
 ) -> Recommendation | None:
     """One plain recommendation, chosen on validation figures and held against the test figures; None without validation figures.
 
@@ -121,7 +121,7 @@ def recommendation(
         candidates: in the order of the tables.
         validation_images, test_images: how many images each split holds.
         against_runner_up: the test between the two that `choose` names; None where it was not made.
-        test_was_watched: the test images chose the epochs, so they can confirm nothing.
+        selected_on_test: the test images chose the epochs, so they can confirm nothing.
     """
     picked = choose(candidates, validation_images)
     if picked is None:
@@ -138,7 +138,7 @@ def recommendation(
     on_test = f"accuracy {candidate.test_accuracy:.3f}"
     if candidate.test_ece is not None:
         on_test += f", ECE {candidate.test_ece:.3f}"
-    if test_was_watched:
+    if selected_on_test:
         reason = "the same images chose the epochs"
         return Recommendation(chosen, runner_up, None, f"{start}, not confirmed on test ({on_test}), since {reason}.")
     failures = _failures(candidate, accuracy, validation_images, test_images)

@@ -619,12 +619,12 @@ def _fitted(points: Array, box: tuple[float, float, float, float]) -> Array:
 # --- figure 9: training over time -------------------------------------------------------------------------------------
 
 
-def watched_curve(row: Row) -> Curve | None:
-    """Watched accuracy over epochs, the mean over the seeds, at the epochs at which all were watched; None for fewer than 2."""
+def selection_curve(row: Row) -> Curve | None:
+    """Selection accuracy over epochs, the mean over the seeds, at the epochs at which all were watched; None for fewer than 2."""
     found: list[dict[int, float]] = []
     for model in row.models:
         history = model.get("history") or {}
-        pairs = zip(history.get("epoch") or [], history.get("watched_accuracy") or [], strict=False)
+        pairs = zip(history.get("epoch") or [], history.get("selection_accuracy") or [], strict=False)
         # A logarithmic axis has no place for epoch 0.
         found.append({int(epoch): float(value) for epoch, value in pairs if value is not None and epoch > 0})
     common = sorted(set.intersection(*map(set, found))) if found else []
@@ -634,17 +634,17 @@ def watched_curve(row: Row) -> Curve | None:
 
 
 def temperatures_over_epochs(results: Results) -> PaperFigure:
-    """Figure 9: watched accuracy over the epochs by temperature, a panel for each teacher, on a logarithmic time axis."""
+    """Figure 9: selection accuracy over the epochs by temperature, a panel for each teacher, on a logarithmic time axis."""
     title = "Accuracy over training by temperature"
     curves: dict[Row, dict[Row, Curve]] = {}
     for teacher in results.teachers:
         classics = students_of(results, teacher, "kd")
         classic = [row for row in classics if row.temperature == MAIN_TEMPERATURE] or classics[:1]
         rows = [*classic, *students_of(results, teacher, "kd_mixup")]
-        found = {row: curve for row in rows if (curve := watched_curve(row)) is not None}
+        found = {row: curve for row in rows if (curve := selection_curve(row)) is not None}
         if any(row.arm == "kd_mixup" for row in found):
             curves[teacher] = found
-    watched = results.raw.get("watched")
+    watched = results.raw.get("selection_images")
     if not curves:
         needs = [] if any(row.arm == "kd_mixup" for row in results.students) else ["the arm kd_mixup"]
         if not watched:
@@ -676,9 +676,9 @@ def temperatures_over_epochs(results: Results) -> PaperFigure:
             keys.append(key)
             draw_curve(axes, curve, key, band=False)
         panels.append(
-            render(figure, f"paper9-{number}", f"Watched accuracy over epochs of the students of {teacher.label}")
+            render(figure, f"paper9-{number}", f"Selection accuracy over epochs of the students of {teacher.label}")
         )
-    split = {"validation": "Validation accuracy", "test": "Test accuracy"}.get(str(watched), "Watched accuracy")
+    split = {"validation": "Validation accuracy", "test": "Test accuracy"}.get(str(watched), "Selection accuracy")
     stretched = (
         f" The axis is stretched {STRETCH:g} times above the dotted line at {100 * pivot:g} %, as in the paper."
         if low < pivot

@@ -175,7 +175,7 @@ def table_notes(results: Results) -> list[str]:
         notes.append("No validation split, so nothing is temperature-scaled.")
     if results.unguided and len(results.teachers) > 1:
         notes.append(
-            "Δ_lin and KL of students that ask no teacher depend on the teacher: see the figures and tables/against_teachers.csv."
+            "Δ_lin and KL of students that ask no teacher depend on the teacher: see the figures and tables/versus_teacher.csv."
         )
     if any(row.scale_free for row in results.rows):
         notes.append(SCALE_FREE_NOTE)
@@ -217,7 +217,7 @@ def summary_csv(results: Results) -> str:
     """Every scalar of every model and seed, with the vicinal quantities at λ = 0.5 and the intervals."""
     models = [(row, model) for row in results.rows for model in row.models]
     # The last two are mappings wherever they are not null; they stand in further.csv.
-    skipped = {"name", "arm", "teacher", "temperature", "seed", "validation", "mcnemar_against_baseline"}
+    skipped = {"name", "arm", "teacher", "temperature", "seed", "validation", "mcnemar_versus_baseline"}
     scalars = _in_order(
         key for _, m in models for key, value in m.items() if key not in skipped and not isinstance(value, dict | list)
     )
@@ -279,7 +279,7 @@ def against_csv(results: Results) -> str:
     for row in results.students:
         for model in row.models:
             asked = [row.teacher] if row.teacher is not None else []
-            for teacher in _in_order([*asked, *(model.get("against_teachers") or {})]):
+            for teacher in _in_order([*asked, *(model.get("versus_teacher") or {})]):
                 who = identity(row, model)[1:]
                 lines.append([*who, results.raw["selection"], teacher, *_comparison(model, teacher)])
     return csv_text(header, lines)

@@ -52,7 +52,7 @@ def _half(quantity: str) -> Callable[[Model], float | None]:
 
 def mcnemar_cell(row: Row) -> Cell:
     """One seed: its p, and how many images only this network and only the baseline gets right. Several: the largest p."""
-    tests = [test for model in row.models if (test := model.get("mcnemar_against_baseline"))]
+    tests = [test for model in row.models if (test := model.get("mcnemar_versus_baseline"))]
     if not tests:
         return Cell(ABSENT)
     p = max(test["p_value"] for test in tests)
@@ -66,7 +66,7 @@ def mcnemar_cell(row: Row) -> Cell:
 
 def over_baseline_cell(key: str, digits: int, row: Row) -> Cell:
     """One seed: the difference and its paired interval. Several: mean and sample standard deviation."""
-    found = [entry for model in row.models if (entry := model.get("over_baseline"))]
+    found = [entry for model in row.models if (entry := model.get("minus_baseline"))]
     if not found:
         return Cell(ABSENT)
 
@@ -126,18 +126,18 @@ def measures(results: Results) -> list[Measure]:
         ),
         measure(
             "accuracy_over_baseline_pp", "Δ accuracy", "accuracy less the baseline's of the same seed, percentage points",
-            _inside("over_baseline", "accuracy_pp"), "Δ accuracy, Δ ECE",
+            _inside("minus_baseline", "accuracy_pp"), "Δ accuracy, Δ ECE",
             "percentage points of accuracy, and ECE, less those of the baseline of the same seed on the same test images, with "
             "paired intervals.",
             needs_scale=False, signed=True, cell=partial(over_baseline_cell, "accuracy_pp", 1),
         ),
         measure(
-            "ece_over_baseline", "Δ ECE", "ECE less the baseline's of the same seed", _inside("over_baseline", "ece"), "", "",
+            "ece_over_baseline", "Δ ECE", "ECE less the baseline's of the same seed", _inside("minus_baseline", "ece"), "", "",
             signed=True, cell=partial(over_baseline_cell, "ece", 3),
         ),
         measure(
             "mcnemar_p", "McNemar p", "exact test against the baseline student of the same seed, on the same test images",
-            _inside("mcnemar_against_baseline", "p_value"), "McNemar p",
+            _inside("mcnemar_versus_baseline", "p_value"), "McNemar p",
             "exact test that a student and the baseline of its seed are right equally often on the test images.",
             needs_scale=False, cell=mcnemar_cell,
         ),
@@ -198,7 +198,7 @@ def further_csv(results: Results, shown: Sequence[Measure]) -> str:
     lines = []
     for row in results.rows:
         for model in row.models:
-            test, chosen_by = model.get("mcnemar_against_baseline") or {}, model.get("validation") or {}
+            test, chosen_by = model.get("mcnemar_versus_baseline") or {}, model.get("validation") or {}
             line = [*identity(row, model), results.raw["selection"], *(measure.value(model) for measure in shown)]
             line += [test.get("only_first"), test.get("only_second"), *(chosen_by.get(key) for key in validation)]
             lines.append(line)
