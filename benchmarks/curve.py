@@ -15,11 +15,11 @@ from benchmarks.harness import Entrant, Running, Settings, Talk, measure
 from benchmarks.pairs import Pair
 from benchmarks.proofs import ProofError
 from benchmarks.results import CaseResult
-from vicinal.config import NetworkSpec, VicinitySpec
+from vicinal.config import VicinitySpec
 from vicinal.data import ImageSet
 from vicinal.evaluation import draw_pairs, vicinal_curves
 from vicinal.functional import nonlinearity_residual
-from vicinal.inputs import evaluation_pixels, to_float
+from vicinal.inputs import Preparation, to_float
 from vicinal.metrics import lam_grid
 from vicinal.networks import FUSING_IMAGES, Classifier, fused
 
@@ -32,16 +32,15 @@ class Task:
     """One network, the pairs that it is asked on, and the grid."""
 
     network: Classifier
-    spec: NetworkSpec
+    preparation: Preparation
     images: ImageSet
-    side_px: int
     vicinity: VicinitySpec
     device: torch.device
 
     @classmethod
     def of(cls, pair: Pair, vicinity: VicinitySpec, device: torch.device) -> Task:
         network = pair.teacher_network().to(device).eval().requires_grad_(False)
-        return cls(network, pair.spec(pair.teacher), pair.data(), pair.side_px, vicinity, device)
+        return cls(network, Preparation(pair.spec(pair.teacher).augment, pair.side_px), pair.data(), vicinity, device)
 
     @property
     def ordered_pairs(self) -> int:
@@ -52,7 +51,7 @@ class Task:
         i, j = draw_pairs(len(self.images), self.vicinity)
         stored = self.images.images
         assert isinstance(stored, Tensor)
-        x_i, x_j = (evaluation_pixels(stored[k].to(self.device), self.spec.augment, self.side_px) for k in (i, j))
+        x_i, x_j = (self.preparation.pixels(stored[k].to(self.device)) for k in (i, j))
         return x_i.contiguous(), x_j.contiguous()
 
 
@@ -102,7 +101,7 @@ def symmetric(task: Task) -> Tensor:
 def ours(task: Task) -> Tensor:
     """`vicinal.evaluation.vicinal_curves` of the folded network, folding and intervals included."""
     x_i, x_j = (task.images.images[index] for index in draw_pairs(len(task.images), task.vicinity))
-    network = fused(task.network, to_float(x_i[:FUSING_IMAGES], task.side_px).to(task.device))
+    network = fused(task.network, to_float(x_i[:FUSING_IMAGES], task.preparation.image_size).to(task.device))
     curves = vicinal_curves(network, x_i.to(task.device), x_j.to(task.device), task.vicinity.lam_points)
     curves.intervals()
     return curves.compute()["nonlinearity"]

@@ -16,7 +16,7 @@ from benchmarks.pairs import TEMPERATURE, Pair
 from vicinal.config import ARMS, Objective, RunSpec
 from vicinal.data import ImageSet
 from vicinal.distillation import BankLayout, FrozenTeacher, Precision, TeacherBank, choose_precision
-from vicinal.inputs import ImagePipeline, VicinalPlan
+from vicinal.inputs import ImagePipeline, Preparation, VicinalPlan
 from vicinal.networks import FUSING_IMAGES, Classifier, Compiled, fused
 from vicinal.training import Learner, TrainingData, train_steps, training_plan
 from vicinal.workspace import RunFolder, StudyProgress
@@ -56,11 +56,16 @@ def plan(pair: Pair, objective: Objective) -> VicinalPlan:
     return VicinalPlan(pair.images, pair.batch, 0, objective.mixing)
 
 
+def preparation(pair: Pair) -> Preparation:
+    """How its images become inputs."""
+    return Preparation(pair.spec(pair.student).augment, pair.side_px)
+
+
 def pipeline(pair: Pair, device: torch.device) -> ImagePipeline:
     """What makes its batches."""
     data = pair.data()
     assert isinstance(data.images, Tensor)
-    return ImagePipeline(data.images, data.labels, pair.spec(pair.student).augment, pair.side_px, device)
+    return ImagePipeline(data.images, data.labels, preparation(pair), device)
 
 
 def ours(pair: Pair, device: torch.device, objectives: Sequence[Objective], how: How) -> Running:
@@ -85,7 +90,7 @@ def ours(pair: Pair, device: torch.device, objectives: Sequence[Objective], how:
         for number, objective in enumerate(objectives)
     ]
     nothing = ImageSet(torch.empty(0, *data.images.shape[1:], dtype=torch.uint8), torch.empty(0, dtype=torch.int64))
-    training = TrainingData(train=data, selection_images=nothing, classes=pair.classes, image_size=pair.side_px)
+    training = TrainingData(train=data, selection_images=nothing, classes=pair.classes, preparation=preparation(pair))
     folder = tempfile.TemporaryDirectory(prefix="vicinal-bench-")
     learners = [Learner(RunFolder(Path(folder.name), run), training, device, how.compiled, _fail) for run in runs]
     bank = _warm_bank(pair, device, original, runs[0], how) if how.bank is not None else None

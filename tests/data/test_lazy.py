@@ -18,7 +18,7 @@ from vicinal.config import UNIFORM_MIXING, AugmentSpec, DataSpec
 from vicinal.data import ImageSet, load_data
 from vicinal.data.lazy import LazyImages
 from vicinal.errors import UsageError
-from vicinal.inputs import ImagePipeline, VicinalPlan
+from vicinal.inputs import ImagePipeline, Preparation, VicinalPlan
 
 WNIDS = ("n01440764", "n02102040", "n03000684")
 SIDE = 24
@@ -114,7 +114,7 @@ def test_batches_are_the_same_whether_streamed_or_in_memory(sources, augment: Au
     made = []
     for lazy in (False, True):
         train = load_data(spec(sources["folder"], lazy=lazy)).train
-        pipeline = ImagePipeline(train.images, train.labels, augment, SIDE)
+        pipeline = ImagePipeline(train.images, train.labels, Preparation(augment, SIDE))
         made.append([batch for _, batch in pipeline.batches(plan.epoch(1, 1))])
     assert len(made[0]) == len(made[1]) == 2
     for a, b in zip(*made, strict=True):
@@ -145,7 +145,7 @@ def test_a_broken_image_is_named_when_it_is_met(sources, tmp_path: Path):
     victim = next((copy / "train" / WNIDS[0]).iterdir())
     victim.write_bytes(victim.read_bytes()[:80])
     train = load_data(spec(copy, lazy=True, validation=0)).train
-    pipeline = ImagePipeline(train.images, train.labels, AugmentSpec(), SIDE)
+    pipeline = ImagePipeline(train.images, train.labels, Preparation(AugmentSpec(), SIDE))
     with pytest.raises(UsageError, match=victim.name):
         list(pipeline.batches(VicinalPlan(24, 5, seed=0).epoch(0)))
 

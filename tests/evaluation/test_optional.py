@@ -170,7 +170,7 @@ def test_further_answers_are_asked_once(folder: Path, measured_study: Path, tmp_
     victim.write_bytes(b"damaged")
     answer = vicinal("run", measured_study, "--out", out)
     assert answer.code == 0
-    assert "fog, 1 network: asked" in answer.err
+    assert "fog, 1 network: predicted" in answer.err
     assert (
         json.loads((out / "results.json").read_text())["students"]
         == json.loads((folder / "results.json").read_text())["students"]

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from vicinal.config import NetworkSpec, VicinitySpec
+from vicinal.config import VicinitySpec
 from vicinal.data import ImageSet
 from vicinal.evaluation import draw_pairs, pairs_needed, vicinal_curves
-from vicinal.evaluation.pairs import _pairs_at_once, ask_pairs, pairs_of
+from vicinal.evaluation.pairs import _pairs_at_once, pairs_of, predict_pairs
 from vicinal.functional import mix, nonlinearity_residual
-from vicinal.inputs import to_float
+from vicinal.inputs import Preparation, to_float
 from vicinal.metrics import VicinalCurves, lam_grid
 
 CPU = torch.device("cpu")
@@ -85,7 +85,7 @@ def test_slices_of_pairs_merge_to_the_whole():
 
 def test_the_swapped_pair_has_the_same_residual_at_the_other_end():
     x_i, x_j, predict, lam = to_float(images(6)), to_float(images(6, 1)), Counting(), lam_grid(9)
-    there, back = (next(ask_pairs(predict, [pair], lam)) for pair in ((x_i, x_j), (x_j, x_i)))
+    there, back = (next(predict_pairs(predict, [pair], lam)) for pair in ((x_i, x_j), (x_j, x_i)))
     for at, value in enumerate(lam.tolist()):
         one = nonlinearity_residual(there.logits_i, there.logits_j, there.logits_mixed[:, at], value)
         other = nonlinearity_residual(back.logits_i, back.logits_j, back.logits_mixed[:, 8 - at], 1 - value)
@@ -105,20 +105,20 @@ def test_the_grid_holds_the_clean_images():
     pair = to_float(images(2)), to_float(images(2, 1))
     for grid in ([0.0, 0.5], [0.1, 1.0], [1.0]):
         with pytest.raises(ValueError, match="begin with 0 and end with 1"):
-            next(ask_pairs(Counting(), [pair], torch.tensor(grid)))
+            next(predict_pairs(Counting(), [pair], torch.tensor(grid)))
 
 
 @pytest.mark.parametrize("other", [torch.rand(3, 3, 6, 6), torch.rand(2, 1, 6, 6)])
 def test_images_that_do_not_go_together_are_an_error(other: Tensor):
     with pytest.raises(ValueError, match="expected two of"):
-        next(ask_pairs(Counting(), [(torch.rand(2, 3, 6, 6), other)], lam_grid(5)))
+        next(predict_pairs(Counting(), [(torch.rand(2, 3, 6, 6), other)], lam_grid(5)))
     with pytest.raises(ValueError, match="expected two of"):
-        next(ask_pairs(Counting(), [(images(2), images(2))], lam_grid(5)))
+        next(predict_pairs(Counting(), [(images(2), images(2))], lam_grid(5)))
 
 
 def test_pairs_come_as_they_are_drawn():
     data, spec = ImageSet(images(40), torch.zeros(40, dtype=torch.int64)), VicinitySpec(pairs=70)
-    parts = list(pairs_of(data, NetworkSpec(model="vicinal_resnet8", epochs=1), spec, None, CPU))
+    parts = list(pairs_of(data, Preparation(), spec, CPU))
     assert len(parts) > 1
     for got, index in zip(zip(*parts, strict=True), draw_pairs(40, spec), strict=True):
         assert torch.equal(torch.cat(got), to_float(data.images[index]))
@@ -130,15 +130,12 @@ def test_large_images_are_asked_in_small_parts():
 
 
 def test_a_pilot_finds_how_many_pairs_a_precision_needs():
-    data, spec = (
-        ImageSet(images(60), torch.zeros(60, dtype=torch.int64)),
-        NetworkSpec(model="vicinal_resnet8", epochs=1),
-    )
+    data = ImageSet(images(60), torch.zeros(60, dtype=torch.int64))
     network = Counting().network
 
     def needed(precision: float, pairs: int = 1000) -> int:
         vicinity = VicinitySpec(pairs=pairs, lam_points=5, precision_nats=precision)
-        return pairs_needed(network, data, spec, vicinity, 0.95, None, CPU)
+        return pairs_needed(network, data, Preparation(), vicinity, 0.95, CPU)
 
     rough, fine = needed(0.1), needed(0.05)
     assert fine == pytest.approx(4 * rough, rel=0.05)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from vicinal.config import UNIFORM_MIXING, AugmentSpec, MixingSpec
 from vicinal.config.objective import NO_MIXING
 from vicinal.functional import mix
-from vicinal.inputs import ImagePipeline, VicinalPlan, evaluation_pixels, resize, slice_rows, to_float
+from vicinal.inputs import ImagePipeline, Preparation, VicinalPlan, resize, slice_rows, to_float
 from vicinal.inputs.pipeline import _on_device, _windows_at
 
 PROPERTY = settings(max_examples=40, deadline=None)
@@ -305,7 +305,7 @@ def naive(image, augment, size, crop_y, crop_x, flip):
 def test_images_are_those_of_a_loop_over_samples(name, size, channels):
     augment, pixels = AUGMENTS[name], images(channels=channels)
     labels = torch.arange(9)
-    pipeline, plan = ImagePipeline(pixels, labels, augment, size), VicinalPlan(9, 4, seed=3)
+    pipeline, plan = ImagePipeline(pixels, labels, Preparation(augment, size)), VicinalPlan(9, 4, seed=3)
     kept = pixels.clone()
     for planned in plan.epoch(0):
         batch = pipeline.make(planned)
@@ -353,13 +353,13 @@ def per_sample(image, augment, size, crop_y, crop_x, flip):
 )
 def test_pixels_are_bit_for_bit_those_of_each_sample(plan, name, size, channels):
     augment, pixels = AUGMENTS[name], images(plan.images, 10, 12, channels)
-    pipeline, planned = ImagePipeline(pixels, torch.arange(plan.images), augment, size), plan.batch(0, 0)
+    pipeline, planned = ImagePipeline(pixels, torch.arange(plan.images), Preparation(augment, size)), plan.batch(0, 0)
     batch = pipeline.make(planned)
     samples = zip(planned.index, planned.crop_y, planned.crop_x, planned.flip, strict=True)
     clean = torch.stack([per_sample(pixels[i], augment, size, y, x, f) for i, y, x, f in samples])
     assert torch.equal(batch.clean, clean)
     assert torch.equal(batch.mixed, mix(clean, clean[planned.partner], planned.lam))
-    lazy = ImagePipeline(Reads(pixels), torch.arange(plan.images), augment, size).make(planned)
+    lazy = ImagePipeline(Reads(pixels), torch.arange(plan.images), Preparation(augment, size)).make(planned)
     assert torch.equal(lazy.clean, clean)
     assert torch.equal(lazy.mixed, batch.mixed)
 
@@ -383,7 +383,7 @@ class Reads:
     epoch=st.integers(0, 5),
 )
 def test_any_number_of_processes_makes_the_same_mixed_images(plan, name, size, world_size, epoch):
-    pipeline = ImagePipeline(images(plan.images), torch.arange(plan.images) % 7, AUGMENTS[name], size)
+    pipeline = ImagePipeline(images(plan.images), torch.arange(plan.images) % 7, Preparation(AUGMENTS[name], size))
     position = plan.batches - 1  # may be a small one
     whole = pipeline.make(plan.batch(epoch, position))
     parts = [pipeline.make(plan.batch(epoch, position, rank, world_size)) for rank in range(world_size)]
@@ -413,7 +413,9 @@ def test_what_a_batch_needs_travels_whole():
 
 
 def test_a_crop_is_drawn_anew_in_each_epoch():
-    pipeline = ImagePipeline(images(n=1), torch.zeros(1, dtype=torch.int64), AUGMENTS["pad and flip"], None)
+    pipeline = ImagePipeline(
+        images(n=1), torch.zeros(1, dtype=torch.int64), Preparation(AUGMENTS["pad and flip"], None)
+    )
     plan = VicinalPlan(1, 1, seed=0)
     seen = {pipeline.make(plan.batch(epoch, 0)).clean.numpy().tobytes() for epoch in range(20)}
     assert len(seen) > 10
@@ -421,7 +423,9 @@ def test_a_crop_is_drawn_anew_in_each_epoch():
 
 def test_padded_crops_reach_every_place():
     pixels = torch.full((400, 4, 4, 1), 255, dtype=torch.uint8)
-    pipeline = ImagePipeline(pixels, torch.zeros(400, dtype=torch.int64), AugmentSpec(crop="pad", pad=1), None)
+    pipeline = ImagePipeline(
+        pixels, torch.zeros(400, dtype=torch.int64), Preparation(AugmentSpec(crop="pad", pad=1), None)
+    )
     clean = pipeline.make(VicinalPlan(400, 400, seed=0).batch(0, 0)).clean
     zeros = {(int((c[0].amax(1) == 0).sum()), int((c[0].amax(0) == 0).sum())) for c in clean}
     assert zeros == {(0, 0), (0, 1), (1, 0), (1, 1)}
@@ -432,14 +436,14 @@ def test_padded_crops_reach_every_place():
 
 
 def test_nothing_is_mixed_where_the_plan_mixes_nothing():
-    pipeline = ImagePipeline(images(), torch.arange(9), AUGMENTS["flip"], None)
+    pipeline = ImagePipeline(images(), torch.arange(9), Preparation(AUGMENTS["flip"], None))
     batch = pipeline.make(VicinalPlan(9, 9, seed=0, mixing=NO_MIXING).batch(0, 0))
     assert torch.equal(batch.clean, batch.mixed)
 
 
 def test_mixing_leaves_clean_images_as_they_were():
     pixels = images()
-    pipeline = ImagePipeline(pixels, torch.arange(9), AugmentSpec(), None)
+    pipeline = ImagePipeline(pixels, torch.arange(9), Preparation(AugmentSpec(), None))
     planned = VicinalPlan(9, 9, seed=0).batch(0, 0)
     batch = pipeline.make(planned)
     assert torch.equal(batch.clean, to_float(pixels[planned.index]))
@@ -449,7 +453,9 @@ def test_mixing_leaves_clean_images_as_they_were():
 @pytest.mark.parametrize("size", [None, 6, 14])
 @pytest.mark.parametrize("name", AUGMENTS)
 def test_batches_are_channels_last_in_memory(name, size):
-    batch = ImagePipeline(images(), torch.arange(9), AUGMENTS[name], size).make(VicinalPlan(9, 5, seed=0).batch(0, 0))
+    batch = ImagePipeline(images(), torch.arange(9), Preparation(AUGMENTS[name], size)).make(
+        VicinalPlan(9, 5, seed=0).batch(0, 0)
+    )
     assert batch.clean.is_contiguous(memory_format=torch.channels_last)
     assert batch.mixed.is_contiguous(memory_format=torch.channels_last)
 
@@ -457,18 +463,18 @@ def test_batches_are_channels_last_in_memory(name, size):
 @pytest.mark.parametrize("bad", [torch.zeros(2, 4, 4, 3), torch.zeros(2, 4, 4, dtype=torch.uint8)])
 def test_other_images_are_an_error(bad):
     with pytest.raises(ValueError, match=r"expected \(N, H, W, C\) uint8 images"):
-        ImagePipeline(bad, torch.zeros(2, dtype=torch.int64), AugmentSpec(), None)
+        ImagePipeline(bad, torch.zeros(2, dtype=torch.int64), Preparation(AugmentSpec(), None))
 
 
 def test_evaluation_pixels_are_resized_and_centre_cropped():
     pixels = images(height=12, width=10)
     plain = pixels.permute(0, 3, 1, 2).float() / 255
-    assert torch.equal(evaluation_pixels(pixels, AUGMENTS["pad and flip"], None), plain)
+    assert torch.equal(Preparation(AUGMENTS["pad and flip"], None).pixels(pixels), plain)
     small = F.interpolate(plain, (8, 8), mode="bilinear", antialias=True)
-    torch.testing.assert_close(evaluation_pixels(pixels, AugmentSpec(), 8), small, rtol=1e-5, atol=1e-6)
-    cropped = evaluation_pixels(pixels, AugmentSpec(crop="resize", resize=8, flip=True), 6)
+    torch.testing.assert_close(Preparation(AugmentSpec(), 8).pixels(pixels), small, rtol=1e-5, atol=1e-6)
+    cropped = Preparation(AugmentSpec(crop="resize", resize=8, flip=True), 6).pixels(pixels)
     torch.testing.assert_close(cropped, small[:, :, 1:7, 1:7], rtol=1e-5, atol=1e-6)
-    assert evaluation_pixels(pixels, AUGMENTS["resize"], None).shape == (9, 3, 10, 10)
+    assert Preparation(AUGMENTS["resize"], None).pixels(pixels).shape == (9, 3, 10, 10)
 
 
 def test_resizing_keeps_range_and_size():

@@ -21,6 +21,7 @@ from vicinal.data import ImageSet
 from vicinal.distillation import FrozenTeacher
 from vicinal.errors import VicinalError
 from vicinal.evaluation import predict
+from vicinal.inputs import Preparation
 from vicinal.networks import build_classifier, save_weights
 from vicinal.training import TrainingData, train
 from vicinal.training.schedule import learning_rate
@@ -58,15 +59,17 @@ def images() -> ImageSet:
     return ImageSet(pixels.to(torch.uint8), labels)
 
 
+def training_data(train_set: ImageSet, images: ImageSet, run: RunSpec) -> TrainingData:
+    return TrainingData(train_set, images.subset(torch.arange(40)), 4, Preparation(run.network.augment))
+
+
 @pytest.fixture
 def go(tmp_path: Path, images: ImageSet) -> Callable[..., RunFolder]:
     """Train a run in a fresh folder (or the one named) and give the folder."""
 
     def _go(run: RunSpec, teacher: Any = None, where: str = "study", train_set: ImageSet = images) -> RunFolder:
         folder = RunFolder(tmp_path / where, run)
-        data = TrainingData(
-            train=train_set, selection_images=images.subset(torch.arange(40)), classes=4, image_size=None
-        )
+        data = training_data(train_set, images, run)
         with StudyProgress(1) as progress:
             train([folder], data, teacher, CPU, progress, checkpoint_seconds=0.0)
         return folder
@@ -218,7 +221,7 @@ def together(tmp_path: Path, images: ImageSet) -> Callable[..., list[RunFolder]]
 
     def _together(runs: list[RunSpec], where: str = "together", compiled: bool = False) -> list[RunFolder]:
         folders = [RunFolder(tmp_path / where, run) for run in runs]
-        data = TrainingData(train=images, selection_images=images.subset(torch.arange(40)), classes=4, image_size=None)
+        data = training_data(images, images, runs[0])
         with StudyProgress(1) as progress:
             train(folders, data, a_teacher(), CPU, progress, checkpoint_seconds=0.0, compiled=compiled)
         return folders
@@ -374,7 +377,7 @@ def test_best_validation_keeps_the_best_epoch(go: Callable[..., RunFolder], imag
     kept = build_classifier(spec, 4, 1)
     kept.load_state_dict(load_file(folder.weights))
     watched = images.subset(torch.arange(40))
-    right = (predict(kept, watched, spec, None, CPU).argmax(1) == watched.labels).double().mean()
+    right = (predict(kept, watched, Preparation(spec.augment), CPU).argmax(1) == watched.labels).double().mean()
     assert float(right) == pytest.approx(max(accuracies))
 
 

@@ -13,6 +13,7 @@ from vicinal.config.base import Frozen, Name
 class MixingSpec(Frozen):
     """How λ (`lam`) is drawn for each sample of a batch. `none` leaves every image as it is."""
 
+    vicinity: str = Field("mixup", description="what two images become: mixup, or what your own code registers")
     distribution: Literal["none", "uniform", "beta", "fixed"] = "uniform"
     beta_concentration: float | None = Field(None, gt=0, description="beta: the a of λ ~ Beta(a, a)")
     lam: float | None = Field(None, ge=0, le=1, description="fixed: the λ of every sample")

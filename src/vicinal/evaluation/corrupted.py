@@ -13,11 +13,12 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from vicinal.config import CorruptionsSpec, NetworkSpec, fingerprint
+from vicinal.config import CorruptionsSpec, fingerprint
 from vicinal.data import SEVERITIES, ImageData, ImageSet, corrupt, published_corruptions, stratified_subset
 from vicinal.errors import UsageError
 from vicinal.evaluation.predict import predict
-from vicinal.evaluation.stored import EvaluationContext, TrainedNetwork, load_stored, preparation
+from vicinal.evaluation.stored import EvaluationContext, TrainedNetwork, load_stored
+from vicinal.inputs import Preparation
 from vicinal.networks import Classifier
 from vicinal.workspace import write_atomically
 
@@ -56,28 +57,28 @@ class CorruptedSet:
             else:
                 yield corrupt(self.test.images[start:stop], name, severity, self.spec.seed, offset=start)
 
-    def fingerprint(self, name: str, network: NetworkSpec, image_size: int | None) -> str:
+    def fingerprint(self, name: str, preparation: Preparation) -> str:
         """Of everything that decides the answers to one corruption, beside the network's weights."""
         where = None
         if self.spec.published is not None:
             where = (Path(self.spec.published).expanduser() / f"{name}.npy").stat().st_size
         value = {"name": name, "seed": self.spec.seed, "test": self.test.content_hash(), "published_bytes": where}
-        return fingerprint({**value, **preparation(network, image_size)})
+        return fingerprint({**value, "preparation": preparation.fingerprint()})
 
 
-def ask_corrupted(
-    runs: Mapping[Path, TrainedNetwork], corrupted: CorruptedSet, questions: EvaluationContext
+def predict_corrupted(
+    runs: Mapping[Path, TrainedNetwork], corrupted: CorruptedSet, context: EvaluationContext
 ) -> dict[Path, dict[str, Tensor]]:
     """(S, N, K) float16 logits of every network under every corruption, by the run's folder and the corruption.
 
-    Every corrupted image is made once and shown to all networks that lack answers to it.
+    Every corrupted image is made once and shown to all networks that lack predictions of it.
     """
     answers: dict[Path, dict[str, Tensor]] = {path: {} for path in runs}
     networks: dict[Path, Classifier] = {}
     for name in corrupted.spec.names:
         missing = {}
         for path, run in runs.items():
-            file = run.folder.stored(f"corrupted-{name}", corrupted.fingerprint(name, run.spec, questions.image_size))
+            file = run.folder.stored(f"corrupted-{name}", corrupted.fingerprint(name, run.preparation))
             stored = load_stored(file, ("logits",))
             if stored is None:
                 missing[path] = file
@@ -85,7 +86,7 @@ def ask_corrupted(
                 answers[path][name] = stored["logits"]
         if not missing:
             continue
-        asking = questions.progress.asking(
+        bar = context.progress.inference(
             f"{name}, {len(missing)} network{'s' * (len(missing) > 1)}",
             len(missing) * len(SEVERITIES) * len(corrupted.test),
         )
@@ -96,14 +97,11 @@ def ask_corrupted(
                 for path in missing:
                     if path not in networks:
                         networks[path] = runs[path].load()
-                    spec = runs[path].spec
-                    logits = predict(
-                        networks[path], shown, spec, questions.image_size, questions.device, asking.advance
-                    )
+                    logits = predict(networks[path], shown, runs[path].preparation, context.device, bar.advance)
                     parts[path].append(logits.half())
         for path, file in missing.items():
             logits = torch.cat(parts[path]).view(len(SEVERITIES), len(corrupted.test), -1)
             write_atomically(file, save({"logits": logits}))
             answers[path][name] = logits
-        asking.finish(f"asked at {len(SEVERITIES)} severities")
+        bar.finish(f"predicted at {len(SEVERITIES)} severities")
     return answers

@@ -13,49 +13,49 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from vicinal.config import NetworkSpec, RepresentationSpec, fingerprint
+from vicinal.config import RepresentationSpec, fingerprint
 from vicinal.data import ImageSet
 from vicinal.evaluation.predict import EVALUATION_BATCH
-from vicinal.evaluation.stored import EvaluationContext, TrainedNetwork, load_stored, preparation, read_entry
-from vicinal.inputs import evaluation_pixels
+from vicinal.evaluation.stored import EvaluationContext, TrainedNetwork, load_stored, read_entry
+from vicinal.inputs import Preparation
 from vicinal.metrics import draw_images, represent
 from vicinal.networks import Classifier
 from vicinal.workspace import write_atomically, write_json
 
 
-def ask_represented(
-    runs: Mapping[Path, TrainedNetwork], spec: RepresentationSpec, classes: Sequence[str], questions: EvaluationContext
+def measure_representation(
+    runs: Mapping[Path, TrainedNetwork], spec: RepresentationSpec, classes: Sequence[str], context: EvaluationContext
 ) -> dict[Path, dict[str, Any]]:
     """The entry "representation" of every network, by the run's folder: features of the same test images of `classes`."""
-    data = questions.data
+    data = context.data
     wanted = [data.class_names.index(name) for name in classes]
     where = draw_images(data.test.labels, wanted, spec.images_per_class, spec.seed)
     shown = data.test.subset(where)
     entries: dict[Path, dict[str, Any]] = {}
-    asking = None
+    bar = None
     for path, run in runs.items():
         value = {"classes": list(classes), "seed": spec.seed, "images": shown.content_hash()}
-        key = fingerprint({**value, **preparation(run.spec, questions.image_size)})
+        key = fingerprint({**value, "preparation": run.preparation.fingerprint()})
         file, picture = run.folder.stored("features", key), run.folder.stored("representation", key, "json")
         stored, entry = load_stored(file, ("features", "labels")), read_entry(picture)
         if stored is None or entry is None:
-            asking = asking or questions.progress.asking("features", len(runs) * len(shown))
-            features = _features(run.load(), shown, run.spec, questions)
+            bar = bar or context.progress.inference("features", len(runs) * len(shown))
+            features = _features(run.load(), shown, run.preparation, context)
             write_atomically(file, save({"features": features, "labels": shown.labels}))
             entry = represent(features, shown.labels, data.class_names, classes, None, spec.seed)
             write_json(picture, entry)
-        if asking is not None:
-            asking.advance(len(shown))
+        if bar is not None:
+            bar.advance(len(shown))
         entries[path] = entry
-    if asking is not None:
-        asking.finish(f"features of {len(shown)} test images, clustered and pictured")
+    if bar is not None:
+        bar.finish(f"features of {len(shown)} test images, clustered and pictured")
     return entries
 
 
 @torch.inference_mode()
-def _features(network: Classifier, images: ImageSet, spec: NetworkSpec, questions: EvaluationContext) -> Tensor:
+def _features(network: Classifier, images: ImageSet, preparation: Preparation, context: EvaluationContext) -> Tensor:
     """(N, D) float32 penultimate features in eval mode."""
     network.eval()
     parts = images.images.split(EVALUATION_BATCH)
-    pixels = (evaluation_pixels(part.to(questions.device), spec.augment, questions.image_size) for part in parts)
+    pixels = (preparation.pixels(part.to(context.device)) for part in parts)
     return torch.cat([network.features(x).float().cpu() for x in pixels]).contiguous()

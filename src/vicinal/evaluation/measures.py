@@ -1,4 +1,4 @@
-"""Every figure of a network, computed from its stored predictions: the entries of results.json."""
+"""Every number of a network, computed from its stored predictions: the entries of results.json."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from vicinal.metrics import (
 
 
 class Measured:
-    """All figures of one network, from its predictions."""
+    """All numbers of one network, from its predictions."""
 
     def __init__(self, predictions: Predictions, measures: MeasuresSpec) -> None:
         self.predictions, self.measures = predictions, measures
@@ -46,7 +46,7 @@ class Measured:
         lower, upper = interval(values, lambda means: means, measures.bootstrap_resamples, measures.confidence_level)
         return {"lower": _plain(lower), "upper": _plain(upper)}
 
-    def figures(self, scale_free: bool) -> dict[str, Any]:
+    def numbers(self, scale_free: bool) -> dict[str, Any]:
         """The keys of results.json that teachers and students share."""
         raw, intervals = self._calibration(1.0)
         result = {**raw, "intervals": intervals, "scale_free": scale_free, "fitted_temperature": self.temperature}
@@ -82,8 +82,8 @@ class Measured:
             return None
         metric = Calibration(self.measures.ece_bins)
         metric.update(self.predictions.validation, self.predictions.validation_labels)
-        figures = metric.compute()
-        return {name: figures[name] for name in ("accuracy", "confidence", "ece", "nll", "brier")}
+        computed = metric.compute()
+        return {name: computed[name] for name in ("accuracy", "confidence", "ece", "nll", "brier")}
 
     def _information(self) -> dict[str, Any]:
         """Both sides of eq. 11 along λ."""
@@ -104,14 +104,14 @@ class Measured:
             "intervals": {name: {"lower": _plain(low), "upper": _plain(high)} for name, (low, high) in bounds.items()},
         }
 
-    def over(self, baseline: Measured) -> dict[str, Any]:
+    def minus_baseline(self, baseline: Measured) -> dict[str, Any]:
         """Accuracy and ECE less the baseline's on the same test images, with paired intervals."""
         own, other = (Calibration(self.measures.ece_bins) for _ in range(2))
         own.update(self.predictions.test, self.predictions.test_labels)
         other.update(baseline.predictions.test, baseline.predictions.test_labels)
         return own.over(other, self.measures.bootstrap_resamples, self.measures.confidence_level)
 
-    def against(self, teacher: Measured) -> dict[str, Any]:
+    def versus_teacher(self, teacher: Measured) -> dict[str, Any]:
         """Linearity gain and alignment against a teacher, on the same pairs."""
         gain = teacher.curves.per_pair("nonlinearity") - self.curves.per_pair("nonlinearity")
         scaled = None

@@ -6,6 +6,7 @@ Shapes: M images, K classes.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from safetensors.torch import save
@@ -15,7 +16,7 @@ from vicinal.config import DataSpec, fingerprint
 from vicinal.data import ImageData, load_data
 from vicinal.errors import UsageError
 from vicinal.evaluation.predict import predict
-from vicinal.evaluation.stored import EvaluationContext, TrainedNetwork, load_stored, preparation
+from vicinal.evaluation.stored import EvaluationContext, TrainedNetwork, load_stored
 from vicinal.workspace import write_atomically
 
 
@@ -33,24 +34,25 @@ def load_other(spec: DataSpec, data: ImageData, image_size: int | None) -> Image
     return other
 
 
-def ask_other(
-    runs: Mapping[Path, TrainedNetwork], other: ImageData, questions: EvaluationContext
+def predict_other(
+    runs: Mapping[Path, TrainedNetwork], other: ImageData, context: EvaluationContext
 ) -> dict[Path, Tensor]:
     """(M, K) float32 logits of every network on the other data set's test images, by the run's folder."""
     answers: dict[Path, Tensor] = {}
-    height, width = questions.data.train.images.shape[1:3]
-    side = questions.image_size or min(height, width)
-    asking = None
+    height, width = context.data.train.images.shape[1:3]
+    bar = None
     for path, run in runs.items():
-        key = fingerprint({"images": other.test.content_hash(), **preparation(run.spec, side)})
+        side = run.preparation.image_size or min(height, width)
+        prepared = replace(run.preparation, image_size=side)
+        key = fingerprint({"images": other.test.content_hash(), "preparation": prepared.fingerprint()})
         file = run.folder.stored("other", key)
         stored = load_stored(file, ("logits",))
         if stored is None:
-            asking = asking or questions.progress.asking(other.name, len(runs) * len(other.test))
-            logits = predict(run.load(), other.test, run.spec, side, questions.device, asking.advance)
+            bar = bar or context.progress.inference(other.name, len(runs) * len(other.test))
+            logits = predict(run.load(), other.test, prepared, context.device, bar.advance)
             write_atomically(file, save({"logits": logits.contiguous()}))
             stored = {"logits": logits}
         answers[path] = stored["logits"]
-    if asking is not None:
-        asking.finish(f"asked on {len(other.test)} images of another data set")
+    if bar is not None:
+        bar.finish(f"predicted {len(other.test)} images of another data set")
     return answers

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vicinal.config import NetworkSpec, VicinitySpec
+from vicinal.config import VicinitySpec
 from vicinal.data import ImageSet
 from vicinal.evaluation.predict import EVALUATION_BATCH
 from vicinal.functional import mix
-from vicinal.inputs import evaluation_pixels, to_float
+from vicinal.inputs import Preparation, to_float
 from vicinal.metrics import VicinalCurves, lam_grid, sample_size
 from vicinal.networks import Classifier
 
@@ -35,10 +35,9 @@ def draw_pairs(images: int, spec: VicinitySpec) -> tuple[Tensor, Tensor]:
 def pairs_needed(
     network: Classifier,
     pair_images: ImageSet,
-    pair_spec: NetworkSpec,
+    preparation: Preparation,
     vicinity: VicinitySpec,
     coverage: float,
-    image_size: int | None,
     device: torch.device,
 ) -> int:
     """How many pairs bring a network's NL(λ) to ± `vicinity.precision_nats` at every λ, from a pilot of `PILOT_PAIRS`."""
@@ -46,12 +45,12 @@ def pairs_needed(
     pilot = vicinity.model_copy(update={"pairs": min(vicinity.pairs, PILOT_PAIRS)})
     curves = VicinalCurves(lam_grid(pilot.lam_points))
     network.eval()
-    for answer in ask_pairs(network, pairs_of(pair_images, pair_spec, pilot, image_size, device), curves.lam):
+    for answer in predict_pairs(network, pairs_of(pair_images, preparation, pilot, device), curves.lam):
         curves.update(*answer)
     return sample_size(curves.per_pair("nonlinearity"), vicinity.precision_nats, coverage)
 
 
-class PairAnswers(NamedTuple):
+class PairLogits(NamedTuple):
     """A network's float32 logits on P pairs; what `VicinalCurves.update` takes."""
 
     logits_i: Tensor  # (P, K) on x_i
@@ -59,9 +58,9 @@ class PairAnswers(NamedTuple):
     logits_mixed: Tensor  # (P, L, K) on λ x_i + (1 − λ) x_j
 
 
-def ask_pairs(
+def predict_pairs(
     predict: Callable[[Tensor], Tensor], pairs: Iterable[tuple[Tensor, Tensor]], lam: Tensor
-) -> Iterator[PairAnswers]:
+) -> Iterator[PairLogits]:
     """A predict function's answers to pairs of images along λ, part by part; L images for each pair are asked in all.
 
     λ = 0 and 1 are the two clean images, so these are asked once; and since NL(λ; i, j) = NL(1 − λ; j, i) the answers serve
@@ -86,7 +85,7 @@ def ask_pairs(
         # TF32 keeps ten bits, too few for a measure, and PyTorch's convolutions use it unasked.
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             logits = predict(_mixed_along(x_i, x_j, lam)).float().view(len(lam), len(x_i), -1)
-        yield PairAnswers(logits[-1], logits[0], logits.transpose(0, 1))
+        yield PairLogits(logits[-1], logits[0], logits.transpose(0, 1))
 
 
 def vicinal_curves(
@@ -103,7 +102,7 @@ def vicinal_curves(
     """The vicinal curves of any classifier over P pairs of images, from sums alone: no answers are kept.
 
     Args:
-        predict: as `ask_pairs` takes it.
+        predict: as `predict_pairs` takes it.
         images_i, images_j: (P, C, H, W) float pixels in [0, 1], or (P, H, W, C) uint8, on the device that `predict` wants.
         lam_points: L, an odd number.
         resamples, seed: behind `VicinalCurves.intervals`.
@@ -114,21 +113,21 @@ def vicinal_curves(
     at_once = pairs_at_once or _pairs_at_once(lam_points, images_i.shape[1:].numel(), images_i.device)
     parts = zip(images_i.split(at_once), images_j.split(at_once), strict=True)
     pixels = ((x if x.is_floating_point() else to_float(x) for x in part) for part in parts)
-    for answer in ask_pairs(predict, ((x_i, x_j) for x_i, x_j in pixels), curves.lam):
+    for answer in predict_pairs(predict, ((x_i, x_j) for x_i, x_j in pixels), curves.lam):
         curves.update(*answer, first_pair=first_pair)
         first_pair += len(answer.logits_i)
     return curves
 
 
 def pairs_of(
-    images: ImageSet, spec: NetworkSpec, vicinity: VicinitySpec, image_size: int | None, device: torch.device
+    images: ImageSet, preparation: Preparation, vicinity: VicinitySpec, device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """The pairs of `draw_pairs` as pixels, in parts as `ask_pairs` takes them."""
+    """The pairs of `draw_pairs` as pixels, in parts as `predict_pairs` takes them."""
     i, j = draw_pairs(len(images), vicinity)
-    values = evaluation_pixels(images.images[i[:1]], spec.augment, image_size).numel()
+    values = preparation.pixels(images.images[i[:1]]).numel()
     at_once = _pairs_at_once(vicinity.lam_points, values, device)
     for part in zip(i.split(at_once), j.split(at_once), strict=True):
-        x_i, x_j = (evaluation_pixels(images.images[k].to(device), spec.augment, image_size) for k in part)
+        x_i, x_j = (preparation.pixels(images.images[k].to(device)) for k in part)
         yield x_i, x_j
 
 

@@ -7,9 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from vicinal.config import NetworkSpec
 from vicinal.data import ImageSet
-from vicinal.inputs import evaluation_pixels
+from vicinal.inputs import Preparation
 
 EVALUATION_BATCH = 500
 
@@ -18,8 +17,7 @@ EVALUATION_BATCH = 500
 def predict(
     network: nn.Module,
     images: ImageSet,
-    spec: NetworkSpec,
-    image_size: int | None,
+    preparation: Preparation,
     device: torch.device,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Tensor:
@@ -29,6 +27,6 @@ def predict(
     # TF32 keeps ten bits, too few for a measure, and PyTorch's convolutions use it unasked.
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         for part in images.images.split(EVALUATION_BATCH):
-            answers.append(network(evaluation_pixels(part.to(device), spec.augment, image_size)).float().cpu())
+            answers.append(network(preparation.pixels(part.to(device))).float().cpu())
             advance(len(part))
     return torch.cat(answers)

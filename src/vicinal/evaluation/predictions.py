@@ -14,10 +14,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from vicinal.config import NetworkSpec, VicinitySpec
+from vicinal.config import VicinitySpec, fingerprint
 from vicinal.data import ImageData, ImageSet
-from vicinal.evaluation.pairs import PairAnswers, ask_pairs, pairs_of
+from vicinal.evaluation.pairs import PairLogits, pairs_of, predict_pairs
 from vicinal.evaluation.predict import predict
+from vicinal.inputs import Preparation
 from vicinal.metrics import lam_grid
 from vicinal.networks import Classifier
 from vicinal.workspace import write_atomically
@@ -53,40 +54,61 @@ class Predictions:
         return all(bool(t.isfinite().all()) for t in vars(self).values())
 
 
-def images_asked(data: ImageData, vicinity: VicinitySpec) -> int:
-    """The images, clean and mixed, that `ask` passes through a network."""
-    return vicinity.pairs * vicinity.lam_points + len(data.validation) + len(data.test)
+@dataclass(frozen=True)
+class PredictionInputs:
+    """The images that every network of a study predicts, so that all are compared on the same ones.
+
+    Pairs are prepared in one way for all networks; validation and test images as each network's training prepared its own.
+    """
+
+    data: ImageData
+    pair_images: ImageSet  # that pairs are drawn from
+    pair_preparation: Preparation
+    vicinity: VicinitySpec
+    device: torch.device
+
+    @property
+    def count(self) -> int:
+        """The images, clean and mixed, that `predict_all` passes through a network."""
+        return self.vicinity.pairs * self.vicinity.lam_points + len(self.data.validation) + len(self.data.test)
+
+    @property
+    def images(self) -> dict[str, str]:
+        """Hashes of the images and of how they are prepared."""
+        return {
+            "test": self.data.test.content_hash(),
+            "validation": self.data.validation.content_hash(),
+            "pairs": self.pair_images.content_hash(),
+            "preparation": self.pair_preparation.fingerprint(),
+        }
+
+    def fingerprint(self) -> str:
+        """12 hex digits over all that decides a network's predictions, beside its weights."""
+        vicinity = self.vicinity.model_dump(mode="json", exclude={"precision_nats"})  # only how many were chosen counts
+        return fingerprint({**self.images, "vicinity": vicinity})
 
 
-def ask(
+def predict_all(
     network: Classifier,
-    spec: NetworkSpec,
-    data: ImageData,
-    pair_images: ImageSet,
-    pair_spec: NetworkSpec,
-    vicinity: VicinitySpec,
-    image_size: int | None,
-    device: torch.device,
+    preparation: Preparation,
+    inputs: PredictionInputs,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Predictions:
     """All that the measures need of a network, in eval mode, fp32.
 
     Args:
-        spec: of the network: test images are prepared as its training prepared them.
-        pair_images: the images that pairs are drawn from; pair_spec: how they are prepared, one way for all networks,
-            since curves are compared on the same inputs.
-        advance: told the number of images after each batch; `images_asked` says how many there are in all.
+        preparation: of the network's own validation and test images.
+        advance: told the number of images after each batch; `inputs.count` says how many there are in all.
     """
-    lam = lam_grid(vicinity.lam_points)
-    answers: list[PairAnswers] = []
+    data, device, lam = inputs.data, inputs.device, lam_grid(inputs.vicinity.lam_points)
+    answers: list[PairLogits] = []
     network.eval()
-    for answer in ask_pairs(network, pairs_of(pair_images, pair_spec, vicinity, image_size, device), lam):
-        answers.append(PairAnswers(*(logits.cpu() for logits in answer)))
+    pairs = pairs_of(inputs.pair_images, inputs.pair_preparation, inputs.vicinity, device)
+    for answer in predict_pairs(network, pairs, lam):
+        answers.append(PairLogits(*(logits.cpu() for logits in answer)))
         advance(answer.logits_mixed.shape[0] * len(lam))
     validation, test = (
-        predict(network, part, spec, image_size, device, advance)
-        if len(part)
-        else torch.zeros(0, len(data.class_names))
+        predict(network, part, preparation, device, advance) if len(part) else torch.zeros(0, len(data.class_names))
         for part in (data.validation, data.test)
     )
     pair_i, pair_j, pair_mixed = (torch.cat(parts) for parts in zip(*answers, strict=True))

@@ -13,34 +13,28 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from vicinal.config import NetworkSpec
 from vicinal.data import ImageData
+from vicinal.inputs import Preparation
 from vicinal.networks import Classifier
 from vicinal.workspace import RunFolder, StudyProgress
 
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """A trained network of a study, loaded when it is asked."""
+    """A trained network of a study, loaded when it is to predict."""
 
     folder: RunFolder
-    spec: NetworkSpec
+    preparation: Preparation
     load: Callable[[], Classifier]
 
 
 @dataclass(frozen=True)
 class EvaluationContext:
-    """What all networks of a study are asked with."""
+    """What the optional predictions of all networks of a study share."""
 
     data: ImageData
-    image_size: int | None
     device: torch.device
     progress: StudyProgress
-
-
-def preparation(network: NetworkSpec, image_size: int | None) -> dict[str, Any]:
-    """How a network's images are prepared at test time."""
-    return {"augment": network.augment.model_dump(mode="json"), "image_size": image_size}
 
 
 def load_stored(path: Path, names: tuple[str, ...]) -> dict[str, Tensor] | None:
@@ -56,6 +50,7 @@ def load_stored(path: Path, names: tuple[str, ...]) -> dict[str, Tensor] | None:
 
 
 def read_entry(path: Path) -> dict[str, Any] | None:
+    """A stored JSON mapping; None where it is missing or damaged."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

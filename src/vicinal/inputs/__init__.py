@@ -1,7 +1,34 @@
 """What networks see: which images, crops, partners and λ make a batch (`VicinalPlan`), and its making."""
 
 from vicinal.inputs.pipeline import ImagePipeline, VicinalBatch
-from vicinal.inputs.pixels import evaluation_pixels, resize, to_float
-from vicinal.inputs.plan import VicinalPlan, slice_rows
+from vicinal.inputs.pixels import Preparation, resize, to_float
+from vicinal.inputs.plan import PlannedBatch, VicinalPlan, slice_rows
+from vicinal.inputs.vicinity import (
+    BatchDraws,
+    EpochDraws,
+    Generators,
+    Numbers,
+    Places,
+    Vicinity,
+    register_vicinity,
+    vicinity_of,
+)
 
-__all__ = ["ImagePipeline", "VicinalBatch", "VicinalPlan", "evaluation_pixels", "resize", "slice_rows", "to_float"]
+__all__ = [
+    "BatchDraws",
+    "EpochDraws",
+    "Generators",
+    "ImagePipeline",
+    "Numbers",
+    "Places",
+    "PlannedBatch",
+    "Preparation",
+    "VicinalBatch",
+    "VicinalPlan",
+    "Vicinity",
+    "register_vicinity",
+    "resize",
+    "slice_rows",
+    "to_float",
+    "vicinity_of",
+]

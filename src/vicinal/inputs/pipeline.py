@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vicinal.config import AugmentSpec
 from vicinal.data import Images
-from vicinal.inputs.pixels import to_float
+from vicinal.inputs.pixels import Preparation, to_float
 from vicinal.inputs.plan import PlannedBatch
+from vicinal.inputs.vicinity import BatchDraws
 
 READ_AHEAD = 3  # batches of lazy images that are read while a step runs
 
@@ -28,11 +28,11 @@ class VicinalBatch:
     """What a training step sees: B mixed images, and the M clean ones that they are made of (see `PlannedBatch`)."""
 
     clean: Tensor  # (M, C, H, W) float32 in [0, 1], cropped and flipped; the rows' own images come first
-    mixed: Tensor  # (B, C, H, W): λ clean + (1 − λ) clean[partner]; the same memory as clean where nothing is mixed
+    mixed: Tensor  # (B, C, H, W): by mixup λ clean + (1 − λ) clean[partner]; the same memory as clean where nothing is mixed
     labels: Tensor  # (B,) int64
     partner_labels: Tensor  # (B,) int64
     partner: Tensor  # (B,) int64: position in clean
-    lam: Tensor  # (B,) float32
+    lam: Tensor  # (B,) float32: the share that each mixed image has of its own image
 
 
 class ImagePipeline:
@@ -42,21 +42,19 @@ class ImagePipeline:
 
     Args:
         images: (N, H, W, C) uint8; labels: (N,) int64.
-        augment: crops and flips.
-        image_size: side that comes out; None keeps the images' own.
+        preparation: crops, flips, and the size that comes out.
     """
 
     def __init__(
         self,
         images: Tensor | Images,
         labels: Tensor,
-        augment: AugmentSpec,
-        image_size: int | None,
+        preparation: Preparation,
         device: torch.device | str = "cpu",
     ) -> None:
         if isinstance(images, Tensor) and (images.dtype != torch.uint8 or images.dim() != 4):
             raise ValueError(f"expected (N, H, W, C) uint8 images, got {tuple(images.shape)} {images.dtype}")
-        self.augment, self.image_size = augment, image_size
+        self.augment, self.image_size = preparation.augment, preparation.image_size
         self._height, self._width = images.shape[1:3]
         self._device = torch.device(device)
         # Padded once, so that a crop is one gather of an epoch's own place.
@@ -100,14 +98,14 @@ class ImagePipeline:
             (drawn * (room + 1)).long()
             for drawn, room in zip((planned.crop_y, planned.crop_x), self._room, strict=True)
         )
-        known = [planned.index, planned.partner, planned.lam, top, left, planned.flip]
-        index, partner, lam, top, left, flip, *pixels = _on_device(
-            known if read is None else [*known, read], self._device
-        )
+        drawn, read_now = planned.draws, [] if read is None else [read]
+        known = [planned.index, top, left, planned.flip, drawn.partner, drawn.lam, *drawn.extra.values(), *read_now]
+        index, top, left, flip, partner, lam, *rest = _on_device(known, self._device)
+        draws = BatchDraws(partner, lam, dict(zip(drawn.extra, rest, strict=False)))
         if self._images is not None:
             stored, place = self._images, index
         else:
-            stored, place = self._padded(pixels[0]), torch.arange(len(index), device=self._device)
+            stored, place = self._padded(rest[-1]), torch.arange(len(index), device=self._device)
         if self.augment.crop == "resize":
             whole = to_float(stored.index_select(0, place), self.augment.resize)
             stored, place = whole.permute(0, 2, 3, 1).contiguous(), torch.arange(len(index), device=self._device)
@@ -115,9 +113,9 @@ class ImagePipeline:
         if self.augment.flip:
             picked = _mirrored(picked, flip)
         clean = to_float(picked, self.image_size)
-        own, labels = clean[: planned.rows], self._labels.index_select(0, index)
-        mixed = _mixed(own, clean, partner, lam) if planned.mixes else own
-        return VicinalBatch(clean, mixed, labels[: planned.rows], labels.index_select(0, partner), partner, lam)
+        mixed, own_share = planned.vicinity.apply(clean, draws) if planned.mixes else (clean[: planned.rows], lam)
+        labels = self._labels.index_select(0, index)
+        return VicinalBatch(clean, mixed, labels[: planned.rows], labels.index_select(0, partner), partner, own_share)
 
     @property
     def _crop_shape(self) -> tuple[int, int]:
@@ -175,10 +173,3 @@ def _mirrored(images: Tensor, flip: Tensor) -> Tensor:
     pixels = images.numpy()
     pixels[turned] = torch.from_numpy(pixels[turned]).flip(2).numpy()
     return images
-
-
-def _mixed(own: Tensor, clean: Tensor, partner: Tensor, lam: Tensor) -> Tensor:
-    """`mix(own, clean[partner], lam)`, bit for bit, without its copies; channels last in memory as `clean` is."""
-    weight = lam.view(-1, 1, 1, 1)
-    of_partner = clean.permute(0, 2, 3, 1).index_select(0, partner).permute(0, 3, 1, 2)
-    return of_partner.mul_(1 - weight).add_(weight * own)

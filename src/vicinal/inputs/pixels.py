@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vicinal.config import AugmentSpec
+from vicinal.config import AugmentSpec, fingerprint
 
 
 def to_float(images: Tensor, size: int | None = None) -> Tensor:
@@ -26,12 +28,29 @@ def resize(pixels: Tensor, size: int | None) -> Tensor:
     return F.interpolate(pixels, size=(size, size), mode="bilinear", align_corners=False, antialias=shrinks).clamp(0, 1)
 
 
-def evaluation_pixels(images: Tensor, augment: AugmentSpec, image_size: int | None) -> Tensor:
-    """(B, H, W, C) uint8 as networks see them at test time: resized, and centre-cropped where training cropped after resizing."""
-    if augment.crop != "resize":
-        return to_float(images, image_size)
-    assert augment.resize is not None  # held by AugmentSpec
-    side = image_size or min(images.shape[1:3])
-    pixels = to_float(images, augment.resize)
-    start = (augment.resize - side) // 2
-    return pixels[:, :, start : start + side, start : start + side]
+NO_AUGMENT = AugmentSpec()
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How a stored image becomes a network's input, in training (by `augment`) as at test time (by `pixels`).
+
+    `image_size` is the side in px that comes out; None keeps the images' own.
+    """
+
+    augment: AugmentSpec = NO_AUGMENT
+    image_size: int | None = None
+
+    def pixels(self, images: Tensor) -> Tensor:
+        """(B, H, W, C) uint8 to (B, C, side, side) as at test time: resized, and centre-cropped where training crops a resized one."""
+        if self.augment.crop != "resize":
+            return to_float(images, self.image_size)
+        assert self.augment.resize is not None  # held by AugmentSpec
+        side = self.image_size or min(images.shape[1:3])
+        pixels = to_float(images, self.augment.resize)
+        start = (self.augment.resize - side) // 2
+        return pixels[:, :, start : start + side, start : start + side]
+
+    def fingerprint(self) -> str:
+        """12 hex digits over all that decides the pixels."""
+        return fingerprint({"augment": self.augment.model_dump(mode="json"), "image_size": self.image_size})

@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vicinal.config import UNIFORM_MIXING, MixingSpec
+from vicinal.inputs.vicinity import BatchDraws, EpochDraws, Numbers, Places, Vicinity, vicinity_of
 
-# Purposes of random numbers. Each has a stream of its own: turning flips on must not change which images meet.
-_ORDER, _PARTNER, _LAM, _CLEAN, _CROP, _FLIP = range(6)
 PURPOSES = {"train": 0, "head_warmup": 1}
 
 
@@ -32,8 +31,8 @@ class PlannedBatch:
     """
 
     index: Tensor  # (M,) int64: position in the training set
-    partner: Tensor  # (B,) int64: position among the M of the image that is mixed in
-    lam: Tensor  # (B,) float32: share of the sample's own image; 1 where it is left unmixed
+    draws: BatchDraws  # (B, ...): partners as positions among the M, λ and what else the vicinity drew
+    vicinity: Vicinity
     crop_y: Tensor  # (M,) float32 in [0, 1): how far down and right the crop lies among the possible places
     crop_x: Tensor
     flip: Tensor  # (M,) bool
@@ -42,6 +41,16 @@ class PlannedBatch:
     def rows(self) -> int:
         """B: the mixed images that this makes."""
         return len(self.partner)
+
+    @property
+    def partner(self) -> Tensor:
+        """(B,) int64: position among the M of the image that is mixed in."""
+        return self.draws.partner
+
+    @property
+    def lam(self) -> Tensor:
+        """(B,) float32: share of the sample's own image as drawn; 1 where it is left unmixed."""
+        return self.draws.lam
 
     @property
     def mixes(self) -> bool:
@@ -70,7 +79,7 @@ class VicinalPlan:
         images: N. The last batch of an epoch is as small as it comes; no image is left out.
         batch_size: of all batches but the last.
         seed: of the stream; epochs of one seed are independent draws.
-        mixing: how λ is drawn (`MixingSpec`).
+        mixing: which vicinity, and how λ is drawn (`MixingSpec`).
         purpose: "train" or "head_warmup", two independent streams of one seed.
         repeat_inputs_after_epochs: the stream repeats after this many epochs; None draws every epoch anew.
     """
@@ -113,7 +122,7 @@ class VicinalPlan:
         start, stop = position * self.batch_size, min((position + 1) * self.batch_size, self.images)
         own = slice_rows(stop - start, rank, world_size)
         rows = slice(start + own.start, start + own.stop)
-        partner = draws.partner[rows].copy()
+        partner = draws.vicinity.partner[rows].copy()
         images: slice | NDArray[np.int64] = rows
         if world_size > 1:
             outside = partner[(partner < own.start) | (partner >= own.stop)]
@@ -123,8 +132,8 @@ class VicinalPlan:
             partner, images = place[partner], start + among
         return PlannedBatch(
             index=torch.from_numpy(draws.order[images].copy()),
-            partner=torch.from_numpy(partner),
-            lam=torch.from_numpy(draws.lam[rows].copy()),
+            draws=draws.vicinity.of_rows(rows, partner),
+            vicinity=vicinity_of(self.mixing),
             crop_y=torch.from_numpy(draws.crop[images, 0].copy()),
             crop_x=torch.from_numpy(draws.crop[images, 1].copy()),
             flip=torch.from_numpy(draws.flip[images].copy()),
@@ -138,55 +147,23 @@ class VicinalPlan:
 
 @dataclass(frozen=True)
 class _Draws:
-    """The numbers of an epoch, (N,) in the order of its samples."""
+    """The numbers of an epoch, (N, ...) in the order of its samples."""
 
     order: NDArray[np.int64]
-    partner: NDArray[np.int64]  # position in the sample's batch
-    lam: NDArray[np.float32]
+    vicinity: EpochDraws
     crop: NDArray[np.float32]  # (N, 2)
     flip: NDArray[np.bool_]
 
 
 @lru_cache(maxsize=4)
 def _epoch_draws(plan: VicinalPlan, epoch: int) -> _Draws:
-    n, mixing = plan.images, plan.mixing
+    def generators(numbers: int) -> np.random.Generator:
+        key = [plan.seed, PURPOSES[plan.purpose], epoch, int(numbers)]
+        return np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
 
-    def generator(purpose: int) -> np.random.Generator:
-        return np.random.Generator(
-            np.random.Philox(np.random.SeedSequence([plan.seed, PURPOSES[plan.purpose], epoch, purpose]))
-        )
-
-    lams = generator(_LAM)
-    match mixing.distribution:
-        case "none":
-            lam = np.ones(n)
-        case "fixed":
-            lam = np.full(n, mixing.lam)
-        case "uniform":
-            lam = lams.random(n)
-        case "beta":
-            a = mixing.beta_concentration
-            assert a is not None  # held by MixingSpec
-            lam = lams.beta(a, a, n)
-    if mixing.clean_fraction:
-        # The share is exact over the epoch, and in every batch to within one sample: the batch takes what falls due in it.
-        position = np.arange(n) // plan.batch_size
-        ends = np.stack([position * plan.batch_size, np.minimum((position + 1) * plan.batch_size, n)])
-        before, after = np.floor(mixing.clean_fraction * ends + 0.5)
-        first = _order_in_batches(generator(_CLEAN).random(n), plan.batch_size)
-        lam[ends[0] + first] = np.where(np.arange(n) - ends[0] < after - before, 1.0, lam[ends[0] + first])
-    drawn = generator(_PARTNER).random(n) if mixing.mixes else np.zeros(n)  # a stable order of equals is their own
     return _Draws(
-        order=generator(_ORDER).permutation(n),
-        partner=_order_in_batches(drawn, plan.batch_size),
-        lam=lam.astype(np.float32),
-        crop=generator(_CROP).random((n, 2), dtype=np.float32),
-        flip=generator(_FLIP).random(n) < 0.5,
+        order=generators(Numbers.ORDER).permutation(plan.images),
+        vicinity=vicinity_of(plan.mixing).draw(Places(plan.images, plan.batch_size), generators),
+        crop=generators(Numbers.CROP).random((plan.images, 2), dtype=np.float32),
+        flip=generators(Numbers.FLIP).random(plan.images) < 0.5,
     )
-
-
-def _order_in_batches(values: NDArray[np.float64], batch_size: int) -> NDArray[np.int64]:
-    """(N,) positions within each batch that sort it: a permutation of every batch."""
-    whole = len(values) - len(values) % batch_size
-    parts = values[:whole].reshape(-1, batch_size), values[None, whole:]
-    return np.concatenate([np.argsort(part, axis=1, kind="stable").ravel() for part in parts])

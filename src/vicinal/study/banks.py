@@ -111,7 +111,7 @@ def _fill(study: Study, run: PlannedRun, part: Shard, progress: StudyProgress) -
         rows = [part.rows(size) for size in sizes]
         images = sum(rows[p].stop - rows[p].start for positions in missing for p in positions)
         if images:
-            asking = progress.asking(title, images, "asking")
+            asking = progress.inference(title, images, "asking")
             pipeline, plan = study.pipeline(run), training_plan(run.spec, layout.images)
             teacher = _teacher(study, run, bank, pipeline)
             bank.precision = teacher.precision

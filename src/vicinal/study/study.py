@@ -23,17 +23,17 @@ from vicinal.evaluation import (
     CorruptedSet,
     EvaluationContext,
     Measured,
+    PredictionInputs,
     Predictions,
     TrainedNetwork,
-    ask,
-    ask_corrupted,
-    ask_other,
-    ask_represented,
-    images_asked,
     load_other,
+    measure_representation,
     pairs_needed,
+    predict_all,
+    predict_corrupted,
+    predict_other,
 )
-from vicinal.inputs import ImagePipeline, evaluation_pixels
+from vicinal.inputs import ImagePipeline, Preparation
 from vicinal.metrics import default_classes, mcnemar, measure_corruptions, ood_auroc
 from vicinal.networks import (
     FUSING_IMAGES,
@@ -137,6 +137,10 @@ class Study:
     @property
     def channels(self) -> int:
         return int(self.data.train.images.shape[-1])
+
+    def preparation(self, network: NetworkSpec) -> Preparation:
+        """How a network's images are prepared."""
+        return Preparation(network.augment, self.spec.data.image_size)
 
     @property
     def main_network(self) -> NetworkSpec:
@@ -246,7 +250,7 @@ class Study:
             images = self.training_images(spec)
         except UsageError as error:
             raise UsageError(f"{path}.train_images: {error}") from None
-        pixels = evaluation_pixels(images.images[:1], spec.augment, self.spec.data.image_size)
+        pixels = self.preparation(spec).pixels(images.images[:1])
         try:
             flops = forward_flops(network, pixels)
         except Exception as error:
@@ -267,16 +271,14 @@ class Study:
             )
             network = network.to(self.device).to(memory_format=torch.channels_last)
             images = self.training_images(spec).images[:1].to(self.device)
-            costs[path] = network_cost(
-                network, evaluation_pixels(images, spec.augment, self.spec.data.image_size), spec.batch_size
-            )
+            costs[path] = network_cost(network, self.preparation(spec).pixels(images), spec.batch_size)
         return costs
 
     def estimated_s(self, run: PlannedRun) -> float:
         """Seconds that a run would take on this device, its measures included, and nothing for what is done."""
         own = self.costs[run.network_key]
         training = 0.0 if run.folder.is_done else run.images * (own.step_s + self._asking_s(run))
-        measured = run.folder.stored("predictions", self._prediction_fingerprint).exists()
+        measured = run.folder.stored("predictions", self.prediction_inputs.fingerprint()).exists()
         return training + (0.0 if measured else self.images_measured * own.ask_s)
 
     def _asking_s(self, run: PlannedRun) -> float:
@@ -292,14 +294,14 @@ class Study:
     @property
     def images_measured(self) -> int:
         """The images, clean, mixed and corrupted, that every network is asked when it is measured."""
-        count = images_asked(self.data, self.vicinity)
+        count = self.prediction_inputs.count
         if self.corrupted is not None:
             count += len(SEVERITIES) * len(self.corrupted.spec.names) * len(self.corrupted.test)
         return count + (len(self.other.test) if self.other is not None else 0)
 
     def storage_bytes(self, run: PlannedRun) -> int:
         """Bytes that a finished run keeps: weights and stored answers."""
-        images = images_asked(self.data, self.vicinity)
+        images = self.prediction_inputs.count
         answers = 4 * images
         if self.corrupted is not None:
             answers += 2 * len(SEVERITIES) * len(self.corrupted.spec.names) * len(self.corrupted.test)
@@ -321,9 +323,7 @@ class Study:
 
     def asked_network(self, run: PlannedRun) -> Classifier:
         """The trained network of a finished run as it is fastest to ask: frozen, batch norms folded."""
-        pixels = evaluation_pixels(
-            self.data.test.images[:FUSING_IMAGES], run.spec.network.augment, self.spec.data.image_size
-        )
+        pixels = self.preparation(run.spec.network).pixels(self.data.test.images[:FUSING_IMAGES])
         return fused(self.load_network(run), pixels.to(self.device))
 
     def _head_of(self, run: PlannedRun) -> str:
@@ -378,7 +378,7 @@ class Study:
             train=self.training_images(first.spec.network),
             selection_images=self.selection_images,
             classes=self.classes,
-            image_size=self.spec.data.image_size,
+            preparation=self.preparation(first.spec.network),
         )
         teacher = self.load_network(first.teacher) if first.teacher is not None else None
         banked = self.banks.get(first.folder.path)
@@ -506,9 +506,7 @@ class Study:
     def pipeline(self, run: PlannedRun) -> ImagePipeline:
         """What makes the batches of a run's training."""
         images = self.training_images(run.spec.network)
-        return ImagePipeline(
-            images.images, images.labels, run.spec.network.augment, self.spec.data.image_size, self.device
-        )
+        return ImagePipeline(images.images, images.labels, self.preparation(run.spec.network), self.device)
 
     def train_teachers(self, progress: StudyProgress) -> None:
         """Train the teachers that are not done and ask each, as `execute` does. Raises VicinalError where that fails."""
@@ -520,21 +518,21 @@ class Study:
                 self._ask(run, progress)
 
     @property
-    def _prediction_fingerprint(self) -> str:
-        vicinity = self.vicinity.model_dump(mode="json", exclude={"precision_nats"})  # only how many were chosen counts
-        return fingerprint({**self._asked, "vicinity": vicinity})
+    def prediction_inputs(self) -> PredictionInputs:
+        """What every network predicts."""
+        main = self.main_network
+        return PredictionInputs(
+            self.data, self.training_images(main), self.preparation(main), self.vicinity, self.device
+        )
 
     @cached_property
-    def _asked(self) -> dict[str, Any]:
-        """The images that every network is asked, and how they are prepared."""
+    def prediction_images(self) -> dict[str, str]:
+        """Hashes of the images that every network predicts."""
         main = self.main_network
-        return {
-            "test": self.data.test.content_hash(),
-            "validation": self.data.validation.content_hash(),
-            "pairs": self.training_images(main).content_hash(),
-            "augment": main.augment.model_dump(mode="json"),
-            "image_size": self.spec.data.image_size,
-        }
+        vicinity = self.spec.measures.vicinity
+        return PredictionInputs(
+            self.data, self.training_images(main), self.preparation(main), vicinity, self.device
+        ).images
 
     # --- the pairs of the vicinal curves ---
 
@@ -543,7 +541,7 @@ class Study:
         """Where the outcome of the first teacher's pilot is kept."""
         measures = self.spec.measures
         value = {
-            **self._asked,
+            **self.prediction_images,
             "vicinity": measures.vicinity.model_dump(mode="json"),
             "confidence_level": measures.confidence_level,
         }
@@ -574,30 +572,21 @@ class Study:
         if self.pairs_are_chosen:
             return
         main, measures, device = self.main_network, self.spec.measures, self.device
-        images, size = self.training_images(main), self.spec.data.image_size
+        images, prepared = self.training_images(main), self.preparation(main)
         network = self.asked_network(self.runs[0])
-        needed = pairs_needed(network, images, main, measures.vicinity, measures.confidence_level, size, device)
+        needed = pairs_needed(network, images, prepared, measures.vicinity, measures.confidence_level, device)
         write_json(self._pilot, {"needed": needed})
         progress.say(f"a pilot asks for {needed:,} pairs; every network is asked {self.vicinity.pairs:,}")
 
     def _ask(self, run: PlannedRun, progress: StudyProgress) -> Predictions:
         self._choose_pairs(progress)
-        path = run.folder.stored("predictions", self._prediction_fingerprint)
+        path = run.folder.stored("predictions", self.prediction_inputs.fingerprint())
         stored = Predictions.load(path) if path.exists() else None
         if stored is not None:
             return stored
-        main = self.main_network
-        asking = progress.asking(run.spec.name, images_asked(self.data, self.vicinity))
-        predictions = ask(
-            self.asked_network(run),
-            run.spec.network,
-            self.data,
-            self.training_images(main),
-            main,
-            self.vicinity,
-            self.spec.data.image_size,
-            self.device,
-            asking.advance,
+        asking = progress.inference(run.spec.name, self.prediction_inputs.count)
+        predictions = predict_all(
+            self.asked_network(run), self.preparation(run.spec.network), self.prediction_inputs, asking.advance
         )
         if not predictions.are_finite:
             raise VicinalError(
@@ -612,14 +601,16 @@ class Study:
     ) -> dict[Path, dict[str, Any]]:
         """The entries of results.json that rest on answers beyond the core ones, by run folder."""
         measures = self.spec.measures
-        questions = EvaluationContext(self.data, self.spec.data.image_size, self.device, progress)
+        questions = EvaluationContext(self.data, self.device, progress)
         trained = {
-            run.folder.path: TrainedNetwork(run.folder, run.spec.network, partial(self.asked_network, run))
+            run.folder.path: TrainedNetwork(
+                run.folder, self.preparation(run.spec.network), partial(self.asked_network, run)
+            )
             for run in runs
         }
         entries: dict[Path, dict[str, Any]] = {path: {} for path in trained}
         if self.corrupted is not None:
-            logits = ask_corrupted(trained, self.corrupted, questions)
+            logits = predict_corrupted(trained, self.corrupted, questions)
             labels = self.corrupted.test.labels
             for run in runs:
                 baseline = self._baseline_of(run)
@@ -633,11 +624,11 @@ class Study:
                 )
         if measures.representation is not None:
             classes = measures.representation.classes or self._confused_classes(predictions)
-            for path, entry in ask_represented(trained, measures.representation, classes, questions).items():
+            for path, entry in measure_representation(trained, measures.representation, classes, questions).items():
                 entries[path]["representation"] = entry
         if self.other is not None:
             name = (measures.ood.name if measures.ood else None) or self.other.name
-            for path, answers in ask_other(trained, self.other, questions).items():
+            for path, answers in predict_other(trained, self.other, questions).items():
                 entries[path]["ood_auroc"] = {name: ood_auroc(predictions[path].test, answers)}
         return entries
 
@@ -706,7 +697,7 @@ class Study:
             "spec": spec.model_dump(mode="json"),
             "notes": self._notes(),
             "teachers": [
-                {**run.label, **self._common(run), **measured[path].figures(scale_free=False), **further[path]}
+                {**run.label, **self._common(run), **measured[path].numbers(scale_free=False), **further[path]}
                 for path, run in teachers.items()
             ],
             "students": students,
@@ -768,7 +759,7 @@ class Study:
         self, run: PlannedRun, measured: dict[Path, Measured], teachers: dict[str, PlannedRun]
     ) -> dict[str, Any]:
         student = measured[run.folder.path]
-        against = {name: student.against(measured[teacher.folder.path]) for name, teacher in teachers.items()}
+        against = {name: student.versus_teacher(measured[teacher.folder.path]) for name, teacher in teachers.items()}
         nothing = dict.fromkeys(("linearity_gain", "linearity_gain_interval", "alignment"))
         own = {k: v for k, v in against.get(run.label["teacher"] or "", nothing).items() if k != "information"}
         scale_free = run.spec.objective.temperature == "sigma" and run.spec.objective.alpha == 0
@@ -777,10 +768,10 @@ class Study:
         return {
             **run.label,
             **self._common(run),
-            **student.figures(scale_free),
+            **student.numbers(scale_free),
             **own,
             "versus_teacher": against,
-            "minus_baseline": student.over(other) if other is not None else None,
+            "minus_baseline": student.minus_baseline(other) if other is not None else None,
             "mcnemar_versus_baseline": mcnemar(student.correct, other.correct) if other is not None else None,
         }
 

@@ -35,7 +35,7 @@ class Learner:
     ) -> None:
         self.folder, self.run, self.device = folder, folder.spec, device
         self.state, self.objective = State(), folder.spec.objective
-        self._image_size, spec = data.image_size, self.run.network
+        spec = self.run.network
         folder.open()
         with torch.random.fork_rng(devices=_cuda_devices(device)):
             torch.manual_seed(self.run.seed)
@@ -93,7 +93,7 @@ class Learner:
         entry: dict[str, Any] = {"phase": phase.name, "epoch": epoch, "step": state.step, "lr": self.lr}
         entry |= {"loss": state.epoch_loss / state.epoch_images, "images_per_second": round(speed, 1)}
         if phase.name == "train" and len(data.selection_images) and _looks(run, epoch):
-            logits = predict(self.network, data.selection_images, run.network, self._image_size, self.device)
+            logits = predict(self.network, data.selection_images, data.preparation, self.device)
             entry["selection_accuracy"] = float((logits.argmax(1) == data.selection_images.labels).double().mean())
             watch_plateau(state, run.network, entry["selection_accuracy"])
             _keep_best(state, run, self.network, epoch, entry["selection_accuracy"])

@@ -84,9 +84,9 @@ def _train_together(
     failures: list[VicinalError],
 ) -> Iterator[int]:
     lead = learners[0]
-    run, spec, step = lead.run, lead.run.network, lead.state.step
+    run, step = lead.run, lead.state.step
     phases = phases_of(run, len(data.train))
-    pipeline = ImagePipeline(data.train.images, data.train.labels, spec.augment, data.image_size, lead.device)
+    pipeline = ImagePipeline(data.train.images, data.train.labels, data.preparation, lead.device)
     frozen, codec = None, AnswerCodec.of(run.answers, data.classes)
     if teacher is not None:
         known = (bank.precision if bank is not None else None) or lead.state.teacher_precision

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vicinal.config import Objective
 from vicinal.data import ImageSet
-from vicinal.inputs import VicinalPlan
+from vicinal.inputs import Preparation, VicinalPlan
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class TrainingData:
         ImageSet  # validation images; the test images only where the study asks for the paper's protocol; may be empty
     )
     classes: int
-    image_size: int | None
+    preparation: Preparation  # of its images, in training as when they are looked at
 
 
 @dataclass

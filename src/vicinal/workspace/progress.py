@@ -57,9 +57,9 @@ class StudyProgress:
         self._advance(done_images, worked=False)
         return RunProgress(self, title, total_images, done_images)
 
-    def asking(self, title: str, total_images: int, what: str = "measuring") -> AskingProgress:
-        """The progress of asking a trained network on the images that it is measured by, or for `what` else."""
-        return AskingProgress(self, title, total_images, what)
+    def inference(self, title: str, total_images: int, what: str = "measuring") -> InferenceProgress:
+        """The progress of a trained network predicting the images that it is measured by, or `what` else."""
+        return InferenceProgress(self, title, total_images, what)
 
     def _advance(self, images: int, worked: bool = True) -> None:
         self._done += images
@@ -110,8 +110,8 @@ class RunProgress:
         self._study.say(f"{self._title}: {text}")
 
 
-class AskingProgress:
-    """The progress of asking one network: a bar that goes when it is done, or a line every ten seconds."""
+class InferenceProgress:
+    """The progress of one network predicting: a bar that goes when it is done, or a line every ten seconds."""
 
     def __init__(self, study: StudyProgress, title: str, total_images: int, what: str = "measuring") -> None:
         self._study, self._title, self._total, self._done = study, title, total_images, 0
@@ -133,7 +133,7 @@ class AskingProgress:
             self._study.say(f"{self._title}: {self._what}  {speed:,.0f} images/s  {left} left for it")
 
     def finish(self, text: str) -> None:
-        """All is answered: one line that stays, ended by the time it took."""
+        """All is predicted: one line that stays, ended by the time it took."""
         if self._study._bars is not None:
             self._study._bars.remove_task(self._bar)
         self._study.say(f"{self._title}: {text} in {format_seconds(time.monotonic() - self._started)}")
