@@ -284,7 +284,7 @@ def folders(
 
     def plan(changes: dict[str, Any]) -> dict[tuple[Any, ...], str]:
         study = Study(StudySpec.model_validate(merged(tiny, changes)), out)
-        return {tuple(run.label.values()): run.spec.fingerprint() for run in study.runs}
+        return {tuple(run.label.values()): run.spec.fingerprint() for run in study.plan.runs}
 
     return plan
 

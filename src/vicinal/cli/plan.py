@@ -25,7 +25,7 @@ def plan(parsed: argparse.Namespace) -> None:
     from vicinal.workspace import format_seconds
 
     study = Study(spec, out)
-    runs = study.unique_runs()
+    runs, estimate, predictions = study.plan.unique_runs, study.estimate, study.predictions
     table = Table(title=f"{spec.title or spec.name}: {len(runs)} runs in {out}", title_justify="left", box=None)
     for heading in ("run", "learns from", "model", "status"):
         table.add_column(heading, no_wrap=True)
@@ -40,27 +40,27 @@ def plan(parsed: argparse.Namespace) -> None:
             network.model,
             run.status,
             str(run.spec.seed),
-            f"{study.parameters[run.network_key]:,}",
-            f"{study.costs[run.network_key].forward_flops / 1e9:.3g}",
+            f"{study.networks[run.network_key].parameters:,}",
+            f"{study.networks[run.network_key].forward_flops / 1e9:.3g}",
             str(network.epochs),
             f"{run.images:,}",
-            format_seconds(study.estimated_s(run)),
+            format_seconds(estimate.run_s(run)),
         )
     console = Console(highlight=False, soft_wrap=True)
     # A narrow terminal wraps a line, which loses less than cut cells.
     console.width = max(console.width, Measurement.get(console, console.options.update(width=1000), table).maximum)
     console.begin_capture()  # rich would end the program by itself where nobody reads on
     console.print(table)
-    data, left = study.data, [run for run in runs if run.status != "done"]
+    data, left = study.context.data, [run for run in runs if run.status != "done"]
     console.print(
         f"{spec.data.name or data.name}: {len(data.train):,} training, {len(data.validation):,} validation, "
-        f"{len(data.test):,} test images, {study.classes} classes.\n"
+        f"{len(data.test):,} test images, {study.context.classes} classes.\n"
         f"{len(left)} of {len(runs)} runs to do, {sum(run.images for run in left):,} images in training; then every network is asked "
-        f"{study.images_measured:,} images"
-        f"{'' if study.pairs_are_chosen else f' (at most {study.vicinity.pairs:,} pairs: a pilot chooses how many)'}.\n"
-        f"{_together(study)}{_banks(study)}{_compiled(study)}Estimated on {study.device}, from a few steps of each network: "
-        f"{format_seconds(sum(map(study.estimated_s, runs)))} and "
-        f"{sum(map(study.storage_bytes, runs)) / 1e9:.2g} GB in {out}.",
+        f"{estimate.images_predicted:,} images"
+        f"{'' if predictions.pairs_are_chosen else f' (at most {predictions.vicinity.pairs:,} pairs: a pilot chooses how many)'}.\n"
+        f"{_together(study)}{_banks(study)}{_compiled(study)}Estimated on {study.context.device}, from a few steps of each network: "
+        f"{format_seconds(sum(map(estimate.run_s, runs)))} and "
+        f"{sum(map(estimate.storage_bytes, runs)) / 1e9:.2g} GB in {out}.",
         markup=False,
     )
     print(console.end_capture(), end="")
@@ -68,22 +68,23 @@ def plan(parsed: argparse.Namespace) -> None:
 
 def _together(study: Study) -> str:
     """The line of a plan on students who are stepped together; empty where there are none."""
-    shared = [group for group in study.groups() if len(group) > 1]
+    shared = [group for group in study.groups if len(group) > 1]
     if not shared:
         return ""
     from vicinal.distillation import format_bytes
+    from vicinal.study import bank_layout
 
     passes = "one pass" if len(shared) == 1 else f"{len(shared)} passes"
     runs = sum(len(group) for group in shared)
     unbanked = [group[0] for group in shared if group[0].folder.path not in study.banks]
-    sizes = {layout.fingerprint: layout.bytes for layout in map(study.bank_layout, unbanked)}
+    sizes = {layout.fingerprint: layout.bytes for layout in (bank_layout(run, study.plan) for run in unbanked)}
     stored = f" (vicinal bank build would store them in {format_bytes(sum(sizes.values()))})" if sizes else ""
     return f"{runs} runs are stepped together on {passes} of their teachers: each answer is asked for once{stored}.\n"
 
 
 def _compiled(study: Study) -> str:
     """The line of a plan on networks that are called through torch.compile; empty where there are none."""
-    models = {run.spec.network.model: None for run in study.unique_runs() if study.compiles(run)}
+    models = {run.spec.network.model: None for run in study.plan.unique_runs if study.compiles(run)}
     return f"Called through torch.compile: {', '.join(models)}.\n" if models else ""
 
 

@@ -21,9 +21,9 @@ def run(parsed: argparse.Namespace, given: list[str]) -> None:
     out = parsed.out or Path("runs") / spec.name
     check_out_folder(out, spec.name)
     check_not_held(out)
-    from vicinal.study import Study
+    from vicinal.study import Study, execute
 
-    Study(spec, out).execute(shlex.join(["vicinal", *given]))
+    execute(Study(spec, out), shlex.join(["vicinal", *given]))
     report(out)
 
 
