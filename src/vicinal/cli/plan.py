@@ -3,40 +3,50 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from vicinal.config import load_study
-from vicinal.workspace import check_out_folder
+from vicinal.cli.study_arguments import add_study_arguments, prepare_process, study_and_folder
+from vicinal.cli.table import print_table
+from vicinal.workspace import format_bytes, format_seconds
 
 if TYPE_CHECKING:
-    from vicinal.study import Study
-
-
-def plan(parsed: argparse.Namespace) -> None:
-    spec = load_study(parsed.study, parsed.overrides)
-    out = parsed.out or Path("runs") / spec.name
-    check_out_folder(out, spec.name)
-    from rich.console import Console
-    from rich.measure import Measurement
     from rich.table import Table
 
     from vicinal.study import Study
-    from vicinal.workspace import format_seconds
+
+
+def add_parser(verbs: Any) -> None:
+    """Add the verb."""
+    parser = verbs.add_parser("plan", help="say what 'run' with the same arguments would do; spends nothing")
+    add_study_arguments(parser)
+    parser.set_defaults(call=plan)
+
+
+def plan(parsed: argparse.Namespace) -> None:
+    """Print every run with its cost, and what all of them take."""
+    spec, out = study_and_folder(parsed)
+    prepare_process(spec)
+    from vicinal.study import Study
 
     study = Study(spec, out)
-    runs, estimate, predictions = study.plan.unique_runs, study.estimate, study.predictions
-    table = Table(title=f"{spec.title or spec.name}: {len(runs)} runs in {out}", title_justify="left", box=None)
+    print_table(_table(study), _text(study))
+
+
+def _table(study: Study) -> Table:
+    """A row for each run."""
+    from rich.table import Table
+
+    spec, runs = study.spec, study.plan.unique_runs
+    table = Table(title=f"{spec.title or spec.name}: {len(runs)} runs in {study.out}", title_justify="left", box=None)
     for heading in ("run", "learns from", "model", "status"):
         table.add_column(heading, no_wrap=True)
     for heading in ("seed", "parameters", "GFLOPs/image", "epochs", "images", "time"):
         table.add_column(heading, justify="right", no_wrap=True)
     for run in runs:
         network = run.spec.network
-        source = "labels" if run.teacher is None else run.teacher.spec.name
         table.add_row(
             run.spec.name,
-            source,
+            "labels" if run.teacher is None else run.teacher.spec.name,
             network.model,
             run.status,
             str(run.spec.seed),
@@ -44,26 +54,26 @@ def plan(parsed: argparse.Namespace) -> None:
             f"{study.networks[run.network_key].forward_flops / 1e9:.3g}",
             str(network.epochs),
             f"{run.images:,}",
-            format_seconds(estimate.run_s(run)),
+            format_seconds(study.estimate.run_s(run)),
         )
-    console = Console(highlight=False, soft_wrap=True)
-    # A narrow terminal wraps a line, which loses less than cut cells.
-    console.width = max(console.width, Measurement.get(console, console.options.update(width=1000), table).maximum)
-    console.begin_capture()  # rich would end the program by itself where nobody reads on
-    console.print(table)
-    data, left = study.context.data, [run for run in runs if run.status != "done"]
-    console.print(
-        f"{spec.data.name or data.name}: {len(data.train):,} training, {len(data.validation):,} validation, "
+    return table
+
+
+def _text(study: Study) -> str:
+    """What stands below the table."""
+    data, runs = study.context.data, study.plan.unique_runs
+    estimate, predictions = study.estimate, study.predictions
+    left = [run for run in runs if run.status != "done"]
+    return (
+        f"{study.spec.data.name or data.name}: {len(data.train):,} training, {len(data.validation):,} validation, "
         f"{len(data.test):,} test images, {study.context.classes} classes.\n"
         f"{len(left)} of {len(runs)} runs to do, {sum(run.images for run in left):,} images in training; then every network is asked "
         f"{estimate.images_predicted:,} images"
         f"{'' if predictions.pairs_are_chosen else f' (at most {predictions.vicinity.pairs:,} pairs: a pilot chooses how many)'}.\n"
         f"{_together(study)}{_banks(study)}{_compiled(study)}Estimated on {study.context.device}, from a few steps of each network: "
         f"{format_seconds(sum(map(estimate.run_s, runs)))} and "
-        f"{sum(map(estimate.storage_bytes, runs)) / 1e9:.2g} GB in {out}.",
-        markup=False,
+        f"{sum(map(estimate.storage_bytes, runs)) / 1e9:.2g} GB in {study.out}."
     )
-    print(console.end_capture(), end="")
 
 
 def _together(study: Study) -> str:
@@ -71,7 +81,6 @@ def _together(study: Study) -> str:
     shared = [group for group in study.groups if len(group) > 1]
     if not shared:
         return ""
-    from vicinal.distillation import format_bytes
     from vicinal.study import bank_layout
 
     passes = "one pass" if len(shared) == 1 else f"{len(shared)} passes"
@@ -98,8 +107,6 @@ def _banks(study: Study) -> str:
         f"{runs} run{'s' * (runs > 1)} share{'s' * (runs == 1)} {len(banks)} bank{'s' * many} of teachers' answers"
     )
     sizes = dict.fromkeys(layout.size for layout in banks.values())
-    from vicinal.distillation import format_bytes
-
     total = f"; {format_bytes(sum(layout.bytes for layout in banks.values()))} in all" if many else ""
     each = "each " * (many and len(sizes) == 1)
     return f"{sharing}, {each}{'; '.join(sizes)}{total}: each answer is asked for once.\n"

@@ -102,7 +102,7 @@ def parse_study(value: Mapping[str, Any], origin: str) -> StudySpec:
     try:
         return StudySpec.model_validate(value)
     except ValidationError as error:
-        raise UsageError(f"{origin}: {explain(error)}") from None
+        raise UsageError(f"{origin}: {explain(error, value)}") from None
 
 
 def _safe_yaml(text: str, origin: str) -> Any:

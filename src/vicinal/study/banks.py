@@ -17,7 +17,6 @@ from vicinal.distillation import (
     BankLayout,
     FrozenTeacher,
     TeacherBank,
-    format_bytes,
     frozen_teacher,
     layout_and_manifest,
 )
@@ -29,7 +28,7 @@ from vicinal.study.networks import load_network
 from vicinal.study.plan import PlannedRun
 from vicinal.study.run import Study
 from vicinal.training import training_plan
-from vicinal.workspace import StudyProgress, hold
+from vicinal.workspace import StudyProgress, format_bytes, hold
 
 # Of the span of a batch's logits, that an answer asked again may differ by. A float32 forward pass on the same device differs by the
 # order of sums alone; another device may compute its products with fewer bits (TF32 has 11), and bf16 has 8.

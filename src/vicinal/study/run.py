@@ -17,6 +17,7 @@ from vicinal.distillation import BankLayout, TeacherBank
 from vicinal.errors import UsageError
 from vicinal.evaluation import Predictions
 from vicinal.networks import compiling_pays, file_hash
+from vicinal.results import RESULTS_FILE, StudyResults, write_results
 from vicinal.study.checks import CheckedNetwork, check_banks, check_networks, check_spec
 from vicinal.study.context import StudyContext
 from vicinal.study.costs import Estimate
@@ -34,7 +35,6 @@ from vicinal.workspace import (
     hold,
     open_study_folder,
     read_json,
-    write_json,
 )
 
 
@@ -178,7 +178,7 @@ def execute(
         earlier_s = sum(run.folder.summary()["training_s"] for run in unique if run not in to_do)
         results = build_results(study.context, study.plan, study.predictions, found, optional, command)
         results["wall_time_s"] = round(_wall_time_s(study.out, time.monotonic() - started, earlier_s, bool(to_do)), 1)
-        write_json(study.out / "results.json", results)
+        write_results(study.out, StudyResults.model_validate(results))
     return results
 
 
@@ -187,7 +187,7 @@ def _wall_time_s(out: Path, now_s: float, earlier_s: float, trained: bool) -> fl
 
     A command that only measures again leaves the longer time that results.json has from before.
     """
-    path = out / "results.json"
+    path = out / RESULTS_FILE
     with contextlib.suppress(UsageError, AttributeError, TypeError):
         if not trained and path.exists():
             return max(float(read_json(path).get("wall_time_s", 0.0)), now_s)

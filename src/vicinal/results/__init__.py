@@ -1,0 +1,15 @@
+"""results.json, the contract between what runs a study and what reads it: typed, written and read here; no torch."""
+
+from vicinal.results.files import RESULTS_FILE, read_results, results_schema, write_results
+from vicinal.results.models import Student, Teacher
+from vicinal.results.study import StudyResults
+
+__all__ = [
+    "RESULTS_FILE",
+    "Student",
+    "StudyResults",
+    "Teacher",
+    "read_results",
+    "results_schema",
+    "write_results",
+]
