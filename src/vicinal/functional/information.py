@@ -51,7 +51,20 @@ def information_bound_of_mean(teacher_logits: Tensor, student_logits: Tensor) ->
         (...,) nats.
     """
     mean_cross_entropy = cross_entropy_with_teacher(teacher_logits, student_logits).mean(0)
-    return prediction_entropy(log_mean_prediction(teacher_logits)) - mean_cross_entropy
+    return information_bound_from_means(log_mean_prediction(teacher_logits), mean_cross_entropy)
+
+
+def information_bound_from_means(log_mean: Tensor, mean_cross_entropy: Tensor) -> Tensor:
+    """`information_bound_of_mean` from what can be averaged batch by batch: H[mean p_t] − the mean cross-entropy.
+
+    Args:
+        log_mean: (..., K) log of the teacher's mean answer, up to a constant.
+        mean_cross_entropy: (...,) mean of `cross_entropy_with_teacher` over the same samples.
+
+    Returns:
+        (...,) nats.
+    """
+    return prediction_entropy(log_mean) - mean_cross_entropy
 
 
 def log_mean_prediction(logits: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from statistics import NormalDist
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 NUMBERS_AT_ONCE = 2_000_000  # resamples × samples drawn together: memory does not grow with either
@@ -67,8 +68,12 @@ def poisson_weights(first: int, count: int, resamples: int, seed: int = 0) -> Te
     blocks = -(-resamples // 4)  # Philox makes four numbers for each step of its counter
     bits = np.random.Philox(np.random.SeedSequence([seed, resamples]))
     bits.advance(first * blocks)
-    uniform = np.random.Generator(bits).random((count, 4 * blocks))[:, :resamples]
-    return torch.from_numpy(np.searchsorted(_POISSON_CDF, uniform, side="right").astype(np.float64))
+    return torch.from_numpy(poisson_quantile(np.random.Generator(bits).random((count, 4 * blocks))[:, :resamples]))
+
+
+def poisson_quantile(uniform: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Poisson(1) counts by inversion, of uniform numbers in [0, 1): the least k with P(X ≤ k) above each; shape as given."""
+    return np.searchsorted(_POISSON_CDF, uniform, side="right").astype(np.float64)
 
 
 def sample_size(pilot: Tensor, half_width: float, coverage: float = 0.95) -> int:

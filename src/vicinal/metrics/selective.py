@@ -5,10 +5,12 @@ Shapes: N samples, K classes. These go beyond the paper.
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from scipy.stats import binomtest
+from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from vicinal.functional import calibration_bins, prediction_entropy
@@ -83,11 +85,8 @@ def ood_auroc(
         confidence_score(z) if score == "max_probability" else -prediction_entropy(z.double())
         for z in (logits, other_logits)
     )
-    _, group, size = torch.cat([known, other]).unique(return_inverse=True, return_counts=True)
-    middle_rank = size.cumsum(0).double() - (size.double() - 1) / 2
-    ranks = middle_rank[group[: len(known)]].sum()
-    n, m = len(known), len(other)
-    return float((ranks - n * (n + 1) / 2) / (n * m))
+    is_known = np.repeat([1, 0], [len(known), len(other)])
+    return float(roc_auc_score(is_known, torch.cat([known, other]).detach().cpu().numpy()))
 
 
 def classwise_expected_calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> Tensor:
@@ -129,14 +128,8 @@ def mcnemar(correct: Tensor, other_correct: Tensor) -> dict[str, Any]:
     if first.shape != second.shape or first.dim() != 1:
         raise ValueError(f"expected two of one shape (N,), got {tuple(first.shape)} and {tuple(second.shape)}")
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
-    n, fewer = only_first + only_second, min(only_first, only_second)
-    if 2 * fewer >= n:
-        p_value = 1.0
-    else:
-        terms = [math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) for k in range(fewer + 1)]
-        largest = max(terms)  # the counts themselves overflow
-        tail = math.fsum(math.exp(term - largest) for term in terms)
-        p_value = min(1.0, math.exp(math.log(2) + largest + math.log(tail) - n * math.log(2)))
+    differing = only_first + only_second
+    p_value = float(binomtest(min(only_first, only_second), differing).pvalue) if differing else 1.0
     return {"only_first": only_first, "only_second": only_second, "p_value": p_value}
 
 
