@@ -44,6 +44,12 @@ def interval(
 
     Returns:
         lower, upper: (...,) float64.
+
+    Example:
+        >>> import torch
+        >>> lower, upper = interval(torch.tensor([0.0, 1.0]).repeat(50)[:, None], lambda means: means)
+        >>> round(float(lower), 2), round(float(upper), 2)
+        (0.41, 0.6)
     """
     return percentiles(statistic(resampled_means(values, resamples, seed)), coverage)
 
@@ -82,6 +88,11 @@ def sample_size(pilot: Tensor, half_width: float, coverage: float = 0.95) -> int
     Args:
         pilot: (N, L) values of N ≥ 2 samples; the L means have intervals of their own, of which the widest counts.
         half_width: above 0, in the values' unit.
+
+    Example:
+        >>> import torch
+        >>> sample_size(torch.tensor([[0.0], [1.0]]).repeat(50, 1), half_width=0.05)
+        389
     """
     if len(pilot) < 2 or not half_width > 0:
         raise ValueError(f"a pilot of at least 2 samples and a half-width above 0, got {len(pilot)} and {half_width}")

@@ -33,6 +33,14 @@ class Information(Metric):
     Args:
         lam: (L,) grid. With `both_orders` it must be symmetric about 0.5.
         both_orders: each pair counts as (i, j) and as (j, i), which makes the curves symmetric.
+
+    Example:
+        >>> import torch
+        >>> metric = Information(torch.tensor([0.0, 0.5, 1.0]))
+        >>> dog, cat, flat = torch.tensor([[30.0, 0.0]]), torch.tensor([[0.0, 30.0]]), torch.zeros(1, 2)
+        >>> metric.update(dog, cat, torch.stack([cat, flat, dog], 1))
+        >>> [round(value, 3) for value in metric.compute()["residual_eq11"].abs().tolist()]
+        [0.0, 0.693, 0.0]
     """
 
     full_state_update = False
@@ -73,6 +81,14 @@ class InformationBound(Metric):
 
     Args:
         lam, both_orders: as `Information`.
+
+    Example:
+        >>> import torch
+        >>> metric = InformationBound(torch.tensor([0.0, 0.5, 1.0]))
+        >>> teacher = torch.tensor([[[4.0, 0.0]] * 3, [[0.0, 4.0]] * 3])  # two pairs, three values of λ, two classes
+        >>> metric.update(teacher, 0 * teacher)
+        >>> [round(value, 3) + 0.0 for value in metric.compute()["bound_per_sample"].tolist()]
+        [-0.603, -0.603, -0.603]
     """
 
     full_state_update = False

@@ -58,6 +58,12 @@ def selective(logits: Tensor, labels: Tensor, points: int = 50) -> dict[str, Any
 
     Args:
         logits: (N, K); labels: (N,) int64, N ≥ 1.
+
+    Example:
+        >>> import torch
+        >>> entry = selective(torch.tensor([[3.0, 0.0], [2.0, 0.0], [1.0, 0.0], [0.5, 0.0]]), torch.tensor([0, 0, 0, 1]))
+        >>> entry["coverage"], entry["risk"], entry["aurc"]
+        ([0.25, 0.5, 0.75, 1.0], [0.0, 0.0, 0.0, 0.25], 0.0625)
     """
     scores, correct = confidence_score(logits), logits.argmax(-1) == labels
     coverage, risk = risk_coverage(scores, correct)
@@ -76,6 +82,11 @@ def ood_auroc(
     Args:
         logits: (N, K) answers to test images; other_logits: (M, K) to the other data set's. N, M ≥ 1.
         score: the largest probability, or minus the entropy of the answer.
+
+    Example:
+        >>> import torch
+        >>> ood_auroc(torch.tensor([[3.0, 0.0], [1.0, 0.0]]), torch.tensor([[2.0, 0.0], [0.0, 0.0]]))
+        0.75
     """
     if score not in ("max_probability", "entropy"):
         raise ValueError(f"score is max_probability or entropy, not {score!r}")
@@ -100,6 +111,11 @@ def classwise_expected_calibration_error(probabilities: Tensor, labels: Tensor, 
 
     Returns:
         () a fraction.
+
+    Example:
+        >>> import torch
+        >>> float(classwise_expected_calibration_error(torch.tensor([[0.75, 0.25]] * 2), torch.tensor([0, 1])))
+        0.25
     """
     if probabilities.dim() != 2 or labels.shape != probabilities.shape[:1] or len(labels) == 0:
         raise ValueError(
@@ -123,6 +139,12 @@ def mcnemar(correct: Tensor, other_correct: Tensor) -> dict[str, Any]:
 
     Returns:
         only_first, only_second: how many; p_value: two-sided, from the binomial distribution.
+
+    Example:
+        >>> import torch
+        >>> found = mcnemar(torch.tensor([1, 1, 1, 1, 1, 0]), torch.tensor([0, 0, 0, 0, 0, 0]))
+        >>> found["only_first"], found["only_second"], round(found["p_value"], 4)
+        (5, 0, 0.0625)
     """
     first, second = correct.bool(), other_correct.bool()
     if first.shape != second.shape or first.dim() != 1:
