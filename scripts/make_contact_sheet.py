@@ -15,11 +15,11 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from vicinal.config import CORRUPTIONS, SEVERITIES, DataSpec
-from vicinal.data import Strengths, corrupt, load_data
+from vicinal.data import corrupt, load_data
 from vicinal.errors import VicinalError
 
 
-def contact_sheet(image: Tensor, seed: int = 0, *, strengths: Strengths | None = None, tile: int = 112) -> Image.Image:
+def contact_sheet(image: Tensor, seed: int = 0, *, tile: int = 112) -> Image.Image:
     """All 30 pictures of an image: a row for each corruption, the clean image first, then the five severities.
 
     Args:
@@ -40,7 +40,7 @@ def contact_sheet(image: Tensor, seed: int = 0, *, strengths: Strengths | None =
     for row, name in enumerate(CORRUPTIONS):
         top = line + row * (down + gap)
         draw.text((4, top + down // 2 - 8), name.replace("_", " "), "black", font)
-        made = [corrupt(image[None], name, severity, seed, strengths=strengths)[0] for severity in SEVERITIES]
+        made = [corrupt(image[None], name, severity, seed)[0] for severity in SEVERITIES]
         for column, picture in enumerate([image, *made]):
             pixels = picture.cpu().expand(height, width, 3).contiguous().numpy()
             large = Image.fromarray(pixels).resize((across, down), Image.Resampling.NEAREST)

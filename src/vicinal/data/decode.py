@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import os
 from collections import deque
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from vicinal.data.types import Item, Split
+from vicinal.data.types import Item, Split, digests_of
 from vicinal.errors import UsageError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
@@ -121,7 +120,7 @@ def _decode_one(
         for position, (data, where) in enumerate(items, start):
             pixels = _pixels(data, where, image_size, shape)
             images[position] = pixels
-            digests[position] = np.frombuffer(hashlib.sha256(pixels.data).digest(), dtype=np.uint8)
+            digests[position] = digests_of([pixels.data])
 
     tasks = _tasks(split.items(index))
     if workers == 1:

@@ -1,4 +1,4 @@
-"""The six corruptions the paper measures on, at five severities: made for any images, or read from the published files.
+"""The six corruptions the paper measures on, at five severities, made for any images.
 
 Formulas and strengths are those of Hendrycks and Dietterich (ICLR 2019, arXiv:1903.12261): CIFAR-10-C's for images below
 64 px, ImageNet-C's from 64 px up. The published sets were drawn without a fixed seed; here image k's randomness is a
