@@ -1,10 +1,12 @@
+import math
+
 import numpy as np
 import pytest
 import scipy.stats
 import torch
 
 from vicinal.metrics import bootstrap, interval, sample_size
-from vicinal.metrics.bootstrap import poisson_weights, resampled_means
+from vicinal.metrics.bootstrap import poisson_quantile, poisson_weights, resampled_means
 
 
 def values(n=50, m=3, seed=0):
@@ -84,6 +86,14 @@ def test_weights_are_poisson_and_independent():
     )
     assert abs(np.corrcoef(weights[0], weights[1])[0, 1]) < 0.2
     assert abs(np.corrcoef(weights[:, 0], weights[:, 1])[0, 1]) < 0.2
+
+
+def test_each_count_takes_its_share_of_the_unit_interval_closed_below():
+    """P(0) = 1/e: numbers in [0, 1/e) are 0, those in [1/e, 2/e) are 1. At an edge a count begins, as 0 begins at 0."""
+    edges = np.cumsum([math.exp(-1) / math.factorial(k) for k in range(5)])
+    assert poisson_quantile(np.array([0.0, *edges])).tolist() == [0, 1, 2, 3, 4, 5]
+    assert poisson_quantile(np.nextafter(edges, 0)).tolist() == [0, 1, 2, 3, 4]
+    assert float(poisson_quantile(np.nextafter(np.ones(1), 0))[0]) <= 19
 
 
 # --- how many samples -------------------------------------------------------------------------------------------------

@@ -10,9 +10,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
-from vicinal import __version__
 from vicinal.cli import bank, paper, plan, report, run, schema, studies, toy
 from vicinal.errors import VicinalError
+from vicinal.version import __version__
 
 INTERRUPTED, TERMINATED = 130, 143  # the shells' numbers for a program ended by Ctrl-C and by kill
 

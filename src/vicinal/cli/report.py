@@ -6,8 +6,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from vicinal.workspace import check_study_folder
-
 
 def add_parser(verbs: Any) -> None:
     """Add the verb."""
@@ -18,12 +16,11 @@ def add_parser(verbs: Any) -> None:
 
 def report(parsed: argparse.Namespace) -> None:
     """Write the report of a study folder again."""
-    print_report(parsed.folder)
+    from vicinal import api
+
+    print_page(api.report(parsed.folder))
 
 
-def print_report(folder: Path) -> None:
-    """Write the report of a study folder and say where it lies."""
-    check_study_folder(folder)
-    from vicinal.report import write_report
-
-    print(f"report: {write_report(folder)}")
+def print_page(page: Path) -> None:
+    """Say where the report lies."""
+    print(f"report: {page}")

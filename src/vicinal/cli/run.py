@@ -6,7 +6,7 @@ import argparse
 import shlex
 from typing import Any
 
-from vicinal.cli.report import print_report
+from vicinal.cli.report import print_page
 from vicinal.cli.study_arguments import add_study_arguments, prepare_process, study_and_folder
 from vicinal.workspace import check_not_held
 
@@ -23,7 +23,7 @@ def run(parsed: argparse.Namespace) -> None:
     spec, out = study_and_folder(parsed)
     check_not_held(out)
     prepare_process(spec)
-    from vicinal.study import Study, execute
+    from vicinal import api
 
-    execute(Study(spec, out), shlex.join(["vicinal", *parsed.given]))
-    print_report(out)
+    api.run(spec, out, command=shlex.join(["vicinal", *parsed.given]))
+    print_page(out / "report.html")

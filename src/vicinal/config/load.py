@@ -41,12 +41,15 @@ def packaged_studies() -> dict[str, Traversable]:
     }
 
 
-def load_study(study: str, overrides: Sequence[str] = ()) -> StudySpec:
-    """The study of a packaged name or a YAML file, with KEY=VALUE overrides by dotted key.
+def load_study(study: str | Path | StudySpec, overrides: Sequence[str] = ()) -> StudySpec:
+    """The study of a packaged name, a YAML file or a value, with KEY=VALUE overrides by dotted key.
 
     Raises UsageError, in one line, for an unknown study, key or value.
     """
-    value, origin = _read_study(study, ())
+    if isinstance(study, StudySpec):
+        value, origin = study.model_dump(mode="json"), study.name
+    else:
+        value, origin = _read_study(str(study), ())
     for override in overrides:
         _apply_override(value, override)
     return parse_study(value, origin)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 from collections import deque
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from vicinal.data.types import Item, Split
+from vicinal.data.types import Item, Split, digests_of
 from vicinal.errors import UsageError
 from vicinal.workspace import available_memory
 
@@ -109,7 +108,7 @@ def _decode_one(
         for position, (data, where) in enumerate(items, start):
             pixels = _pixels(data, where, image_size, shape)
             images[position] = pixels
-            digests[position] = np.frombuffer(hashlib.sha256(pixels.data).digest(), dtype=np.uint8)
+            digests[position] = digests_of([pixels.data])
 
     tasks = _tasks(split.items(index))
     if workers == 1:

@@ -12,13 +12,26 @@ Lam = Tensor | float
 
 
 def kl_divergence(p_logits: Tensor, q_logits: Tensor) -> Tensor:
-    """KL(p ‖ q) in nats for each sample, of the softmax of (..., K) logits; never below 0. Returns (...,)."""
+    """KL(p ‖ q) in nats for each sample, of the softmax of (..., K) logits; never below 0. Returns (...,).
+
+    Example:
+        >>> import torch
+        >>> one, flat = torch.tensor([[3.0, 0.0]]), torch.zeros(1, 2)
+        >>> [round(float(kl_divergence(*pair)), 3) for pair in ((one, flat), (flat, one), (one, one))]
+        [0.502, 0.855, 0.0]
+    """
     check_same_shape(p_logits, q_logits)
     return kl_of_logs(precise(p_logits).log_softmax(-1), precise(q_logits).log_softmax(-1))
 
 
 def prediction_entropy(logits: Tensor) -> Tensor:
-    """H of the softmax of (..., K) logits, in nats for each sample: between 0 and log K. Returns (...,)."""
+    """H of the softmax of (..., K) logits, in nats for each sample: between 0 and log K. Returns (...,).
+
+    Example:
+        >>> import torch
+        >>> [round(nats, 3) for nats in prediction_entropy(torch.tensor([[0.0, 0.0], [2.0, 0.0]])).tolist()]  # log 2, and less
+        [0.693, 0.365]
+    """
     return entropy_of_logs(precise(logits).log_softmax(-1))
 
 

@@ -11,6 +11,7 @@ from statistics import NormalDist
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 NUMBERS_AT_ONCE = 2_000_000  # resamples × samples drawn together: memory does not grow with either
@@ -43,6 +44,12 @@ def interval(
 
     Returns:
         lower, upper: (...,) float64.
+
+    Example:
+        >>> import torch
+        >>> lower, upper = interval(torch.tensor([0.0, 1.0]).repeat(50)[:, None], lambda means: means)
+        >>> round(float(lower), 2), round(float(upper), 2)
+        (0.41, 0.6)
     """
     return percentiles(statistic(resampled_means(values, resamples, seed)), coverage)
 
@@ -67,8 +74,12 @@ def poisson_weights(first: int, count: int, resamples: int, seed: int = 0) -> Te
     blocks = -(-resamples // 4)  # Philox makes four numbers for each step of its counter
     bits = np.random.Philox(np.random.SeedSequence([seed, resamples]))
     bits.advance(first * blocks)
-    uniform = np.random.Generator(bits).random((count, 4 * blocks))[:, :resamples]
-    return torch.from_numpy(np.searchsorted(_POISSON_CDF, uniform, side="right").astype(np.float64))
+    return torch.from_numpy(poisson_quantile(np.random.Generator(bits).random((count, 4 * blocks))[:, :resamples]))
+
+
+def poisson_quantile(uniform: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Poisson(1) counts by inversion, of uniform numbers in [0, 1): the least k with P(X ≤ k) above each; shape as given."""
+    return np.searchsorted(_POISSON_CDF, uniform, side="right").astype(np.float64)
 
 
 def sample_size(pilot: Tensor, half_width: float, coverage: float = 0.95) -> int:
@@ -77,6 +88,11 @@ def sample_size(pilot: Tensor, half_width: float, coverage: float = 0.95) -> int
     Args:
         pilot: (N, L) values of N ≥ 2 samples; the L means have intervals of their own, of which the widest counts.
         half_width: above 0, in the values' unit.
+
+    Example:
+        >>> import torch
+        >>> sample_size(torch.tensor([[0.0], [1.0]]).repeat(50, 1), half_width=0.05)
+        389
     """
     if len(pilot) < 2 or not half_width > 0:
         raise ValueError(f"a pilot of at least 2 samples and a half-width above 0, got {len(pilot)} and {half_width}")

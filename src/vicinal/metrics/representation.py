@@ -109,6 +109,12 @@ def default_classes(class_names: Sequence[str], logits: Tensor, labels: Tensor, 
 
     Args:
         class_names: of all K classes; logits, labels: a teacher's, as `most_confused` takes them.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[0.0, 0.0, -9.0], [0.0, 0.0, -9.0], [-9.0, -9.0, 0.0]])
+        >>> default_classes(["cat", "dog", "car"], logits, torch.tensor([0, 1, 2]), count=2)
+        ['cat', 'dog']
     """
     by_name = {name.casefold(): name for name in class_names}
     if all(name in by_name for name in PAPER_CLASSES):
@@ -120,6 +126,11 @@ def draw_images(labels: Tensor, classes: Sequence[int], images_per_class: int | 
     """(n,) ascending positions of at most `images_per_class` images of each class: the same ones for every network.
 
     A function of the labels and the seed. None takes all.
+
+    Example:
+        >>> import torch
+        >>> draw_images(torch.tensor([0, 1, 2, 0, 1, 2]), classes=[0, 2], images_per_class=None).tolist()
+        [0, 2, 3, 5]
     """
     own = labels.cpu()
     parts = []
@@ -152,6 +163,13 @@ def represent(
 
     Raises:
         ValueError: a class is unknown, listed twice or without an image, or as `cluster_quality`.
+
+    Example:
+        >>> import torch
+        >>> features = torch.tensor([[0.0, 0.0], [0.0, 1.0], [9.0, 9.0], [9.0, 8.0]])
+        >>> entry = represent(features, torch.tensor([0, 0, 1, 1]), ["cat", "dog"], ["cat", "dog"])
+        >>> entry["v_score"], round(entry["silhouette"], 2), entry["labels"]
+        (1.0, 0.92, [0, 0, 1, 1])
     """
     if len(features) != len(labels):
         raise ValueError(f"expected as many labels as features, got {len(labels)} and {len(features)}")

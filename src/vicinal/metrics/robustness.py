@@ -13,8 +13,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities.data import dim_zero_cat
 
-from vicinal.config import CORRUPTIONS
-from vicinal.data import SEVERITIES, corruption_named
+from vicinal.config import CORRUPTIONS, SEVERITIES, corruption_named
 from vicinal.functional import expected_calibration_error
 from vicinal.metrics.bootstrap import interval
 
@@ -64,6 +63,13 @@ def measure_corruptions(
 
     Raises ValueError for shapes that do not fit, a baseline without one of the corruptions, and answers that are not finite;
     UsageError for an unknown corruption.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[3.0, 0.0], [0.0, 3.0]]).repeat(5, 1, 1)  # the same at each of five severities
+        >>> figures = measure_corruptions({"fog": logits}, torch.tensor([0, 0]), baseline={"fog": logits[:, [1, 1]]})
+        >>> figures["fog"]["accuracy"], figures["fog"]["gain_pp"]
+        ([0.5, 0.5, 0.5, 0.5, 0.5], [50.0, 50.0, 50.0, 50.0, 50.0])
     """
     names = [name for name in CORRUPTIONS if name in {corruption_named(given) for given in logits}]
     right: dict[str, Tensor] = {}
@@ -108,6 +114,14 @@ class Robustness(Metric):
 
     Args:
         bins: of the ECE, equal-width (lo, hi].
+
+    Example:
+        >>> import torch
+        >>> metric = Robustness()
+        >>> for severity, sure in ((1, 3.0), (5, -3.0)):
+        ...     metric.update("fog", severity, torch.tensor([[sure, 0.0], [3.0, 0.0]]), torch.tensor([0, 0]))
+        >>> metric.compute()["fog"]["accuracy"]
+        [1.0, 0.5]
     """
 
     full_state_update = False

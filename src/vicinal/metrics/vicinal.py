@@ -23,7 +23,12 @@ from vicinal.metrics.bootstrap import interval, percentiles, poisson_weights
 
 
 def lam_grid(points: int = 21) -> Tensor:
-    """(L,) float64 values of λ from 0 to 1, both included, exactly symmetric about 0.5."""
+    """(L,) float64 values of λ from 0 to 1, both included, exactly symmetric about 0.5.
+
+    Example:
+        >>> lam_grid(5).tolist()
+        [0.0, 0.25, 0.5, 0.75, 1.0]
+    """
     half = torch.arange(points, dtype=torch.float64) / (points - 1)
     return torch.where(half <= 0.5, half, 1 - half.flip(0))
 
@@ -72,6 +77,14 @@ class VicinalCurves(Metric):
             makes the curves symmetric, as their expectation is.
         keep_pairs: keep the values of each pair (`per_pair`), or sums only.
         resamples, seed: of the Poisson bootstrap, drawn along with the sums.
+
+    Example:
+        >>> import torch
+        >>> curves = VicinalCurves(lam_grid(3))
+        >>> dog, cat = torch.tensor([[30.0, 0.0]]), torch.tensor([[0.0, 30.0]])
+        >>> curves.update(dog, cat, torch.stack([cat, torch.zeros(1, 2), dog], 1))  # linear: one half each at λ = 0.5
+        >>> [round(value, 3) for value in curves.compute()["nonlinearity"].tolist()]
+        [0.0, 0.0, 0.0]
     """
 
     full_state_update = False
@@ -214,6 +227,14 @@ class Alignment(Metric):
     `update(teacher_logits, student_logits, teacher_mixed, student_mixed)` takes (P, K), (P, K), (P, L, K) and (P, L, K);
     the mixed answers lie along `lam`. `compute` returns kl_real, kl_mixed (the mean over λ ~ Uniform(0, 1), by the
     trapezoidal rule along the grid), independent_response = kl_mixed − kl_real, and kl_mixed_by_lam (L,).
+
+    Example:
+        >>> import torch
+        >>> alignment = Alignment(lam_grid(3))
+        >>> teacher, student = torch.tensor([[2.0, 0.0]]), torch.zeros(1, 2)
+        >>> alignment.update(teacher, student, teacher.expand(1, 3, 2), student.expand(1, 3, 2))
+        >>> round(float(alignment.compute()["kl_real"]), 3), round(float(alignment.compute()["independent_response"]), 3)
+        (0.328, 0.0)
     """
 
     full_state_update = False

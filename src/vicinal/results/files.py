@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from vicinal import __version__
 from vicinal.config import SCHEMA
 from vicinal.errors import UsageError
 from vicinal.results.study import StudyResults
+from vicinal.version import __version__
 from vicinal.workspace import write_json
 
 RESULTS_FILE = "results.json"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vicinal.errors import UsageError
@@ -14,6 +14,11 @@ LABELS = ("role", "name", "arm", "teacher", "temperature", "seed", "model")
 QUANTITIES = ("nonlinearity", "entropy", "dominance", "linearity_information")
 # Mappings of a model whose numbers are columns. Intervals, settings and comparisons with every teacher are not.
 _FLATTENED = ("validation", "selective", "alignment", "minus_baseline", "mcnemar_versus_baseline", "ood_auroc")
+
+
+def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows of one form as a table. Raises UsageError without pandas."""
+    return _pandas().DataFrame(list(rows))
 
 
 def model_table(results: Mapping[str, Any]) -> pd.DataFrame:

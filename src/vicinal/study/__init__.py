@@ -5,12 +5,15 @@ from vicinal.study.executor import Executor, InOrder, Job, in_order
 from vicinal.study.groups import bank_layout
 from vicinal.study.plan import PlannedRun, StudyPlan
 from vicinal.study.run import Study, execute, run_job
+from vicinal.study.summary import PlanSummary, RunSummary, summarize
 
 __all__ = [
     "Executor",
     "InOrder",
     "Job",
+    "PlanSummary",
     "PlannedRun",
+    "RunSummary",
     "Shard",
     "Study",
     "StudyPlan",
@@ -20,5 +23,6 @@ __all__ = [
     "in_order",
     "info",
     "run_job",
+    "summarize",
     "verify",
 ]

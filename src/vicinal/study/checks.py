@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from vicinal.config import MeasuresSpec, NetworkSpec
 from vicinal.errors import UsageError
 from vicinal.inputs import vicinity_of
@@ -51,7 +53,8 @@ def _check_measures(measures: MeasuresSpec, context: StudyContext) -> None:
 
 def check_networks(context: StudyContext) -> dict[str, CheckedNetwork]:
     """Every network of the study, built once and by its dotted path. Raises UsageError for what does not fit."""
-    return {key: _check_network(context, key, network) for key, network in context.spec.networks().items()}
+    with torch.random.fork_rng(devices=[]):  # initial weights draw numbers, which the caller's generator need not lack
+        return {key: _check_network(context, key, network) for key, network in context.spec.networks().items()}
 
 
 def _check_network(context: StudyContext, key: str, spec: NetworkSpec) -> CheckedNetwork:

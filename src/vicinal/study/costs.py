@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from vicinal.data import SEVERITIES
+from vicinal.config import SEVERITIES
 from vicinal.distillation import BankLayout
 from vicinal.networks import NetworkCost, network_cost
 from vicinal.study.checks import CheckedNetwork

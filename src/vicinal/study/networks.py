@@ -18,7 +18,8 @@ def load_network(context: StudyContext, run: PlannedRun) -> Classifier:
         if head == "keep":
             head = "linear" if "head.weight" in saved else "bottleneck"
         plain = run.spec.network.model_copy(update={"weights": None, "epochs": 1, "head": head})
-        network = build_classifier(plain, context.classes, context.channels)
+        with torch.random.fork_rng(devices=[]):  # weights are drawn and at once replaced
+            network = build_classifier(plain, context.classes, context.channels)
         network.load_state_dict(saved)
     except (UsageError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:160]

@@ -7,8 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vicinal.config import VicinitySpec, fingerprint
-from vicinal.data import SEVERITIES
+from vicinal.config import SEVERITIES, VicinitySpec, fingerprint
 from vicinal.errors import VicinalError
 from vicinal.evaluation import (
     CorruptedSet,

@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from vicinal import __version__
 from vicinal.config import SCHEMA
 from vicinal.evaluation import Measured, Predictions
 from vicinal.metrics import mcnemar
 from vicinal.study.context import StudyContext
 from vicinal.study.plan import PlannedRun, StudyPlan
 from vicinal.study.predict import StudyPredictions
+from vicinal.version import __version__
 from vicinal.workspace import environment
 
 

@@ -10,7 +10,6 @@ import time
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from vicinal.config import StudySpec
 from vicinal.distillation import BankLayout, TeacherBank
@@ -144,8 +143,8 @@ def run_job(spec: StudySpec, out: Path, runs: Sequence[str], progress: StudyProg
 
 def execute(
     study: Study, command: str, executor: Executor | None = None, progress: StudyProgress | None = None
-) -> dict[str, Any]:
-    """Train what is not done, predict with every network, measure, and write results.json. Returns its value.
+) -> StudyResults:
+    """Train what is not done, predict with every network, measure, and write results.json. Returns what it holds.
 
     Args:
         command: that gives this study, as results.json states it.
@@ -176,9 +175,10 @@ def execute(
             }
             optional = study.predictions.optional(unique, found, shown)
         earlier_s = sum(run.folder.summary()["training_s"] for run in unique if run not in to_do)
-        results = build_results(study.context, study.plan, study.predictions, found, optional, command)
-        results["wall_time_s"] = round(_wall_time_s(study.out, time.monotonic() - started, earlier_s, bool(to_do)), 1)
-        write_results(study.out, StudyResults.model_validate(results))
+        value = build_results(study.context, study.plan, study.predictions, found, optional, command)
+        value["wall_time_s"] = round(_wall_time_s(study.out, time.monotonic() - started, earlier_s, bool(to_do)), 1)
+        results = StudyResults.model_validate(value)
+        write_results(study.out, results)
     return results
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vicinal.distillation import format_bytes
+from vicinal.results import table_of
 from vicinal.study.groups import bank_layout
 from vicinal.study.plan import PlannedRun
 from vicinal.study.run import Study
-from vicinal.workspace import format_seconds
+from vicinal.workspace import format_bytes, format_seconds
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,10 @@ class PlanSummary:
     lines: tuple[str, ...]  # what else there is to say, a sentence or two each
     time_s: float
     storage_bytes: int
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row for each run. Raises UsageError without pandas."""
+        return table_of([asdict(run) for run in self.runs])
 
     def __str__(self) -> str:
         return "\n".join([f"{self.title}: {len(self.runs)} runs in {self.out}", *self.lines])

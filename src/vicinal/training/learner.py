@@ -15,7 +15,7 @@ from vicinal.distillation import objective_loss
 from vicinal.errors import VicinalError
 from vicinal.evaluation import predict
 from vicinal.inputs import VicinalBatch
-from vicinal.networks import Classifier, Compiled, build_classifier, save_weights
+from vicinal.networks import Compiled, TimmClassifier, build_classifier, save_weights
 from vicinal.training.phases import run_images
 from vicinal.training.schedule import learning_rate, lowered, watch_plateau
 from vicinal.training.state import Phase, State, TrainingData
@@ -138,7 +138,7 @@ class Learner:
             _set_generators(outside)
 
 
-def train_mode(network: Classifier, phase: Phase) -> None:
+def train_mode(network: TimmClassifier, phase: Phase) -> None:
     """In the head's warm-up the backbone is frozen whole: no gradients and no moving batch statistics."""
     network.train()
     head_only = phase.name == "head_warmup"
@@ -147,7 +147,7 @@ def train_mode(network: Classifier, phase: Phase) -> None:
         network.backbone.eval()
 
 
-def _optimizer(network: Classifier, spec: NetworkSpec, phase: Phase, device: torch.device) -> torch.optim.Optimizer:
+def _optimizer(network: TimmClassifier, spec: NetworkSpec, phase: Phase, device: torch.device) -> torch.optim.Optimizer:
     fused = device.type in ("cpu", "cuda")
     if phase.name == "head_warmup":
         return torch.optim.Adam(network.head.parameters(), lr=spec.head_warmup_lr, fused=fused)
@@ -173,7 +173,7 @@ def _looks(run: RunSpec, epoch: int) -> bool:
 
 
 def _summary(
-    run: RunSpec, state: State, network: Classifier, train_images: int, device: torch.device
+    run: RunSpec, state: State, network: TimmClassifier, train_images: int, device: torch.device
 ) -> dict[str, Any]:
     images = run_images(run, train_images)
     return {

@@ -26,12 +26,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vicinal import __version__
 from vicinal.distillation.bank.checksums import CHECK_BYTES, checksums, fits
 from vicinal.distillation.bank.codec import AnswerParts
 from vicinal.distillation.bank.manifest import ANSWERS, MANIFEST, BankLayout, device_name, read_manifest
 from vicinal.errors import UsageError, VicinalError
 from vicinal.functional import kl_divergence
+from vicinal.version import __version__
 from vicinal.workspace import cannot_write, locked, write_json
 
 ERROR_TEMPERATURES = (1.0, 2.0, 4.0, 8.0)
