@@ -6,8 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vicinal.config import CORRUPTIONS
-from vicinal.data import SEVERITIES
+from vicinal.config import CORRUPTIONS, SEVERITIES
 from vicinal.errors import UsageError
 from vicinal.metrics import Calibration, measure_corruptions
 from vicinal.metrics.robustness import Robustness, accuracy_gain_interval, accuracy_gain_pp, answers_right

@@ -5,11 +5,13 @@ from vicinal.config.data import DataSpec
 from vicinal.config.load import load_study, packaged_studies
 from vicinal.config.measures import (
     CORRUPTIONS,
+    SEVERITIES,
     Corruption,
     CorruptionsSpec,
     MeasuresSpec,
     RepresentationSpec,
     VicinitySpec,
+    corruption_named,
 )
 from vicinal.config.network import AugmentSpec, NetworkSpec
 from vicinal.config.objective import ARMS, UNIFORM_MIXING, MixingSpec, Objective
@@ -21,6 +23,7 @@ __all__ = [
     "CORRUPTIONS",
     "SCHEMA",
     "SELECTION_SENTENCES",
+    "SEVERITIES",
     "UNIFORM_MIXING",
     "AnswersSpec",
     "AugmentSpec",
@@ -35,6 +38,7 @@ __all__ = [
     "RunSpec",
     "StudySpec",
     "VicinitySpec",
+    "corruption_named",
     "fingerprint",
     "load_study",
     "packaged_studies",

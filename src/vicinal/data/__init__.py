@@ -1,6 +1,6 @@
 """Where images come from: five kinds of sources, as uint8 tensors or read when needed, with stratified, seeded splits."""
 
-from vicinal.data.corruptions.make import SEVERITIES, contact_sheet, corrupt, corruption_named
+from vicinal.data.corruptions.make import Strengths, corrupt
 from vicinal.data.corruptions.published import published_corruptions
 from vicinal.data.load import SOURCES_HELP, load_data
 from vicinal.data.sources.embedded import FASHION_CLASSES, FILE_NAME, TEST_PER_CLASS, TRAIN_PER_CLASS
@@ -11,16 +11,14 @@ from vicinal.data.types import ImageData, Images, ImageSet
 __all__ = [
     "FASHION_CLASSES",
     "FILE_NAME",
-    "SEVERITIES",
     "SOURCES_HELP",
     "TEST_PER_CLASS",
     "TRAIN_PER_CLASS",
     "ImageData",
     "ImageSet",
     "Images",
-    "contact_sheet",
+    "Strengths",
     "corrupt",
-    "corruption_named",
     "load_data",
     "published_corruptions",
     "read_idx",

@@ -13,8 +13,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities.data import dim_zero_cat
 
-from vicinal.config import CORRUPTIONS
-from vicinal.data import SEVERITIES, corruption_named
+from vicinal.config import CORRUPTIONS, SEVERITIES, corruption_named
 from vicinal.functional import expected_calibration_error
 from vicinal.metrics.bootstrap import interval
 

@@ -29,8 +29,8 @@ from vicinal.claims import (
     mean_robustness_gain,
     ratio,
 )
+from vicinal.config import CORRUPTIONS
 from vicinal.paper.tables import (
-    CORRUPTIONS,
     DATA_SETS,
     TEACHERS,
     Entry,
@@ -156,7 +156,8 @@ def _figure6() -> Iterator[Finding]:
     """Figure 6 calls its labels averages: which averages of table 7 they are."""
     labels = printed()["figure6_extreme_teacher_gain_pp"]
     gains = {name: corruption_gain(name) for name in TEACHERS}
-    extremes, found = [], {}
+    extremes: list[str] = []
+    found: dict[str, dict[str, Any]] = {}
     for corruption in CORRUPTIONS:
         label = labels[corruption]
         by_teacher = {name: mean(list(gains[name][corruption].values())) for name in TEACHERS}

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from vicinal import __version__
 from vicinal.claims import RULE, Judgement, judge, judge_all
+from vicinal.config import CORRUPTIONS
 from vicinal.paper.audit import KIND_WORDS, Finding, audit, table7_label
-from vicinal.paper.tables import CORRUPTIONS, DATA_SETS, TEACHERS, entries, paper_evidence, printed
+from vicinal.paper.tables import DATA_SETS, TEACHERS, entries, paper_evidence, printed
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from vicinal.claims import EPSILON, Evidence, Number, Subject, Toward, difference
+from vicinal.config import CORRUPTIONS
 
 DATA_SETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet"}
 CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet": 1000}
@@ -22,7 +23,6 @@ TEACHERS = {
     "convnext_tiny": "ConvNeXt-Tiny",
 }
 RELIABILITY_TABLES = {"cifar10": "table2_cifar10", "cifar100": "table3_cifar100", "imagenet": "table4_imagenet"}
-CORRUPTIONS = ("gaussian_noise", "motion_blur", "fog", "jpeg_compression", "contrast", "pixelate")
 
 
 class Printed(float):

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 from vicinal import __version__
-from vicinal.config import SCHEMA, NetworkSpec, Objective, RunSpec, StudySpec, VicinitySpec, fingerprint
-from vicinal.data import SEVERITIES, ImageData, ImageSet, load_data, stratified_subset
+from vicinal.config import SCHEMA, SEVERITIES, NetworkSpec, Objective, RunSpec, StudySpec, VicinitySpec, fingerprint
+from vicinal.data import ImageData, ImageSet, load_data, stratified_subset
 from vicinal.distillation import BankLayout, TeacherBank
 from vicinal.errors import UsageError, VicinalError
 from vicinal.evaluation import (

@@ -13,8 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vicinal.config import CORRUPTIONS, Corruption
-from vicinal.data.corruptions.make import SEVERITIES, corruption_named
+from vicinal.config import CORRUPTIONS, SEVERITIES, Corruption, corruption_named
 from vicinal.errors import UsageError
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from vicinal.config import SEVERITIES
 from vicinal.report.figures import (
     ARM_SLOTS,
     DASHES,
@@ -60,7 +61,7 @@ from vicinal.report.paper.cells import (
 )
 from vicinal.report.paper.printed import paper_data_set, paper_numbers, paper_teacher
 from vicinal.report.paper.table import PaperTable, Quantity, TableRow, Value
-from vicinal.report.paper.tables import CORRUPTIONS, SEVERITIES, peak_gain
+from vicinal.report.paper.tables import CORRUPTIONS, peak_gain
 from vicinal.report.rows import Model, Results, Row
 
 FIGURE_7_CLASSES = {"baby", "boy", "girl", "man", "woman"}

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from vicinal.config import SEVERITIES
 from vicinal.paper import DATA_SETS
 from vicinal.report.paper.cells import (
     MAIN_TEMPERATURE,
@@ -44,7 +45,6 @@ CORRUPTIONS = {
     "contrast": "Contrast",
     "pixelate": "Pixelate",
 }
-SEVERITIES = (1, 2, 3, 4, 5)
 
 
 def paper_tables(results: Results) -> list[PaperTable]:
