@@ -18,12 +18,13 @@ from vicinal.claims import (
     ORDER_OF_MAGNITUDE,
     SMOOTH_CORRUPTIONS,
     Judgement,
+    ModelResults,
     Number,
-    Subject,
     corruption_text,
     decide,
     difference,
     judge,
+    listed,
     mean,
     mean_gain_by_corruption,
     mean_robustness_gain,
@@ -40,7 +41,7 @@ from vicinal.paper.tables import (
     entries,
     number,
     paper_evidence,
-    printed,
+    printed_numbers,
 )
 
 Kind = Literal["impossible", "repeated", "disagreement", "fact"]
@@ -106,7 +107,7 @@ def impossible_entries(rows: Sequence[Entry]) -> Iterator[Finding]:
 
 def repeated_rows() -> Iterator[Finding]:
     """Rows of table 7 that share the numbers of several columns."""
-    table = printed()["table7_corruption_cifar100_pct"]
+    table = printed_numbers()["table7_corruption_cifar100_pct"]
     rows = [(name, corruption, table[name][corruption]) for name in table for corruption in table[name]]
     for (name, corruption, cells), (other, other_corruption, others) in combinations(rows, 2):
         same = [severity for severity, pair in enumerate(zip(cells, others, strict=True), 1) if pair[0] == pair[1]]
@@ -114,12 +115,12 @@ def repeated_rows() -> Iterator[Finding]:
             continue
         differ = [severity for severity in range(1, len(cells) + 1) if severity not in same]
         parts = [f"{cells[s - 1].text} and {others[s - 1].text} at severity {s}" for s in differ]
-        tail = f"; they differ in {_listed(parts)}" if differ else ""
+        tail = f"; they differ in {listed(parts)}" if differ else ""
         labels = (table7_label(name, corruption), table7_label(other, other_corruption))
         yield Finding(
             "repeated_row", "repeated",
             f"Table 7: {labels[0]} and {labels[1]} share {len(same)} of {len(cells)} numbers, severities "
-            f"{_listed(list(map(str, same)))} ({', '.join(cells[s - 1].text for s in same)}){tail}.",
+            f"{listed(list(map(str, same)))} ({', '.join(cells[s - 1].text for s in same)}){tail}.",
             ((7, labels[0]), (7, labels[1])),
             {"severities": same, "values": [float(cells[s - 1]) for s in same]},
         )  # fmt: skip
@@ -132,7 +133,7 @@ def table7_label(name: str, corruption: str) -> str:
 
 def _peak_gains() -> Iterator[Finding]:
     """Peak linearity gain: figure 5 and the text against table 6."""
-    figure, table = printed()["figure5_peak_linearity_gain"], printed()["table6_alignment_cifar100"]
+    figure, table = printed_numbers()["figure5_peak_linearity_gain"], printed_numbers()["table6_alignment_cifar100"]
     apart = [(name, figure[name], table[name][0]) for name in TEACHERS if _differ(figure[name], table[name][0])]
     if apart:
         yield Finding(
@@ -145,7 +146,7 @@ def _peak_gains() -> Iterator[Finding]:
     wrong = [name for name in TEACHERS if decide(_response_gap(table[name]))]
     if wrong:
         yield Finding("independent_response", "disagreement", "Table 6: KL mixed less KL real is not the independent response for "
-                      f"{_listed([TEACHERS[name] for name in wrong])}.", tuple((6, TEACHERS[name]) for name in wrong))  # fmt: skip
+                      f"{listed([TEACHERS[name] for name in wrong])}.", tuple((6, TEACHERS[name]) for name in wrong))  # fmt: skip
 
 
 def _response_gap(cells: Sequence[Printed]) -> Number:
@@ -154,7 +155,7 @@ def _response_gap(cells: Sequence[Printed]) -> Number:
 
 def _figure6() -> Iterator[Finding]:
     """Figure 6 calls its labels averages: which averages of table 7 they are."""
-    labels = printed()["figure6_extreme_teacher_gain_pp"]
+    labels = printed_numbers()["figure6_extreme_teacher_gain_pp"]
     gains = {name: corruption_gain(name) for name in TEACHERS}
     extremes: list[str] = []
     found: dict[str, dict[str, Any]] = {}
@@ -191,7 +192,7 @@ def _figure6() -> Iterator[Finding]:
     odd = [c for c in CORRUPTIONS if not found[c]["is_extreme"] and not found[c]["is_mean"]]
     if odd:
         yield Finding("figure6_unexplained", "disagreement", "Figure 6: no average of table 7 gives the label of "
-                      f"{_listed([corruption_text(c) for c in odd])}.", data={c: found[c] for c in odd})  # fmt: skip
+                      f"{listed([corruption_text(c) for c in odd])}.", data={c: found[c] for c in odd})  # fmt: skip
 
 
 def _baselines() -> Iterator[Finding]:
@@ -218,7 +219,7 @@ def _baselines() -> Iterator[Finding]:
         )
         apart = [name for name, a, b in _columns(entry, twin) if not _equal(a, b)]
         if apart:
-            yield Finding("table1_table3", "disagreement", f"Tables 1 and 3 differ in {_listed(apart)} of {entry.row}.",
+            yield Finding("table1_table3", "disagreement", f"Tables 1 and 3 differ in {listed(apart)} of {entry.row}.",
                           ((1, twin.row), (3, entry.row)))  # fmt: skip
 
 
@@ -237,12 +238,12 @@ def _equal(a: Number | None, b: Number | None) -> bool:
 def _repeated_figures() -> Iterator[Finding]:
     """Figures 7 and 8 give accuracies that tables 1 and 3 give too, table 5 the teachers' ECE of table 3."""
     apart = []
-    for name, (_, accuracy) in printed()["figure8_students_cifar100"]["teacher_without_mixup"].items():
-        table = printed()["table1_temperature_cifar100"][name]["2"]["accuracy_pct"]
+    for name, (_, accuracy) in printed_numbers()["figure8_students_cifar100"]["teacher_without_mixup"].items():
+        table = printed_numbers()["table1_temperature_cifar100"][name]["2"]["accuracy_pct"]
         if _differ(accuracy, table):
             apart.append((f"student of {TEACHERS[name]}", "figure 8", accuracy, "table 1", table))
-    mobile = printed()["figure7_clusters_cifar100"]
-    table1 = printed()["table1_temperature_cifar100"]
+    mobile = printed_numbers()["figure7_clusters_cifar100"]
+    table1 = printed_numbers()["table1_temperature_cifar100"]
     for row, key in (("erm", "classic_training"), ("mixup", "mixup_classic")):
         accuracy, table = mobile[row]["mobilenetv2"][1], table1[key]["accuracy_pct"]
         if _differ(accuracy, table):
@@ -256,12 +257,15 @@ def _repeated_figures() -> Iterator[Finding]:
             data={f"{what}, {where_a}": [float(a), float(b)] for what, where_a, a, _, b in apart},
         )  # fmt: skip
     ece = {
-        name: (printed()["table5_nonlinearity_cifar100"][name][2], printed()["table3_cifar100"]["teachers"][name][2])
+        name: (
+            printed_numbers()["table5_nonlinearity_cifar100"][name][2],
+            printed_numbers()["table3_cifar100"]["teachers"][name][2],
+        )
         for name in TEACHERS
     }
     wrong = [name for name, (a, b) in ece.items() if _differ(a, b)]
     if wrong:
-        yield Finding("teacher_ece", "disagreement", f"Tables 3 and 5 differ in the ECE of {_listed([TEACHERS[n] for n in wrong])}.",
+        yield Finding("teacher_ece", "disagreement", f"Tables 3 and 5 differ in the ECE of {listed([TEACHERS[n] for n in wrong])}.",
                       tuple((5, TEACHERS[n]) for n in wrong))  # fmt: skip
 
 
@@ -364,7 +368,7 @@ def _hundred(value: Number) -> tuple[float, float] | None:
 def _facts() -> Iterator[Finding]:
     """The failures behind contradicted claims, said with their counts."""
     cifar100 = paper_evidence()["cifar100"]
-    yield from _not_monotone(_judged("ece_falls"))
+    yield from _not_monotone(_judgement("ece_falls"))
     yield from _failing("ece_below_kd", "KD + mixup rows of table 1 have a higher ECE than their KD classic")
     yield from _failing("beats_mixup", "KD + mixup rows of table 1 are less accurate than mixup classic")
     yield from _orders(cifar100.plain_teachers)
@@ -384,7 +388,7 @@ def _facts() -> Iterator[Finding]:
     yield from _largest_ratio()
 
 
-def _judged(key: str) -> Judgement:
+def _judgement(key: str) -> Judgement:
     return judge(next(claim for claim in CLAIMS if claim.key == key), paper_evidence()["cifar100"])
 
 
@@ -392,7 +396,9 @@ def _not_monotone(judgement: Judgement) -> Iterator[Finding]:
     rises: dict[str, list[str]] = {}
     for case in judgement.cases:
         if case.sign < 0 and case.effect is not None:
-            rises.setdefault(case.of, []).append(f"{case.at.removeprefix('T = ')} by {-case.effect.value:.4f}")
+            rises.setdefault(case.subject, []).append(
+                f"{case.condition.removeprefix('T = ')} by {-case.effect.value:.4f}"
+            )
     if rises:
         yield Finding(
             "ece_not_monotone", "fact",
@@ -403,27 +409,29 @@ def _not_monotone(judgement: Judgement) -> Iterator[Finding]:
 
 
 def _failing(key: str, words: str) -> Iterator[Finding]:
-    failing = [case for case in _judged(key).cases if case.sign < 0]
+    failing = [case for case in _judgement(key).cases if case.sign < 0]
     if failing:
         by_teacher: dict[str, list[str]] = {}
         for case in failing:
-            by_teacher.setdefault(case.of, []).append(case.at.removeprefix("T = "))
+            by_teacher.setdefault(case.subject, []).append(case.condition.removeprefix("T = "))
         yield Finding(
             key, "fact",
-            f"{len(failing)} {words}: {'; '.join(f'{teacher} at T = {_listed(at)}' for teacher, at in by_teacher.items())}.",
-            tuple((1, f"{case.of}, {case.at}") for case in failing),
+            f"{len(failing)} {words}: {'; '.join(f'{teacher} at T = {listed(at)}' for teacher, at in by_teacher.items())}.",
+            tuple((1, f"{case.subject}, {case.condition}") for case in failing),
             {"count": len(failing), "by_teacher": by_teacher},
         )  # fmt: skip
 
 
-def _orders(teachers: Sequence[Subject]) -> Iterator[Finding]:
+def _orders(teachers: Sequence[ModelResults]) -> Iterator[Finding]:
     """The order of robustness gains against that of linearity gains."""
     cifar100 = paper_evidence()["cifar100"]
     peak, robust = {}, {}
     for teacher in teachers:
         student = cifar100.reference("kd_mixup", teacher)
         gain = (
-            student.toward[teacher.name].gain_peak if student is not None and teacher.name in student.toward else None
+            student.versus_teacher[teacher.name].gain_peak
+            if student is not None and teacher.name in student.versus_teacher
+            else None
         )
         if student is not None and gain is not None and student.corruption_gain:
             peak[teacher.name], robust[teacher.name] = gain.value, mean_robustness_gain(student).value
@@ -468,7 +476,3 @@ def _differ(a: Printed, b: Printed) -> bool:
 
 def _signed(value: float) -> str:
     return f"{value:+.1f}".replace("-", "−")
-
-
-def _listed(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
