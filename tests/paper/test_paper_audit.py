@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vicinal.paper import paper_evidence, tables
-from vicinal.paper.audit import Finding, audit, impossible_entries, repeated_rows
+from vicinal.paper.audit import audit, impossible_entries, repeated_rows
+from vicinal.paper.finding import Finding
 from vicinal.paper.tables import Entry, Printed, entries, number, printed_numbers
 
 

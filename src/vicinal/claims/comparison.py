@@ -1,6 +1,6 @@
 """The one comparator: is a number above another one, or above a threshold, as far as its spread can tell?
 
-Claims, the report's sentences and the recommendation all ask here, so that one page never says two things. In this order:
+Claims, the report's sentences and the recommendation all compare here, so that one page never says two things. In this order:
 
 - printed numbers: where rounding cannot hide the difference;
 - several seeds: where all of them agree, seed by seed. Of n seeds with no effect that happens by chance with probability

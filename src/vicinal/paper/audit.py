@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache
-from importlib import resources
+from collections.abc import Iterator, Sequence
 from itertools import combinations
-from typing import Any, Literal
-
-import yaml
+from typing import Any
 
 from vicinal.claims import (
     CLAIMS,
@@ -31,11 +26,12 @@ from vicinal.claims import (
     ratio,
 )
 from vicinal.config import CORRUPTIONS
+from vicinal.paper.finding import Finding
+from vicinal.paper.running_text import running_text
 from vicinal.paper.tables import (
     DATA_SETS,
     TEACHERS,
     Entry,
-    Loader,
     Printed,
     corruption_gain,
     entries,
@@ -44,32 +40,10 @@ from vicinal.paper.tables import (
     printed_numbers,
 )
 
-Kind = Literal["impossible", "repeated", "disagreement", "fact"]
-KIND_WORDS: dict[Kind, str] = {
-    "impossible": "Impossible entries",
-    "repeated": "Repeated rows",
-    "disagreement": "Text, figures and tables that disagree",
-    "fact": "What the tables say against the text",
-}
 BOUND_WORDS = (
     "|accuracy − confidence| ≤ ECE ≤ (1 − accuracy) + (1 − confidence), rounding of the printed digits allowed for"
 )
 REPEATED_CELLS = 3  # columns that two rows of a table have to share; fewer coincide by chance
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that the audit found: a sentence, the table rows it is about, and its numbers."""
-
-    key: str
-    kind: Kind
-    sentence: str
-    rows: tuple[tuple[int, str], ...] = ()  # table number and row as shown
-    data: Mapping[str, Any] = field(default_factory=dict)
-
-    def as_data(self) -> dict[str, Any]:
-        rows = [{"table": table, "row": row} for table, row in self.rows]
-        return {"key": self.key, "kind": self.kind, "sentence": self.sentence, "rows": rows, "numbers": dict(self.data)}
 
 
 def audit() -> list[Finding]:
@@ -81,7 +55,7 @@ def audit() -> list[Finding]:
         *_figure6(),
         *_baselines(),
         *_repeated_figures(),
-        *_text(),
+        *running_text(),
         *_facts(),
     ]
 
@@ -267,99 +241,6 @@ def _repeated_figures() -> Iterator[Finding]:
     if wrong:
         yield Finding("teacher_ece", "disagreement", f"Tables 3 and 5 differ in the ECE of {listed([TEACHERS[n] for n in wrong])}.",
                       tuple((5, TEACHERS[n]) for n in wrong))  # fmt: skip
-
-
-@cache
-def stated() -> Mapping[str, Any]:
-    """Numbers of the running text that a table gives as well, from the package's text.yaml."""
-    text = resources.files("vicinal.paper").joinpath("text.yaml").read_text(encoding="utf-8")
-    return yaml.load(text, Loader)  # type: ignore[no-any-return]  # noqa: S506 (a safe loader of our own file)
-
-
-def _text() -> Iterator[Finding]:
-    """The running text against the tables."""
-    text, cifar100 = stated(), paper_evidence()["cifar100"]
-    apart: list[tuple[str, str, str, str]] = []
-
-    def compare(where: str, what: str, said: Printed, table: Number, decimals: int, unit: str) -> None:
-        if decide(difference(number(said), table)):
-            apart.append((where, what, f"{said.text}{unit}", f"{table.value:.{decimals}f}{unit}"))
-
-    best = max(
-        (e for e in entries() if e.table == 2 and e.role == "kd_mixup"),
-        key=lambda e: e.accuracy.value if e.accuracy else 0,
-    )
-    best_of = paper_evidence()["cifar10"].teacher(TEACHERS[best.teacher or ""])
-    assert best_of is not None
-    own = paper_evidence()["cifar10"].reference("kd_mixup", best_of)
-    assert own is not None
-    compare(
-        "§6.2",
-        "accuracy of the best CIFAR-10 student",
-        text["best_student_cifar10"]["accuracy_pct"],
-        own.numbers["accuracy"],
-        2,
-        " %",
-    )
-    table3 = next(e for e in entries() if e.table == 3 and e.role == "baseline")
-    assert table3.accuracy is not None
-    for key, label in TEACHERS.items():
-        teacher = cifar100.teacher(label)
-        student = cifar100.reference("kd_mixup", teacher) if teacher is not None else None
-        assert teacher is not None
-        assert student is not None
-        accuracy = student.numbers["accuracy"]
-        for said in (text["gain_over_baseline_cifar100_pp"].get(key), text["smallest_gain_cifar100_pp"].get(key)):
-            where = text[
-                "gain_over_baseline_cifar100_pp"
-                if key in text["gain_over_baseline_cifar100_pp"]
-                else "smallest_gain_cifar100_pp"
-            ]["where"]
-            if said is not None:
-                baseline = Number(100 * table3.accuracy.value, interval=_hundred(table3.accuracy), printed=True)
-                gain = difference(accuracy, baseline)
-                # The text gives one or two digits of a difference: a unit of its last digit is within its care.
-                if abs(gain.value - said) > 2 * said.half + EPSILON:
-                    apart.append(
-                        (
-                            where,
-                            f"gain of {label}’s student over table 3’s baseline",
-                            f"{said.text} points",
-                            f"{gain.value:.2f} points",
-                        )
-                    )
-        if key in text["student_accuracy_cifar100_pct"]:
-            said = text["student_accuracy_cifar100_pct"]
-            compare(said["where"], f"accuracy of {label}’s student", said[key], accuracy, 2, " %")
-        for role, said, table in zip(
-            ("teacher", "student"),
-            text["figure3_accuracy_pct"][key],
-            (teacher.numbers["accuracy"], accuracy),
-            strict=True,
-        ):
-            compare("figure 3", f"accuracy of {label}{'’s student' if role == 'student' else ''}", said, table, 2, " %")
-        first = next((s for s, gain in student.corruption_gain["pixelate"].items() if decide(gain) < 0), None)
-        if first != text["pixelate_below_baseline_from_severity"][key]:
-            said = text["pixelate_below_baseline_from_severity"]
-            apart.append(
-                (
-                    said["where"],
-                    f"severity from which pixelate puts {label}’s student below the baseline",
-                    f"{said[key]}",
-                    f"{first}",
-                )
-            )
-    if apart:
-        yield Finding(
-            "text", "disagreement",
-            "The text and the tables give different numbers: "
-            + "; ".join(f"{what}, {said} in {where} and {table} by the table" for where, what, said, table in apart) + ".",
-            data={f"{where}: {what}": [said, table] for where, what, said, table in apart},
-        )  # fmt: skip
-
-
-def _hundred(value: Number) -> tuple[float, float] | None:
-    return None if value.interval is None else (100 * value.interval[0], 100 * value.interval[1])
 
 
 # --- what the tables say against the text -----------------------------------------------------------------------------

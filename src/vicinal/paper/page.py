@@ -10,7 +10,8 @@ from markupsafe import Markup, escape
 
 from vicinal import __version__
 from vicinal.claims import RULE, Verdict
-from vicinal.paper.audit import BOUND_WORDS, KIND_WORDS
+from vicinal.paper.audit import BOUND_WORDS
+from vicinal.paper.finding import KIND_WORDS
 from vicinal.paper.show import CITATION, MARK_NOTE, Shown, counted
 from vicinal.paper.tables import DATA_SETS
 

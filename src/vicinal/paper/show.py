@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from vicinal import __version__
 from vicinal.claims import RULE, Judgement, judge, judge_all
 from vicinal.config import CORRUPTIONS
-from vicinal.paper.audit import KIND_WORDS, Finding, audit, table7_label
+from vicinal.paper.audit import audit, table7_label
+from vicinal.paper.finding import KIND_WORDS, Finding
 from vicinal.paper.tables import DATA_SETS, TEACHERS, entries, paper_evidence, printed_numbers
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ MARK_NOTE = "‡ an ECE that the row's accuracy and confidence rule out; § a ro
 
 @dataclass(frozen=True)
 class PaperTable:
-    """A table of the paper as printed; `marks` holds the sign of what the audit found, by row."""
+    """A table of the paper as printed; `marks`: the sign of what the audit found, by row."""
 
     number: int
     title: str

@@ -182,7 +182,7 @@ def paper_evidence() -> Mapping[str, Evidence]:
 def _evidence(data: str) -> Evidence:
     rows = [entry for entry in entries() if entry.data == data]
     teachers = {entry.teacher: _numbers(entry) for entry in rows if entry.role == "teacher"}
-    # Table 1 repeats the T = 2 rows of table 3 and holds the other temperatures; the first entry stands.
+    # Table 1 repeats the T = 2 rows of table 3 and adds the other temperatures; the first entry stands.
     students: dict[tuple[str, str | None, float | str | None], dict[str, Number]] = {}
     for entry in rows:
         if entry.role != "teacher":

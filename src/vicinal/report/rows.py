@@ -135,7 +135,7 @@ def load_results(folder: Path) -> Results:
     if not path.is_file():
         raise UsageError(
             f"{folder} has no results.json: it is not a study folder or its study has not finished; {again}, "
-            "which continues what is there, then ask for the report"
+            "which continues what is there, then make the report"
         )
     try:
         # NaN and infinities are not JSON; where one slipped in, its cell stays empty.

@@ -34,7 +34,7 @@ def candidate_label(row: Row) -> str:
 
 
 def candidate(row: Row) -> Candidate:
-    """A student's means over seeds; a metric that a seed lacks is None."""
+    """A student's means over seeds; a metric that a seed does not have is None."""
 
     def mean(key: str) -> float | None:
         values = row.values(key)

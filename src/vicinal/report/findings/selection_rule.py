@@ -113,7 +113,7 @@ def selection(
 
     Args:
         candidates: in the order of the tables.
-        validation_images, test_images: how many images each split holds.
+        validation_images, test_images: how many images each split has.
         versus_runner_up: how the two that `select` names compare on the test images; None where they were not compared.
         selected_on_test: the test images selected the epochs, so they can confirm nothing.
     """

@@ -104,8 +104,8 @@ def temperatures_over_epochs(results: Results) -> PaperFigure:
     ordered = sorted(dict.fromkeys(keys), key=keys.index)
     drawn = FigureSet("figure9", title, caption, tuple(ordered), tuple(panels), min(3, len(panels)))
     tried = [t for t in printed_numbers()["setup"]["temperatures_tried"] if t not in temperatures]
-    lacking = [f"KD + mixup at {', '.join(temperature_label(t) for t in tried)}"] if tried else []
-    return PaperFigure(9, title, drawn, missing=tuple(lacking))
+    missing = [f"KD + mixup at {', '.join(temperature_label(t) for t in tried)}"] if tried else []
+    return PaperFigure(9, title, drawn, missing=tuple(missing))
 
 
 def _temperature_key(row: Row, temperatures: Sequence[float | str | None]) -> Key:

@@ -93,8 +93,8 @@ def networks_features(results: Results, data_set: str | None) -> PaperFigure:
         words = "without mixup" if kind == "erm" else "with mixup"
         printed = (paper.get(kind) or {}).get(name or "")
         rows.append(TableRow((label, words), _feature_cells(row, printed), starts=row is shown[kind][0][0]))
-    lacking = [] if shown["erm"] else ["networks trained without mixup"]
-    lacking += [] if shown["mixup"] else ["networks trained with mixup: the arm mixup or a teacher with a mixing"]
+    missing = [] if shown["erm"] else ["networks trained without mixup"]
+    missing += [] if shown["mixup"] else ["networks trained with mixup: the arm mixup or a teacher with a mixing"]
     notes = value_notes(results, "test images (accuracy)")
     if paper:
         notes.append(
@@ -110,7 +110,7 @@ def networks_features(results: Results, data_set: str | None) -> PaperFigure:
         None, "figure7", f"Numbers of figure 7: clusters and accuracy, {results.data_name}", ("Network", "Trained"),
         _FEATURE_COLUMNS, tuple(rows), notes=tuple(notes), setting=setting_notes(results, paper),
     )  # fmt: skip
-    return PaperFigure(7, title, drawn, numbers, tuple(lacking))
+    return PaperFigure(7, title, drawn, numbers, tuple(missing))
 
 
 def students_features(results: Results, data_set: str | None) -> PaperFigure:

@@ -93,7 +93,7 @@ class PaperTable:
 
     number: (
         int | None
-    )  # None for the layout of tables 2 to 4 on data that the paper has not, and for a figure's numbers
+    )  # None for the layout of tables 2 to 4 on data that the paper does not have, and for a figure's numbers
     name: str  # of its files
     title: str
     labels: tuple[str, ...] = ()  # headings of the label columns

@@ -1,6 +1,6 @@
 """The paper's tables 1 to 7 from a study's results, each value beside the paper's where the study has its data set.
 
-A table holds values in the units it is shown in: percent, fractions or nats. What a study does not have stays a sentence
+Values are in the units they are shown in: percent, fractions or nats. What a study does not have stays a sentence
 in `PaperTable.missing`; nothing is filled in.
 """
 
@@ -57,19 +57,12 @@ _TEMPERATURE_COLUMNS = (
 
 
 def temperature_table(results: Results, data_set: str | None) -> PaperTable:
-    """Table 1: KD + mixup of every teacher at every temperature, KD classic, and the students that ask none."""
+    """Table 1: KD + mixup of every teacher at every temperature, KD classic, and the students without a teacher."""
     numbers = printed_numbers()
     table = PaperTable(
         1, "table1", f"Accuracy and calibration by temperature, {results.data_name}", ("Teacher", "Training")
     )
     paper = numbers["table1_temperature_cifar100"] if data_set == "cifar100" else {}
-
-    def cells(row: Row, printed: Mapping[str, float | None]) -> dict[str, Value]:
-        return keep(
-            accuracy=scalar_value(row, "accuracy", printed.get("accuracy_pct"), 100, needs_scale=False),
-            confidence=scalar_value(row, "confidence", printed.get("confidence_pct"), 100),
-            ece=scalar_value(row, "ece", printed.get("ece")),
-        )
 
     rows: list[TableRow] = []
     for arm, label, key in (
@@ -78,38 +71,19 @@ def temperature_table(results: Results, data_set: str | None) -> PaperTable:
     ):
         row = undistilled(results, arm)
         if row is not None:
-            rows.append(TableRow(("None", label), cells(row, paper.get(key) or {}), starts=not rows))
-    temperatures: list[float | str | None] = []
+            rows.append(TableRow(("None", label), _temperature_cells(row, paper.get(key) or {}), starts=not rows))
     for teacher in results.teachers:
-        printed = paper.get(papers_name(teacher) or "") or {}
-        first = True
-        for row in students_of(results, teacher, "kd_mixup"):
-            temperatures.append(row.temperature)
-            key = f"{row.temperature:g}" if isinstance(row.temperature, float | int) else str(row.temperature)
-            found = cells(row, printed.get(key) or {})
-            label = f"KD + mixup, {temperature_label(row.temperature)}"
-            rows.append(TableRow((teacher_label(teacher), label), found, starts=first))
-            first = False
-        classics = students_of(results, teacher, "kd")
-        for row in classics:
-            matches = row.temperature == MAIN_TEMPERATURE
-            label = (
-                "KD classic" if len(classics) == 1 and matches else f"KD classic, {temperature_label(row.temperature)}"
-            )
-            found = cells(row, (printed.get("kd_classic") or {}) if matches else {})
-            rows.append(TableRow((teacher_label(teacher), label), found, starts=first))
-            first = False
+        rows += _temperature_rows(results, teacher, paper.get(papers_name(teacher) or "") or {})
+    temperatures = [r.temperature for teacher in results.teachers for r in students_of(results, teacher, "kd_mixup")]
     if not temperatures:
         return replace(table, missing=("KD + mixup: the arm kd_mixup at one temperature or more",))
-    lacking = []
+    missing = []
     tried = [t for t in numbers["setup"]["temperatures_tried"] if t not in temperatures]
     if tried:
-        lacking.append(f"KD + mixup at {', '.join(temperature_label(t) for t in tried)}")
+        missing.append(f"KD + mixup at {', '.join(temperature_label(t) for t in tried)}")
     arms = {row.arm for row in results.students}
-    lacking += [f"the arm {arm}" for arm in ("baseline", "mixup", "kd") if arm not in arms]
-    notes = [
-        *value_notes(results, "test images"),
-    ]
+    missing += [f"the arm {arm}" for arm in ("baseline", "mixup", "kd") if arm not in arms]
+    notes = value_notes(results, "test images")
     if any(row.scale_free for row in results.students):
         notes.append(
             "† T = σ leaves the scale of the student’s logits free, so its raw confidence and ECE mean nothing by themselves."
@@ -118,10 +92,38 @@ def temperature_table(results: Results, data_set: str | None) -> PaperTable:
         table,
         columns=_TEMPERATURE_COLUMNS,
         rows=tuple(rows),
-        missing=tuple(lacking),
+        missing=tuple(missing),
         notes=tuple(notes),
         setting=setting_notes(results, paper),
     )
+
+
+def _temperature_cells(row: Row, printed: Mapping[str, float | None]) -> dict[str, Value]:
+    return keep(
+        accuracy=scalar_value(row, "accuracy", printed.get("accuracy_pct"), 100, needs_scale=False),
+        confidence=scalar_value(row, "confidence", printed.get("confidence_pct"), 100),
+        ece=scalar_value(row, "ece", printed.get("ece")),
+    )
+
+
+def _temperature_rows(
+    results: Results, teacher: Row, printed: Mapping[str, Mapping[str, float | None]]
+) -> list[TableRow]:
+    """The KD + mixup students of a teacher by temperature, then its KD students."""
+    found: list[tuple[str, dict[str, Value]]] = []
+    for row in students_of(results, teacher, "kd_mixup"):
+        key = f"{row.temperature:g}" if isinstance(row.temperature, float | int) else str(row.temperature)
+        label = f"KD + mixup, {temperature_label(row.temperature)}"
+        found.append((label, _temperature_cells(row, printed.get(key) or {})))
+    classics = students_of(results, teacher, "kd")
+    for row in classics:
+        matches = row.temperature == MAIN_TEMPERATURE
+        label = "KD classic" if len(classics) == 1 and matches else f"KD classic, {temperature_label(row.temperature)}"
+        found.append((label, _temperature_cells(row, (printed.get("kd_classic") or {}) if matches else {})))
+    return [
+        TableRow((teacher_label(teacher), label), cells, starts=position == 0)
+        for position, (label, cells) in enumerate(found)
+    ]
 
 
 _PERFORMANCE_COLUMNS = (
@@ -183,9 +185,9 @@ def _performance_table(results: Results, data_set: str | None, table: PaperTable
     baseline = undistilled(results, "baseline")
     if baseline is not None:
         taught.append(TableRow((student, "Baseline"), cells(baseline, paper.get("baseline")), starts=not taught))
-    lacking = [] if results.teachers else ["teachers"]
-    lacking += [] if any(main_student(results, t) for t in results.teachers) else ["the arm kd_mixup"]
-    lacking += [] if baseline is not None else ["the arm baseline"]
+    missing = [] if results.teachers else ["teachers"]
+    missing += [] if any(main_student(results, t) for t in results.teachers) else ["the arm kd_mixup"]
+    missing += [] if baseline is not None else ["the arm baseline"]
     notes = [
         *value_notes(results, "test images"),
         *main_temperature_note(results),
@@ -198,7 +200,7 @@ def _performance_table(results: Results, data_set: str | None, table: PaperTable
         table,
         columns=_PERFORMANCE_COLUMNS,
         rows=(*rows, *taught),
-        missing=tuple(lacking),
+        missing=tuple(missing),
         notes=tuple(notes),
         setting=setting_notes(results, paper),
     )
@@ -343,8 +345,8 @@ def corruption_table(results: Results, data_set: str | None) -> PaperTable:
                 rows.append(TableRow((label, corruption_heading(corruption)), cells, starts=position == 0))
     if not rows:
         return replace(table, missing=("measures.corruptions",))
-    lacking = [] if has_corruptions(baseline) else ["the arm baseline"]
-    lacking += [] if any(has_corruptions(row) for _, row, _ in students[1:]) else ["the arm kd_mixup"]
+    missing = [] if has_corruptions(baseline) else ["the arm baseline"]
+    missing += [] if any(has_corruptions(row) for _, row, _ in students[1:]) else ["the arm kd_mixup"]
     columns = tuple(Quantity(f"severity_{s}", f"S{s}", f"S{s}", 2, "%") for s in SEVERITIES)
     columns += tuple(
         Quantity(f"gain_{s}", f"Gain S{s}", f"Gain S{s}", 2, "pp", True, csv_only=True) for s in SEVERITIES
@@ -363,7 +365,7 @@ def corruption_table(results: Results, data_set: str | None) -> PaperTable:
         table,
         columns=columns,
         rows=_with_best(rows),
-        missing=tuple(lacking),
+        missing=tuple(missing),
         notes=tuple(notes),
         setting=setting_notes(results, paper),
     )

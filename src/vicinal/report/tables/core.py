@@ -221,7 +221,7 @@ def summary_csv(results: Results) -> str:
     scalars = _in_order(
         key for _, m in models for key, value in m.items() if key not in skipped and not isinstance(value, dict | list)
     )
-    # A key that holds null in one model and a structure in another is no scalar.
+    # A key that is null in one model and a structure in another is no scalar.
     scalars = [key for key in scalars if not any(isinstance(m.get(key), dict | list) for _, m in models)]
     bounded = _in_order(key for _, m in models for key in m.get("intervals") or {})
     header = ["role", "name", "arm", "teacher", "temperature", "seed", "selection", *scalars]

@@ -84,82 +84,93 @@ def minus_baseline_cell(key: str, digits: int, row: Row) -> Cell:
     return Cell(signed(fmean(values)), f"± {stdev(values):.{digits}f}", scale_free=scale_free)
 
 
+def _measure(
+    key: str, heading: str, meaning: str, value: Callable[[Model], float | None], term: str, definition: str, **how: Any
+) -> Measure:
+    """`how`: the other fields of its column."""
+    return Measure(key, value, Column(heading, meaning, lambda model, _: value(model), **how), term, definition)
+
+
 def measures(results: Results) -> list[Measure]:
     """The quantities that any model of the study has, in the order of the table."""
-
-    def measure(
-        key: str,
-        heading: str,
-        meaning: str,
-        value: Callable[[Model], float | None],
-        term: str,
-        definition: str,
-        **how: Any,
-    ) -> Measure:
-        return Measure(key, value, Column(heading, meaning, lambda model, _: value(model), **how), term, definition)
-
     models = [model for row in results.rows for model in row.models]
     others = list(dict.fromkeys(name for model in models for name in model.get(OOD) or {}))
-    known = [
-        measure(
+    known = [*_of_one_network(others), *_beside_the_baseline(1 - results.confidence_level), *_of_eq11()]
+    return [found for found in known if any(found.value(model) is not None for model in models)]
+
+
+def _of_one_network(others: Sequence[str]) -> list[Measure]:
+    """`others`: the other data sets that the networks were tried on."""
+    return [
+        _measure(
             "aurc", "AURC", "area under the risk-coverage curve", _inside("selective", "aurc"), "AURC",
             "area under the risk-coverage curve: the share of errors among the images answered, surest first, averaged over "
             "how many are answered. Lower is better.",
         ),
-        measure(
+        _measure(
             "classwise_ece", "Class-wise ECE", "ECE of every class’s own probability, averaged", _plain("classwise_ece"),
             "Class-wise ECE", "the ECE of “is it class k?”, averaged over the classes; it shrinks with their number.", digits=4,
         ),
         *(
-            measure(
+            _measure(
                 f"{OOD}:{name}", "OOD AUROC" if len(others) == 1 else f"OOD AUROC, {name}",
                 f"chance that a test image gets more confidence than one of {name}", _inside(OOD, name), "OOD AUROC",
                 "chance that a test image gets more confidence than an image of another data set; 0.5 is a coin’s.",
             )
             for name in others
         ),
-        measure(
+        _measure(
             "corrupted_accuracy", "Corrupted accuracy %", "mean accuracy over all corruptions and severities",
             corrupted_accuracy, "Corrupted accuracy", "mean accuracy over all corruptions and severities.",
             percent=True, needs_scale=False,
         ),
-        measure(
+        _measure(
             "v_score", "V-score", "agreement of k-means on the features with the classes", _inside("representation", "v_score"),
             "V-score", "how well k-means on the last features finds chosen classes; 1 is best.", needs_scale=False,
         ),
-        measure(
+    ]  # fmt: skip
+
+
+def _beside_the_baseline(level: float) -> list[Measure]:
+    """`level`: p below it is counted as clear."""
+    return [
+        _measure(
             "accuracy_minus_baseline_pp", "Δ accuracy", "accuracy less the baseline's of the same seed, percentage points",
             _inside("minus_baseline", "accuracy_pp"), "Δ accuracy, Δ ECE",
             "percentage points of accuracy, and ECE, less those of the baseline of the same seed on the same test images, with "
             "paired intervals.",
             needs_scale=False, signed=True, cell=partial(minus_baseline_cell, "accuracy_pp", 1),
         ),
-        measure(
+        _measure(
             "ece_minus_baseline", "Δ ECE", "ECE less the baseline's of the same seed", _inside("minus_baseline", "ece"), "", "",
             signed=True, cell=partial(minus_baseline_cell, "ece", 3),
         ),
-        measure(
+        _measure(
             "mcnemar_p", "McNemar p", "exact test against the baseline student of the same seed, on the same test images",
             _inside("mcnemar_versus_baseline", "p_value"), "McNemar p",
             "exact test that a student and the baseline of its seed are right equally often on the test images.",
-            needs_scale=False, cell=partial(mcnemar_cell, 1 - results.confidence_level),
+            needs_scale=False, cell=partial(mcnemar_cell, level),
         ),
-        measure(
+    ]  # fmt: skip
+
+
+def _of_eq11() -> list[Measure]:
+    return [
+        _measure(
             "entropy_mixed_0.5", "H mixed(½)", "entropy of the answer on the mixed image at λ = 0.5, nats",
             _half("entropy_mixed"), "H mixed, H clean",
             "mean entropy of the answers on mixed images, and on their two ends weighted by λ, in nats.",
         ),
-        measure(
+        _measure(
             "entropy_clean_0.5", "H clean(½)", "entropy of the answers on the two ends, weighted by λ = 0.5, nats",
             _half("entropy_clean"), "", "",
         ),
-        measure("nonlinearity_0.5", "NL(½)", "non-linearity residual at λ = 0.5, nats", _half("nonlinearity"), "", ""),
-        measure(
+        _measure("nonlinearity_0.5", "NL(½)", "non-linearity residual at λ = 0.5, nats", _half("nonlinearity"), "", ""),
+        _measure(
             "residual_eq11_0.5", "Residual (eq. 11)", "H mixed − H clean − NL at λ = 0.5, nats", _half("residual_eq11"),
             "Residual of eq. 11", "H mixed − H clean − NL, at λ = 0.5; 0 where the equation holds.", signed=True,
         ),
     ]  # fmt: skip
-    return [found for found in known if any(found.value(model) is not None for model in models)]
 
 
 def optional_sections(results: Results, shown: Sequence[Measure]) -> list[Section]:
