@@ -93,7 +93,9 @@ def picture() -> str:
     arrows = uses()
     height = floors(arrows)
     place = placed(arrows, height)
-    kept = {r: {u for u in used if not any(u in reachable(o, arrows) for o in used - {u})} for r, used in arrows.items()}
+    kept = {
+        r: {u for u in used if not any(u in reachable(o, arrows) for o in used - {u})} for r, used in arrows.items()
+    }
     width = max(x for x, _ in place.values()) + ROOM[0] / 2 + MARGIN
     tall = max(y for _, y in place.values()) + ROOM[1] + MARGIN
     lines = [
@@ -122,7 +124,9 @@ def picture() -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Draw the rooms of the package from its imports.")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where the picture is out of date")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit with 1 where the picture is out of date"
+    )
     drawn = picture()
     if parser.parse_args().check:
         if PICTURE.read_text(encoding="utf-8") != drawn:

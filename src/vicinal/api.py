@@ -78,10 +78,11 @@ def run(
 
 def report(folder: Path | str) -> Path:
     """Write the report of a study folder from its results.json; returns the page's path. Raises UsageError without results."""
-    from vicinal.report import write_report
     from vicinal.workspace import check_study_folder
 
     check_study_folder(Path(folder))
+    from vicinal.report import write_report
+
     return write_report(Path(folder))
 
 

@@ -112,7 +112,7 @@ def test_the_study_in_it_can_be_run_again(folder: Path):
 
 
 def test_no_results(tmp_path: Path):
-    assert "holds no results.json" in refused(tmp_path)
+    assert "has no results.json" in refused(tmp_path)
     assert "vicinal run STUDY --out" in refused(tmp_path / "nowhere")
 
 

@@ -56,7 +56,7 @@ def test_another_executor_gives_the_same_study(
     there = execute(Study(load_study(str(file)), tmp_path / "there"), "there", executor)
     assert len(executor.done) == 3
     assert weights(tmp_path / "here") == weights(tmp_path / "there") != {}
-    assert [m["nll"] for m in here["students"]] == [m["nll"] for m in there["students"]]
+    assert [student.nll for student in here.students] == [student.nll for student in there.students]
 
 
 def test_jobs_come_after_what_they_need():

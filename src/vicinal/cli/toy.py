@@ -31,7 +31,7 @@ def toy(parsed: argparse.Namespace) -> None:
     paths = write_toy(parsed.out, shown)
     print(f"{'':32}{'accuracy':>10}{'ECE':>8}{'NL(0.5)':>9}{'ambivalent':>12}")
     for field in shown.fields:
-        f = field.figures
+        f = field.metrics
         print(
             f"{TITLES[field.name]:32}{f['accuracy']:10.3f}{f['ece']:8.3f}{f['nonlinearity_at_half']:9.3f}"
             f"{100 * f['ambivalent_share']:10.1f} %"

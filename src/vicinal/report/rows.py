@@ -9,6 +9,10 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from vicinal.claims import TEMPERATURE_SYMBOLS, temperature_text
 from vicinal.config import SELECTION_SENTENCES
 from vicinal.results import read_results
 
@@ -22,17 +26,16 @@ ARM_LABELS = {
     "linear_target": "Linear target",
     "label_smoothing": "Label smoothing",
 }
-TEMPERATURE_SYMBOLS = {"sigma": "σ", "teacher_sigma": "σ_t"}
 SCALED = "_after_temperature_scaling"  # ending of every key measured after temperature scaling
 
 
 @dataclass(frozen=True, eq=False)  # compared by identity, so that a row can be a key
 class Row:
-    """One line of the table and one curve of a figure: a teacher, or an arm with its teacher and temperature."""
+    """One line of the table and one curve of a figure: a teacher, or an arm with its teacher and temperature, over its seeds."""
 
     label: str
     arm: str | None  # None for a teacher
-    teacher: str | None  # the teacher itself, or the one asked; None for students that ask none
+    teacher: str | None  # the teacher itself, or a student's; None for students without one
     temperature: float | str | None
     temperature_rank: int  # position among the temperatures of its arm, for the dash pattern
     models: tuple[Model, ...]  # by seed
@@ -53,7 +56,7 @@ class Row:
 
     @property
     def name(self) -> str:
-        """The label with the teacher asked, for sentences."""
+        """The label with the teacher's name, for sentences."""
         return self.label if self.is_teacher or self.teacher is None else f"{self.label} ({self.teacher})"
 
     def values(self, key: str) -> list[float]:
@@ -61,6 +64,7 @@ class Row:
         return [float(value) for model in self.models if (value := model.get(key)) is not None]
 
     def by_seed(self, key: str) -> dict[int, float]:
+        """The scalar by seed, of every seed that has it."""
         return {model["seed"]: float(value) for model in self.models if (value := model.get(key)) is not None}
 
     def interval(self, key: str) -> tuple[float, float] | None:
@@ -75,16 +79,16 @@ class Results:
 
     raw: dict[str, Any]
     teachers: tuple[Row, ...]
-    unguided: tuple[Row, ...]  # students that ask no teacher
-    guided: tuple[Row, ...]  # students that ask one, in the order of the teachers
+    undistilled: tuple[Row, ...]  # students without a teacher
+    distilled: tuple[Row, ...]  # students of a teacher, in the order of the teachers
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        return self.teachers + self.unguided + self.guided
+        return self.teachers + self.undistilled + self.distilled
 
     @property
     def students(self) -> tuple[Row, ...]:
-        return self.unguided + self.guided
+        return self.undistilled + self.distilled
 
     @property
     def seeds(self) -> list[int]:
@@ -99,11 +103,22 @@ class Results:
     @property
     def coverage(self) -> str:
         """The coverage of the intervals, as in 95 %."""
-        return f"{100 * self.raw['measures'].get('interval', 0.95):g}\u00a0%"
+        return f"{100 * self.confidence_level:g}\u00a0%"
 
-    def asked_by(self, teacher: str) -> list[Row]:
-        """The students compared with a teacher: those that ask none, then those that ask it."""
-        return [*self.unguided, *(row for row in self.guided if row.teacher == teacher)]
+    @property
+    def confidence_level(self) -> float:
+        """Of every interval; a test is clear where p is below 1 less this."""
+        return float(self.raw["measures"].get("confidence_level", 0.95))
+
+    @property
+    def data_name(self) -> str:
+        """The name of the data, as shown."""
+        data = self.raw["data"]
+        return str(data.get("name") or data.get("source") or "these data")
+
+    def compared_with(self, teacher: str) -> list[Row]:
+        """The students set beside a teacher: those without a teacher, then its own."""
+        return [*self.undistilled, *(row for row in self.distilled if row.teacher == teacher)]
 
 
 def load_results(folder: Path) -> Results:
@@ -128,10 +143,10 @@ def arrange(raw: dict[str, Any]) -> Results:
         label = student_label(arm, temperature, several=len(temperatures[arm]) > 1)
         students.append(Row(label, arm, teacher, temperature, temperatures[arm].index(temperature), tuple(models)))
     order = [row.teacher for row in teachers]
-    guided = [row for row in students if row.teacher is not None]
+    distilled = [row for row in students if row.teacher is not None]
     # A stable sort: the file's order stays inside each teacher; a teacher absent from the file comes last.
-    guided.sort(key=lambda row: order.index(row.teacher) if row.teacher in order else len(order))
-    return Results(raw, teachers, tuple(row for row in students if row.teacher is None), tuple(guided))
+    distilled.sort(key=lambda row: order.index(row.teacher) if row.teacher in order else len(order))
+    return Results(raw, teachers, tuple(row for row in students if row.teacher is None), tuple(distilled))
 
 
 def _grouped(models: Iterable[Model], key: Any) -> list[tuple[Any, list[Model]]]:
@@ -146,8 +161,12 @@ def student_label(arm: str, temperature: float | str | None, several: bool) -> s
     label = ARM_LABELS.get(arm, arm.replace("_", " "))
     if temperature is None or (not several and temperature not in TEMPERATURE_SYMBOLS):
         return label
-    shown = TEMPERATURE_SYMBOLS[temperature] if isinstance(temperature, str) else f"{temperature:g}"
-    return f"{label} · T = {shown}"
+    return f"{label} · {temperature_label(temperature)}"
+
+
+def temperature_label(temperature: float | str | None) -> str:
+    """T = 2, T = σ; nothing for none."""
+    return "" if temperature is None else f"T = {temperature_text(temperature)}"
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None] | None:
@@ -170,28 +189,26 @@ def at_half(model: Model, quantity: str, curves: str = "vicinity") -> float | No
     return None if value is None else float(value)
 
 
-def interval_at_half(model: Model, quantity: str) -> tuple[float, float] | None:
-    """The bootstrap interval of a vicinal quantity at λ = 0.5."""
-    position = half_position(model["vicinity"]["lam"])
-    bounds = (model["vicinity"].get("intervals") or {}).get(quantity)
-    if position is None or not bounds:
-        return None
-    lower, upper = bounds["lower"][position], bounds["upper"][position]
-    return None if lower is None or upper is None else (float(lower), float(upper))
-
-
-def against(model: Model, teacher: str) -> dict[str, Any] | None:
-    """Linearity gain and alignment of a student against a teacher: the one it asked, or any it was measured against."""
-    if model.get("teacher") == teacher and model.get("linearity_gain") is not None:
-        return model
+def versus_teacher(model: Model, teacher: str) -> dict[str, Any]:
+    """Linearity gain, alignment and information of a student beside a teacher; empty where it was not measured."""
     found: dict[str, Any] | None = (model.get("versus_teacher") or {}).get(teacher)
-    return found
+    return found or {}
 
 
 def gain_at_half(model: Model, teacher: str) -> float | None:
-    """Δ_lin(0.5) of a student against a teacher."""
+    """Δ_lin(0.5) of a student over a teacher."""
     position = half_position(model["vicinity"]["lam"])
-    measured = against(model, teacher)
-    gain = (measured or {}).get("linearity_gain")
+    gain = versus_teacher(model, teacher).get("linearity_gain")
     value = None if gain is None or position is None else gain[position]
     return None if value is None else float(value)
+
+
+def floats(values: Sequence[float | None]) -> NDArray[np.float64]:
+    """A list of results.json as float64, NaN where a value is missing."""
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def mean_over_lam(lam: Sequence[float], values: Sequence[float | None]) -> float | None:
+    """The mean of a curve over λ ~ Uniform(0, 1), by the trapezoidal rule; None where a point is missing."""
+    mean = float(np.trapezoid(floats(values), floats(lam)))
+    return mean if np.isfinite(mean) else None

@@ -28,7 +28,7 @@ def read_results(folder: Path) -> StudyResults:
     again = f"run the study again with `vicinal run STUDY --out {folder}`"
     if not path.is_file():
         raise UsageError(
-            f"{folder} holds no {RESULTS_FILE}: it is not a study folder or its study has not finished; {again}, "
+            f"{folder} has no {RESULTS_FILE}: it is not a study folder or its study has not finished; {again}, "
             "which continues what is there, then ask for the report"
         )
     try:

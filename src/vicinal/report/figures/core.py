@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from vicinal.report.figures.svg import ARM_SLOTS, Key, Panel, compose, render, sentinel
-from vicinal.report.rows import SCALED, Model, Results, Row, against, mean_and_spread
+from vicinal.report.rows import SCALED, Model, Results, Row, floats, mean_and_spread, versus_teacher
 
 Array = NDArray[np.float64]
 
@@ -102,10 +102,6 @@ class Curve:
     upper: Array | None = None
 
 
-def floats(values: Sequence[float | None]) -> Array:
-    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-
-
 def over_seeds(x: Sequence[float], curves: Sequence[Sequence[float | None]], bounds: dict[str, Any] | None) -> Curve:
     """The mean over seeds with a band of one sample standard deviation, or the one seed with its bootstrap interval."""
     stack = np.stack([floats(curve) for curve in curves])
@@ -129,25 +125,19 @@ def _shown(model: Model, key: str, scale_free: bool) -> Any:
 
 
 def gain_curve(row: Row, teacher: Row) -> Curve | None:
-    """Δ_lin over λ against a teacher; None where it was not measured.
+    """Δ_lin over λ of a student over a teacher; None where it was not measured.
 
-    Of a scale-free student it is computed with the NL after temperature scaling, without a band.
+    Of a scale-free student it is the gain after temperature scaling of both, which has no band.
     """
-    if row.scale_free:
-        scaled = [(model, model.get("vicinity" + SCALED)) for model in row.models]
-        if any(curves is None for _, curves in scaled):
-            return None
-        asked = {model["seed"]: model for model in teacher.models}
-        pairs = [(asked.get(model["seed"], teacher.models[0])["vicinity"], curves) for model, curves in scaled]
-        gains = [list(floats(t["nonlinearity"]) - floats(s["nonlinearity"])) for t, s in pairs if s is not None]
-        return over_seeds(row.models[0]["vicinity"]["lam"], gains, None)
-    measured = [
-        found for model in row.models if (found := against(model, teacher.label)) and found.get("linearity_gain")
-    ]
-    if not measured:
-        return None
+    measured = [versus_teacher(model, teacher.label) for model in row.models]
     lam = row.models[0]["vicinity"]["lam"]
-    return over_seeds(lam, [m["linearity_gain"] for m in measured], measured[0].get("linearity_gain_interval"))
+    if row.scale_free:
+        scaled = [found.get("linearity_gain" + SCALED) for found in measured]
+        return None if None in scaled else over_seeds(lam, [gain for gain in scaled if gain is not None], None)
+    known = [found for found in measured if found.get("linearity_gain")]
+    if not known:
+        return None
+    return over_seeds(lam, [found["linearity_gain"] for found in known], known[0].get("linearity_gain_interval"))
 
 
 def reliability_curve(row: Row) -> Curve:
@@ -256,7 +246,7 @@ def blocks(results: Results) -> list[tuple[str, list[Row]]]:
     """For each teacher the rows of its panel; for a study without teachers one block of all."""
     if not results.teachers:
         return [("Students", list(results.students))]
-    return [(t.label, [t, *results.asked_by(t.label)]) for t in results.teachers]
+    return [(t.label, [t, *results.compared_with(t.label)]) for t in results.teachers]
 
 
 def confidence_accuracy(results: Results, styles: Styles) -> FigureSet:
@@ -326,7 +316,7 @@ def vicinal_curves(results: Results, styles: Styles) -> FigureSet:
 def linearity_gain(results: Results, styles: Styles) -> FigureSet:
     """Δ_lin over λ (the paper's figure 5), one panel for each teacher."""
     blocks = [
-        (t, [(row, c) for row in results.asked_by(t.label) if (c := gain_curve(row, t))]) for t in results.teachers
+        (t, [(row, c) for row in results.compared_with(t.label) if (c := gain_curve(row, t))]) for t in results.teachers
     ]
     blocks = [(teacher, curves) for teacher, curves in blocks if curves]
     limits = common_limits([curve for _, curves in blocks for _, curve in curves], zero=True)
@@ -343,8 +333,8 @@ def linearity_gain(results: Results, styles: Styles) -> FigureSet:
     return FigureSet(
         "linearity_gain",
         "Linearity gain over the teacher",
-        "NL of the teacher minus NL of the student: above 0 the student is the more linear of the two. Students that ask no "
-        f"teacher are compared with each. {band_words(results, 'pairs of images')}{dagger_words(rows)}",
+        "NL of the teacher minus NL of the student: above 0 the student is the more linear of the two. Students without "
+        f"a teacher are compared with each. {band_words(results, 'pairs of images')}{dagger_words(rows)}",
         styles.keys(rows),
         tuple(panels),
         min(3, max(1, len(panels))),
@@ -403,14 +393,14 @@ def _alignment_label(row: Row) -> str:
 
 
 def _alignments(results: Results, teacher: str) -> list[tuple[Row, float, float]]:
-    """Mean KL real and KL mixed of every student measured against a teacher."""
+    """Mean KL real and KL mixed of every student beside a teacher."""
 
     def kl(model: Model, key: str) -> list[float]:
-        value = ((against(model, teacher) or {}).get("alignment") or {}).get(key)
+        value = (versus_teacher(model, teacher).get("alignment") or {}).get(key)
         return [] if value is None else [float(value)]
 
     found = []
-    for row in results.asked_by(teacher):
+    for row in results.compared_with(teacher):
         real = mean_and_spread([value for model in row.models for value in kl(model, "kl_real")])
         mixed = mean_and_spread([value for model in row.models for value in kl(model, "kl_mixed")])
         if real and mixed:

@@ -40,7 +40,7 @@ def latex_cell(value: Value | None, column: Quantity) -> str:
     text = latex_number(column.text(value.mean))
     if value.best:
         text = rf"\textbf{{{text}}}"
-    if value.doubtful:
+    if value.scale_free:
         text += r"$^\dagger$"
     spread = f" {{\\scriptsize $\\pm$ {value.spread:.{column.digits}f}}}" if value.spread is not None else ""
     return text + spread
@@ -89,7 +89,7 @@ def latex(table: PaperTable) -> str:
             lines.append(latex_line([*start, r"\quad paper", *(paper for paper, _ in pairs)]))
             lines.append(latex_line([*start, r"\quad $\Delta$", *(difference for _, difference in pairs)]))
     lines += [r"\bottomrule", r"\end{tabular}"]
-    notes = [*table.notes, *table.setting, *table.lacking()]
+    notes = [*table.notes, *table.setting, *table.missing_note()]
     if notes:
         lines.append(rf"\par\smallskip\footnotesize {latex_escape(' '.join(notes))}")
     return "\n".join([*lines, r"\end{table}"]) + "\n"

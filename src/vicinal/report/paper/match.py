@@ -1,18 +1,13 @@
-"""The paper's own numbers, and which of them a study's data and networks may stand beside."""
+"""Which of the paper's data sets and teachers a study has, so that the paper's numbers may stand beside its own."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import cache
-from importlib.resources import files
 from typing import Any
-
-import yaml
 
 from vicinal.paper import CLASSES
 
-PERFORMANCE_TABLES = {"cifar10": 2, "cifar100": 3, "imagenet": 4}
 _SOUNDS_LIKE = {
     "cifar100": r"cifar-?100(?!\d)",
     "cifar10": r"cifar-?10(?!\d)",
@@ -25,14 +20,6 @@ _TEACHERS = {
     "resnet152": "resnet152v2",
     "convnext_tiny": "convnext_tiny",
 }
-
-
-@cache
-def paper_numbers() -> dict[str, Any]:
-    """The paper's tables as data: fractions, percent where a name says `_pct`, nats. Not to be changed by its readers."""
-    text = (files("vicinal") / "paper" / "results.yaml").read_text(encoding="utf-8")
-    numbers: dict[str, Any] = yaml.safe_load(text)
-    return numbers
 
 
 def paper_data_set(data: Mapping[str, Any]) -> str | None:

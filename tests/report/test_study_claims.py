@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import csv
 import io
+import itertools
 import math
 import random
 from collections.abc import Callable
@@ -12,25 +13,29 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_up_results import LAM, SHAPES, make_results, write_results
+from made_up_optional import add_optional
+from made_up_results import LAM, SHAPES, make_results, versus_own_teacher, write_results
 
 from vicinal.claims import CLAIMS
 from vicinal.report import write_report
-from vicinal.report.paper.judged import JudgedRow, claims_csv, claims_markdown, judged_section, study_evidence
-from vicinal.report.paper.printed import paper_data_set
+from vicinal.report.evidence import study_evidence
+from vicinal.report.findings import findings, recommendation
+from vicinal.report.paper import paper_tables
+from vicinal.report.paper.match import paper_data_set
+from vicinal.report.paper.study_claims import StudyClaim, claims_csv, claims_markdown, study_claims
 from vicinal.report.rows import arrange
 
 Raw = dict[str, Any]
 
 
 def verdicts(raw: Raw) -> dict[str, str]:
-    section = judged_section(arrange(raw))
-    return {row.key: row.verdict for row in (*section.rows, *section.not_held)}
+    section = study_claims(arrange(raw))
+    return {row.key: row.verdict for row in (*section.rows, *section.no_data)}
 
 
-def row(raw: Raw, key: str) -> JudgedRow:
-    section = judged_section(arrange(raw))
-    return next(row for row in (*section.rows, *section.not_held) if row.key == key)
+def row(raw: Raw, key: str) -> StudyClaim:
+    section = study_claims(arrange(raw))
+    return next(row for row in (*section.rows, *section.no_data) if row.key == key)
 
 
 def students(raw: Raw, arm: str, **values: Any) -> list[Raw]:
@@ -73,13 +78,13 @@ def gain_positive(sign: int, width: float) -> Raw:
     for model in students(raw, "kd_mixup"):
         values = sign * 0.4 * LAM * (1 - LAM)
         inside = width * (values != 0)
-        model["linearity_gain"] = values.tolist()
-        model["linearity_gain_interval"] = {
+        versus_own_teacher(model)["linearity_gain"] = values.tolist()
+        versus_own_teacher(model)["linearity_gain_interval"] = {
             "lower": (values - inside / 100).tolist(),
             "upper": (values + inside / 100).tolist(),
         }
         if width > 0.1:
-            model["linearity_gain_interval"] = {
+            versus_own_teacher(model)["linearity_gain_interval"] = {
                 "lower": (values - inside).tolist(),
                 "upper": (values + inside).tolist(),
             }
@@ -90,8 +95,11 @@ def gain_near_half(sign: int, width: float) -> Raw:
     raw = make_results()
     for model in students(raw, "kd_mixup"):
         values = 1 - sign * np.abs(LAM - 0.5)
-        model["linearity_gain"] = values.tolist()
-        model["linearity_gain_interval"] = {"lower": (values - width).tolist(), "upper": (values + width).tolist()}
+        versus_own_teacher(model)["linearity_gain"] = values.tolist()
+        versus_own_teacher(model)["linearity_gain_interval"] = {
+            "lower": (values - width).tolist(),
+            "upper": (values + width).tolist(),
+        }
     return raw
 
 
@@ -173,8 +181,11 @@ def robustness_order(sign: int, width: float) -> Raw:
         peaks[teacher] = 0.2 + 0.1 * position
         for model in students(raw, "kd_mixup", teacher=teacher):
             values = peaks[teacher] * 4 * LAM * (1 - LAM)
-            model["linearity_gain"] = values.tolist()
-            model["linearity_gain_interval"] = {"lower": (values - 0.001).tolist(), "upper": (values + 0.001).tolist()}
+            versus_own_teacher(model)["linearity_gain"] = values.tolist()
+            versus_own_teacher(model)["linearity_gain_interval"] = {
+                "lower": (values - 0.001).tolist(),
+                "upper": (values + 0.001).tolist(),
+            }
             for measured in model["corruptions"].values():
                 level = np.full(5, 5.0 + sign * position)
                 measured["gain_pp"] = level.tolist()
@@ -196,8 +207,11 @@ def gain_order(sign: int, width: float) -> Raw:
             "upper": (nonlinearity + 0.01).tolist(),
         }
         for model in students(raw, "kd_mixup", teacher=teacher["name"]):
-            model["linearity_gain"] = gain.tolist()
-            model["linearity_gain_interval"] = {"lower": (gain - width).tolist(), "upper": (gain + width).tolist()}
+            versus_own_teacher(model)["linearity_gain"] = gain.tolist()
+            versus_own_teacher(model)["linearity_gain_interval"] = {
+                "lower": (gain - width).tolist(),
+                "upper": (gain + width).tolist(),
+            }
     return raw
 
 
@@ -215,7 +229,7 @@ def kl_mixed(sign: int, width: float) -> Raw:
     raw = make_results(seeds=(0, 1, 2))
     for model in students(raw, "kd_mixup"):
         response = 0.1 * sign * (-1 if width > 0.1 and model["seed"] == 1 else 1)
-        model["alignment"]["independent_response"] = response
+        versus_own_teacher(model)["alignment"]["independent_response"] = response
     return raw
 
 
@@ -227,6 +241,7 @@ def eq11(sign: int, width: float) -> Raw:
         for key, values, room in (("entropy", entropy, width), ("nonlinearity", bump, 0.001)):
             model["vicinity"][key] = values.tolist()
             model["vicinity"]["intervals"][key] = {"lower": (values - room).tolist(), "upper": (values + room).tolist()}
+        model["information"] = {"lam": LAM.tolist(), "residual_eq11": (entropy - 0.2 - bump).tolist()}
     return raw
 
 
@@ -279,8 +294,8 @@ def test_the_order_of_models_changes_no_verdict(shape: str):
 
 def test_every_shape_answers_each_claim_once():
     for shape in SHAPES.values():
-        section = judged_section(arrange(make_results(**shape)))
-        assert sorted(r.key for r in (*section.rows, *section.not_held)) == sorted(claim.key for claim in CLAIMS)
+        section = study_claims(arrange(make_results(**shape)))
+        assert sorted(r.key for r in (*section.rows, *section.no_data)) == sorted(claim.key for claim in CLAIMS)
 
 
 def test_seeds_have_to_agree():
@@ -297,13 +312,53 @@ def test_seeds_have_to_agree():
     assert "the seeds disagree" in found.detail
 
 
-def test_eq11_from_the_stored_curves():
-    """The residual again, by numpy."""
+def test_eq11_is_the_residual_that_was_measured():
     raw = make_results(teachers=1)
-    curves = raw["teachers"][0]["vicinity"]
-    entropy = np.array(curves["entropy"])
-    residual = entropy[10] - (entropy[0] + entropy[-1]) / 2 - curves["nonlinearity"][10]
-    assert row(raw, "eq11").effect.split()[0] == f"{-abs(residual):+.3f}".replace("-", "−")
+    assert row(raw, "eq11").verdict == "no data"
+    raw["teachers"][0]["information"] = {"lam": LAM.tolist(), "residual_eq11": [*[9.0] * 10, -0.321, *[9.0] * 10]}
+    found = row(raw, "eq11")
+    assert found.effect.split()[0] == "−0.321"
+    # The interval is that of the terms of the vicinal curves, at their far ends.
+    curves = study_evidence(arrange(raw)).teachers[0].curves
+    ends = [curves["entropy"][lam].interval for lam in (0.0, 1.0)]
+    low = (
+        curves["entropy"][0.5].interval[0] - sum(high for _, high in ends) / 2 - curves["nonlinearity"][0.5].interval[1]
+    )
+    assert f"({low:+.3f} to".replace("-", "−") in found.effect
+
+
+def test_mean_nl_is_that_of_table_5():
+    """By the trapezoidal rule, as the paper's table 5 from the same study."""
+    raw = make_results(teachers=1, seeds=(0, 1))
+    number = study_evidence(arrange(raw)).teachers[0].numbers["nl_mean"]
+    table = next(table for table in paper_tables(arrange(raw)) if table.number == 5)
+    assert list(number.by_seed.values()) == [seed.value for seed in table.rows[0].cells["global_nl"].seeds]
+    values = raw["teachers"][0]["vicinity"]["nonlinearity"]
+    assert number.by_seed[0] == pytest.approx(sum(a + b for a, b in itertools.pairwise(values)) / 2 / 20)
+
+
+def test_sentences_claims_and_recommendation_give_one_answer():
+    """Two separate intervals that overlap, and McNemar's test that tells the two apart: the test decides everywhere."""
+    raw = add_optional(make_results(teachers=1, arms=("baseline", "kd_mixup")))
+    base, best = raw["students"]
+    for model, accuracy in ((base, 0.82), (best, 0.83)):
+        set_scalar(model, "accuracy", accuracy, 0.02)
+        model["validation"] |= {"accuracy": accuracy, "nll": 1 - accuracy}
+    for p_value, verdict, answer, words in (
+        (0.004, "supported", "yes", "It beats the runner-up, Baseline"),
+        (0.4, "undecided", "undecided", "cannot tell it from the runner-up, Baseline"),
+    ):
+        raw["mcnemar"] = [
+            {"seed": 0, "students": [0, 1], "only_first": [[0, 20], [70, 0]], "p_value": [[1, p_value], [p_value, 1]]}
+        ]
+        results = arrange(raw)
+        judged = row(raw, "beats_baseline")
+        assert (judged.verdict, judged.effect) == (verdict, f"+1.00 points (p = {p_value:.3f})")
+        said = next(found for found in findings(results) if "more accurate than the baseline" in found.question)
+        assert said.verdict == answer
+        assert f"p = {p_value:.3f}" in said.text
+        assert words in recommendation(results).text
+        assert f"p = {p_value:.3f}" in recommendation(results).text
 
 
 @pytest.mark.parametrize(
@@ -326,9 +381,9 @@ def test_the_papers_data_sets_are_recognised(data: dict[str, str], expected: str
 
 def test_the_papers_own_verdict_stands_beside():
     raw = make_results()
-    assert all(r.paper is None for r in judged_section(arrange(raw)).rows)
+    assert all(r.paper is None for r in study_claims(arrange(raw)).rows)
     raw["data"] |= {"name": "CIFAR-100", "class_names": [f"class {k}" for k in range(100)]}
-    section = judged_section(arrange(raw))
+    section = study_claims(arrange(raw))
     assert section.paper_data == "CIFAR-100"
     assert {r.key: r.paper for r in section.rows}["beats_mixup"] == "contradicted"
     assert "Paper, CIFAR-100" in claims_markdown(arrange(raw))
@@ -345,10 +400,10 @@ def test_missing_and_empty_values_are_left_out():
     raw = make_results(validation=False)
     for model in students(raw, "kd_mixup"):
         model["accuracy"] = None
-        model["linearity_gain"][3] = None
+        versus_own_teacher(model)["linearity_gain"][3] = None
         model["intervals"].pop("ece")
     found = verdicts(raw)
-    assert found["beats_baseline"] == "not held"
+    assert found["beats_baseline"] == "no data"
     assert found["ece_order"] in ("undecided", "contradicted")
     assert all(math.isfinite(n.value) for s in study_evidence(arrange(raw)).students for n in s.numbers.values())
 
@@ -364,8 +419,8 @@ def test_tables_hold_every_claim(shape: str, tmp_path):
     for claim in CLAIMS:
         assert claim.sentence.rstrip(".") in markdown
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
-    section = html[html.index('<section id="judged">') : html.index('<section id="table">')]
-    rows = judged_section(arrange(raw)).rows
+    section = html[html.index('<section id="study-claims">') : html.index('<section id="table">')]
+    rows = study_claims(arrange(raw)).rows
     assert section.count('<th scope="row">') == len(rows)
     for verdict in {r.verdict for r in rows}:
         assert section.count(f">{verdict}</span>") == sum(r.verdict == verdict for r in rows)

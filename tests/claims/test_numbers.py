@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
 from vicinal.claims import Number, decide, difference, mean, ratio
-from vicinal.claims.evidence import combine, kendall_tau
+from vicinal.claims.numbers import combine, kendall_tau
 from vicinal.paper.tables import Printed, number
 
 finite = st.floats(-100, 100, allow_nan=False)
@@ -86,6 +86,6 @@ def test_negation_ratio_and_mean():
     assert ratio(two, Number(0.0)).value == math.inf
     assert (mean([one, two]).value, mean([one, two]).interval) == (1.5, (pytest.approx(1.2), pytest.approx(1.8)))
     assert mean([Number(2, {0: 1, 1: 3}), Number(4, {0: 3, 1: 5})]).by_seed == {0: 2, 1: 4}
-    assert combine(lambda x, y: x, one, Number(3.0, doubtful=True)).doubtful
+    assert combine(lambda x, y: x, one, Number(3.0, impossible=True)).impossible
     with pytest.raises(ValueError, match="no numbers"):
         mean([])

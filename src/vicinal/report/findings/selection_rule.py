@@ -1,4 +1,4 @@
-"""Which network to take: the Pareto front of accuracy against ECE, and one recommendation in a sentence. Numbers in, words out."""
+"""Which network to take: the Pareto front of accuracy against ECE, and one selection in a sentence. Numbers in, words out."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 Z = 1.959963984540054  # two-sided 95 % of the normal distribution
-SIGNIFICANT = 0.05
 
 
 def pareto_front(accuracy: Sequence[float | None], ece: Sequence[float | None]) -> list[int]:
     """Positions of those that no other one beats: at least as accurate and as well calibrated, and better in one of the two.
 
-    Equal ones stand together. One without a figure (None or NaN) is left out. By falling accuracy, then by position.
+    Equal ones stand together. One without a number (None or NaN) is left out. By falling accuracy, then by position.
 
     Raises:
         ValueError: the two differ in length.
@@ -49,30 +48,25 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """McNemar's test of the chosen one against another on the test images (`vicinal.metrics.selective.mcnemar`)."""
+class OnTest:
+    """How the selected one and the runner-up compare in accuracy on the test images, by the comparator of `vicinal.claims`."""
 
-    only_chosen: int  # images that only the chosen one gets right
-    only_other: int
-    p_value: float
-
-    @property
-    def other_is_better(self) -> bool:
-        return self.p_value < SIGNIFICANT and self.only_other > self.only_chosen
+    sign: int  # +1 the selected one is the more accurate, -1 the runner-up, 0 undecided
+    why: str
 
 
 @dataclass(frozen=True)
-class Recommendation:
-    """The choice and whether the test images bear it out."""
+class Selection:
+    """The selected one and whether the test images bear it out."""
 
-    chosen: int  # positions in the candidates given
+    selected: int  # positions in the candidates given
     runner_up: int | None
     confirmed: bool | None  # None where there is nothing to confirm it with
     sentence: str
 
 
-def choose(candidates: Sequence[Candidate], validation_images: int) -> tuple[int, int | None] | None:
-    """The candidate to take and the runner-up, from validation figures alone; None where no candidate has any.
+def select(candidates: Sequence[Candidate], validation_images: int) -> tuple[int, int | None] | None:
+    """The candidate to take and the runner-up, from validation metrics alone; None where no candidate has any.
 
     Among those whose accuracy lies within one standard error of the best, which validation cannot tell apart, the lowest NLL
     wins, since it counts calibration too; then the higher accuracy, then the earlier one. The runner-up is the same choice
@@ -99,68 +93,61 @@ def choose(candidates: Sequence[Candidate], validation_images: int) -> tuple[int
         close = [entry for entry in left if entry[1] >= top - error]
         return min(close, key=lambda entry: (entry[2], -entry[1], entry[0]))[0]
 
-    chosen = best(measured)
-    return None if chosen is None else (chosen, best([entry for entry in measured if entry[0] != chosen]))
+    selected = best(measured)
+    return None if selected is None else (selected, best([entry for entry in measured if entry[0] != selected]))
 
 
-def recommendation(
+def selection(
     candidates: Sequence[Candidate],
     validation_images: int,
     test_images: int,
-    against_runner_up: Comparison | None = None,
+    versus_runner_up: OnTest | None = None,
     selected_on_test: bool = False,
-) -> Recommendation | None:
-    """One plain recommendation, chosen on validation figures and held against the test figures; None without validation figures.
+) -> Selection | None:
+    """One plain recommendation, selected on validation metrics and compared with the test metrics; None without validation metrics.
 
     It is confirmed where the test accuracy does not fall short of what validation promised, the test ECE does not exceed it
-    (where validation has one), and the runner-up is not significantly more often right on the same test images (McNemar,
-    p < 0.05). "Promised" allows the 95 % sampling error of the difference of two shares, 1.96 √(a (1 − a) (1/n_validation +
-    1/n_test)); it serves the ECE too, whose noise is for the most part that of the accuracy in it.
+    (where validation has one), and the runner-up is not clearly more accurate on the test images. "Promised" allows the 95 %
+    sampling error of the difference of two shares, 1.96 √(a (1 − a) (1/n_validation + 1/n_test)); it serves the ECE too, whose
+    noise is for the most part that of the accuracy in it.
 
     Args:
         candidates: in the order of the tables.
-        validation_images, test_images: how many images each split holds.
-        against_runner_up: the test between the two that `choose` names; None where it was not made.
-        selected_on_test: the test images chose the epochs, so they can confirm nothing.
+        validation_images, test_images: how many images each split has.
+        versus_runner_up: how the two that `select` names compare on the test images; None where they were not compared.
+        selected_on_test: the test images selected the epochs, so they can confirm nothing.
     """
-    picked = choose(candidates, validation_images)
+    picked = select(candidates, validation_images)
     if picked is None:
         return None
-    chosen, runner_up = picked
-    candidate = candidates[chosen]
+    selected, runner_up = picked
+    candidate = candidates[selected]
     accuracy, nll = candidate.validation_accuracy, candidate.validation_nll
     assert accuracy is not None
     assert nll is not None
     on_validation = f"accuracy {accuracy:.3f}, NLL {nll:.3f}"
-    start = f"For this data: {candidate.label}; chosen on validation ({on_validation})"
+    start = f"For this data: {candidate.label}; selected on validation ({on_validation})"
     if candidate.test_accuracy is None or validation_images <= 0 or test_images <= 0:
-        return Recommendation(chosen, runner_up, None, f"{start}, not confirmed: there are no test figures.")
+        return Selection(selected, runner_up, None, f"{start}, not confirmed: there are no test metrics.")
     on_test = f"accuracy {candidate.test_accuracy:.3f}"
     if candidate.test_ece is not None:
         on_test += f", ECE {candidate.test_ece:.3f}"
     if selected_on_test:
-        reason = "the same images chose the epochs"
-        return Recommendation(chosen, runner_up, None, f"{start}, not confirmed on test ({on_test}), since {reason}.")
+        reason = "the same images selected the epochs"
+        return Selection(selected, runner_up, None, f"{start}, not confirmed on test ({on_test}), since {reason}.")
     failures = _failures(candidate, accuracy, validation_images, test_images)
-    if against_runner_up is not None and runner_up is not None and against_runner_up.other_is_better:
-        c = against_runner_up
-        failures.append(
-            f"{candidates[runner_up].label} is right more often there ({c.only_other} images against {c.only_chosen}, "
-            f"McNemar {p_words(c.p_value)})"
-        )
+    beside, other = versus_runner_up, candidates[runner_up].label if runner_up is not None else ""
+    if beside is not None and beside.sign < 0:
+        failures.append(f"{other} is right more often there ({beside.why})")
     if failures:
         sentence = f"{start}, not confirmed on test ({on_test}): {'; '.join(failures)}."
-        return Recommendation(chosen, runner_up, False, sentence)
+        return Selection(selected, runner_up, False, sentence)
     rest = ""
-    if against_runner_up is not None and runner_up is not None:
-        c = against_runner_up
-        clear = c.p_value < SIGNIFICANT
-        rest = (
-            f" It beats the runner-up, {candidates[runner_up].label}, on the test images (McNemar {p_words(c.p_value)})."
-            if clear
-            else f" The test images cannot tell it from the runner-up, {candidates[runner_up].label} (McNemar {p_words(c.p_value)})."
-        )
-    return Recommendation(chosen, runner_up, True, f"{start}, confirmed on test ({on_test}).{rest}")
+    if beside is not None and beside.sign > 0:
+        rest = f" It beats the runner-up, {other}, on the test images ({beside.why})."
+    elif beside is not None:
+        rest = f" The test images cannot tell it from the runner-up, {other} ({beside.why})."
+    return Selection(selected, runner_up, True, f"{start}, confirmed on test ({on_test}).{rest}")
 
 
 def _failures(candidate: Candidate, accuracy: float, validation_images: int, test_images: int) -> list[str]:
@@ -176,8 +163,3 @@ def _failures(candidate: Candidate, accuracy: float, validation_images: int, tes
     if promised is not None and candidate.test_ece is not None and candidate.test_ece > promised + slack:
         failures.append(f"validation promised an ECE of at most {promised + slack:.3f}")
     return failures
-
-
-def p_words(value: float) -> str:
-    """A p-value in words: "p = 0.012", "p < 0.001"."""
-    return f"p = {value:.3f}" if value >= 0.001 else "p < 0.001"

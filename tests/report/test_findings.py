@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_up_results import LAM, make_results
+from made_up_results import LAM, make_results, versus_own_teacher
 
 from vicinal.report.findings.findings import Finding, findings
 from vicinal.report.rows import arrange
@@ -33,8 +33,11 @@ def one_teacher(change: Change = lambda model: None, arm: str = "kd_mixup", **sh
 def set_gain(values: np.ndarray, width: float) -> Change:
     def change(model: dict[str, Any]) -> None:
         inside = width * (LAM * (1 - LAM) > 0)
-        model["linearity_gain"] = values.tolist()
-        model["linearity_gain_interval"] = {"lower": (values - inside).tolist(), "upper": (values + inside).tolist()}
+        versus_own_teacher(model)["linearity_gain"] = values.tolist()
+        versus_own_teacher(model)["linearity_gain_interval"] = {
+            "lower": (values - inside).tolist(),
+            "upper": (values + inside).tolist(),
+        }
 
     return change
 
@@ -47,7 +50,7 @@ BUMP = 0.1 + LAM * (1 - LAM)
     [
         (BUMP, 0.01, "yes", "above 0 at every λ"),
         (-BUMP, 0.01, "no", "below 0 at every λ"),
-        (BUMP, 0.5, "undecided", "above 0 at 0 of 19 λ between 0 and 1; at the other 19 its interval holds 0"),
+        (BUMP, 0.5, "undecided", "above 0 at 0 of 19 λ between 0 and 1; at the other 19 its interval includes 0"),
         (np.where(LAM < 0.5, 0.2, -0.2), 0.01, "no", "below 0 at 10 of 19 λ between 0 and 1, above 0 at 9"),
     ],
 )
@@ -55,15 +58,12 @@ def test_linearity_gain_in_all_directions(values, width, verdict, words):
     finding = find(one_teacher(set_gain(values, width)), "more linear?")
     assert finding.verdict == verdict
     assert words in finding.text
-    assert "Mixup, which asks no teacher, stands at +0." in finding.text
+    assert "Mixup, without a teacher, stands at +0." in finding.text
 
 
 def test_with_seeds_every_seed_has_to_agree():
     results = one_teacher(set_gain(BUMP, 0.01), seeds=(0, 1, 2))
     assert find(results, "more linear?").verdict == "yes"
-    next(s for s in results["students"] if s["arm"] == "kd_mixup" and s["seed"] == 1).update(
-        linearity_gain_interval=None
-    )
     set_gain(-BUMP, 0.01)(next(s for s in results["students"] if s["arm"] == "kd_mixup" and s["seed"] == 1))
     assert find(results, "more linear?").verdict == "undecided"
 
