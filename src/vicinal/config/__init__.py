@@ -1,5 +1,6 @@
 """What a run and a study are: frozen, validated, fingerprinted values, read from YAML; no torch, so that errors come at once."""
 
+from vicinal.config.arm import ArmSpec
 from vicinal.config.base import SCHEMA, fingerprint
 from vicinal.config.data import DataSpec
 from vicinal.config.load import load_study, packaged_studies
@@ -16,6 +17,7 @@ from vicinal.config.measures import (
 from vicinal.config.network import AugmentSpec, NetworkSpec
 from vicinal.config.objective import ARMS, UNIFORM_MIXING, MixingSpec, Objective
 from vicinal.config.run import RunSpec
+from vicinal.config.schema import study_file_schema
 from vicinal.config.study import SELECTION_SENTENCES, AnswersSpec, StudySpec
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "SEVERITIES",
     "UNIFORM_MIXING",
     "AnswersSpec",
+    "ArmSpec",
     "AugmentSpec",
     "Corruption",
     "CorruptionsSpec",
@@ -42,4 +45,5 @@ __all__ = [
     "fingerprint",
     "load_study",
     "packaged_studies",
+    "study_file_schema",
 ]

@@ -5,7 +5,6 @@ Shapes: n images read, (H, W, C) an image.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 from collections import deque
@@ -21,6 +20,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vicinal.data.types import Item, Split, digests_of
 from vicinal.errors import UsageError
+from vicinal.workspace import available_memory
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 # Closed list: Pillow also opens formats that start other programs (EPS) or that hold no photographs.
@@ -82,18 +82,6 @@ class Reader:
     def read(self, data: Path | bytes | NDArray[np.uint8], where: str) -> NDArray[np.uint8]:
         """uint8 (H, W, C). Raises UsageError for an image that cannot be read."""
         return _pixels(data, where, self.side, self.shape)
-
-
-def available_memory() -> int | None:
-    """Bytes of memory that a program can still take, or None where the system does not say."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return None
 
 
 def _decode_all(

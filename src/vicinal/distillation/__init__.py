@@ -2,7 +2,7 @@
 
 from vicinal.distillation.answers import ask_teacher, frozen_teacher
 from vicinal.distillation.bank.codec import AnswerCodec
-from vicinal.distillation.bank.manifest import ANSWERS, MANIFEST, BankLayout, format_bytes, layout_and_manifest
+from vicinal.distillation.bank.manifest import ANSWERS, MANIFEST, BankLayout, layout_and_manifest
 from vicinal.distillation.bank.store import TeacherBank
 from vicinal.distillation.objective import objective_loss
 from vicinal.distillation.precision import choose_precision
@@ -18,7 +18,6 @@ __all__ = [
     "TeacherBank",
     "ask_teacher",
     "choose_precision",
-    "format_bytes",
     "frozen_teacher",
     "layout_and_manifest",
     "objective_loss",

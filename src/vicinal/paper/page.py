@@ -8,11 +8,11 @@ from importlib import resources
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup, escape
 
-from vicinal import __version__
 from vicinal.claims import RULE
 from vicinal.paper.audit import BOUND_WORDS, KIND_WORDS
 from vicinal.paper.show import CITATION, MARK_NOTE, Shown, counted
 from vicinal.paper.tables import DATA_SETS
+from vicinal.version import __version__
 
 VERDICT_CLASSES = {"supported": "yes", "contradicted": "no", "undecided": "undecided", "not held": "fact"}
 

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from vicinal import __version__
 from vicinal.claims import RULE, Judgement, judge, judge_all
 from vicinal.config import CORRUPTIONS
 from vicinal.paper.audit import KIND_WORDS, Finding, audit, table7_label
 from vicinal.paper.tables import DATA_SETS, TEACHERS, entries, paper_evidence, printed
+from vicinal.version import __version__
 
 if TYPE_CHECKING:
     from rich.console import Console

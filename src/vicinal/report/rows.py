@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,9 +9,8 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from vicinal import __version__
-from vicinal.config import SCHEMA, SELECTION_SENTENCES
-from vicinal.errors import UsageError
+from vicinal.config import SELECTION_SENTENCES
+from vicinal.results import read_results
 
 Model = dict[str, Any]  # one trained network of results.json with its measures
 
@@ -26,11 +24,6 @@ ARM_LABELS = {
 }
 TEMPERATURE_SYMBOLS = {"sigma": "σ", "teacher_sigma": "σ_t"}
 SCALED = "_after_temperature_scaling"  # ending of every key measured after temperature scaling
-
-_TOP_KEYS = ("study", "version", "environment", "selection", "data", "measures", "teachers", "students")
-_MODEL_KEYS = ("seed", "accuracy", "confidence", "ece", "nll", "brier", "reliability", "vicinity")
-_RELIABILITY_KEYS = ("count", "accuracy", "confidence")
-_VICINITY_KEYS = ("lam", "nonlinearity", "entropy", "dominance", "linearity_information")
 
 
 @dataclass(frozen=True, eq=False)  # compared by identity, so that a row can be a key
@@ -115,49 +108,7 @@ class Results:
 
 def load_results(folder: Path) -> Results:
     """The results of a study folder; UsageError in one line where they are missing, damaged or of another schema."""
-    path = folder / "results.json"
-    again = f"run the study again with `vicinal run STUDY --out {folder}`"
-    if not path.is_file():
-        raise UsageError(
-            f"{folder} holds no results.json: it is no study folder or its study has not finished; {again}, "
-            "which continues what is there, then ask for the report"
-        )
-    try:
-        # NaN and infinities are no JSON; where one slipped in, its cell stays empty.
-        raw = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read as JSON ({' '.join(str(error).split())}); {again}") from None
-    if not isinstance(raw, dict):
-        raise UsageError(f"{path} is no mapping of results; {again}")
-    if raw.get("schema") != SCHEMA:
-        writer = f"vicinal {raw['version']}" if raw.get("version") else "an unknown version of vicinal"
-        raise UsageError(
-            f"{folder}: results.json has schema {raw.get('schema')!r}, written by {writer}, and vicinal {__version__} reads "
-            f"schema {SCHEMA}; make the report with {writer}, or run the study again into a new folder"
-        )
-    missing = _first_missing(raw)
-    if missing:
-        raise UsageError(f"{folder}: results.json, written by vicinal {raw.get('version')}, lacks {missing!r}; {again}")
-    return arrange(raw)
-
-
-def _first_missing(raw: dict[str, Any]) -> str | None:
-    """The dotted path of the first key that the report cannot do without, or None."""
-    for key in _TOP_KEYS:
-        if key not in raw:
-            return key
-    if not raw["teachers"] and not raw["students"]:
-        return "teachers[0]"
-    for role, names in (("teachers", ("name",)), ("students", ("arm", "teacher", "temperature"))):
-        for position, model in enumerate(raw[role]):
-            for key in (*names, *_MODEL_KEYS):
-                if key not in model:
-                    return f"{role}[{position}].{key}"
-            for part, keys in (("reliability", _RELIABILITY_KEYS), ("vicinity", _VICINITY_KEYS)):
-                for key in keys:
-                    if key not in model[part]:
-                        return f"{role}[{position}].{part}.{key}"
-    return None
+    return arrange(read_results(folder).to_json())
 
 
 def arrange(raw: dict[str, Any]) -> Results:

@@ -12,11 +12,11 @@ import torch
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from vicinal import __version__
 from vicinal.errors import UsageError
 from vicinal.report import FONTS
 from vicinal.toy.experiment import AMBIVALENT, Toy
 from vicinal.toy.figure import CAPTION, draw_figure
+from vicinal.version import __version__
 from vicinal.workspace import STUDY_FILE, write_atomically, write_json
 
 

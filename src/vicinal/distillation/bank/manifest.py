@@ -13,6 +13,7 @@ from vicinal.config import AnswersSpec, fingerprint
 from vicinal.distillation.bank.checksums import CHECK_BYTES
 from vicinal.distillation.bank.codec import EXACT, AnswerCodec
 from vicinal.errors import VicinalError
+from vicinal.workspace import format_bytes
 
 FORMAT = 2  # of answers.bin and bank.json
 ANSWERS, MANIFEST = "answers.bin", "bank.json"
@@ -107,14 +108,6 @@ def layout_and_manifest(folder: Path) -> tuple[BankLayout, dict[str, Any]]:
     if layout is None or layout.fingerprint != folder.resolve().name:
         raise VicinalError(f"{folder / MANIFEST} does not belong to its folder; delete the folder")
     return layout, manifest
-
-
-def format_bytes(count: int) -> str:
-    """2880 as 2,880 B, 5100000000 as 5.1 GB."""
-    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e4)):
-        if count >= size:
-            return f"{count / (1e3 if unit == 'kB' else size):.3g} {unit}"
-    return f"{count:,} B"
 
 
 def device_name(device: torch.device) -> str:

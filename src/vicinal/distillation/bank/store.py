@@ -13,7 +13,6 @@ crash tears, the checksums notice. Shapes: N images, B of a batch, K classes, k 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -27,13 +26,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vicinal import __version__
 from vicinal.distillation.bank.checksums import CHECK_BYTES, checksums, fits
 from vicinal.distillation.bank.codec import AnswerParts
 from vicinal.distillation.bank.manifest import ANSWERS, MANIFEST, BankLayout, device_name, read_manifest
 from vicinal.errors import UsageError, VicinalError
 from vicinal.functional import kl_divergence
-from vicinal.workspace import cannot_write, write_json
+from vicinal.version import __version__
+from vicinal.workspace import cannot_write, locked, write_json
 
 ERROR_TEMPERATURES = (1.0, 2.0, 4.0, 8.0)
 ERROR_ANSWERS = 2000  # that the error of a codec is measured on, from the first on
@@ -197,7 +196,7 @@ class TeacherBank:
 
     def _opened(self, weights: str | None, device: torch.device | str) -> dict[str, Any]:
         """What bank.json says, written now where the bank is new."""
-        with self._locked():
+        with locked(self._answers):
             if (self.path / MANIFEST).exists():
                 manifest = self._checked(weights)
                 if manifest["epochs"] < self.layout.epochs:
@@ -259,19 +258,11 @@ class TeacherBank:
     @contextlib.contextmanager
     def _changing(self) -> Iterator[dict[str, Any]]:
         """bank.json to change, with the other processes that fill this bank kept out meanwhile."""
-        with self._locked():
+        with locked(self._answers):
             manifest = read_manifest(self.path)
             yield manifest
             write_json(self.path / MANIFEST, manifest)
             self._manifest = manifest
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        fcntl.flock(self._answers, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(self._answers, fcntl.LOCK_UN)
 
 
 def _write(file: int, data: bytes, place: int) -> None:
