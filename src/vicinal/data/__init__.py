@@ -1,7 +1,6 @@
 """Where images come from: a table of kinds of sources, as uint8 tensors or lazily read, with stratified, seeded splits; corruptions."""
 
-from vicinal.data.corruptions.make import corrupt
-from vicinal.data.corruptions.published import published_corruptions
+from vicinal.data.corruptions import corrupt, published_corruptions
 from vicinal.data.load import load_data
 from vicinal.data.splits import stratified_subset
 from vicinal.data.types import ImageData, Images, ImageSet
