@@ -40,13 +40,13 @@ def test_resampled_means_are_means_with_replacement(monkeypatch):
     torch.testing.assert_close(resampled_means(indicator, 501) * 7, drawn)  # how many at once is no part of the draw
 
 
-def test_the_interval_is_of_the_statistic_and_narrows_with_coverage():
+def test_the_interval_is_of_the_statistic_and_narrows_with_a_lower_confidence_level():
     v = values()
-    low, high = interval(v, lambda means: means[:, :2] ** 2, resamples=400, coverage=0.9)
+    low, high = interval(v, lambda means: means[:, :2] ** 2, resamples=400, confidence_level=0.9)
     drawn = resampled_means(v, 400)[:, :2].numpy() ** 2
     np.testing.assert_allclose(low, np.quantile(drawn, 0.05, axis=0))
     np.testing.assert_allclose(high, np.quantile(drawn, 0.95, axis=0))
-    inner_low, inner_high = interval(v, lambda means: means[:, :2] ** 2, resamples=400, coverage=0.5)
+    inner_low, inner_high = interval(v, lambda means: means[:, :2] ** 2, resamples=400, confidence_level=0.5)
     assert bool((inner_low > low).all())
     assert bool((inner_high < high).all())
 
@@ -60,7 +60,7 @@ def test_intervals_hold_the_true_mean_about_as_often_as_they_say():
     generator, held = np.random.default_rng(0), 0
     for _ in range(200):
         sample = torch.from_numpy(generator.exponential(size=(100, 1)))
-        low, high = interval(sample, lambda means: means[:, 0], resamples=200, coverage=0.9)
+        low, high = interval(sample, lambda means: means[:, 0], resamples=200, confidence_level=0.9)
         held += bool(low <= 1 <= high)
     assert 0.82 <= held / 200 <= 0.96
 
@@ -108,7 +108,7 @@ def test_the_sample_size_brings_the_interval_to_the_half_width():
     assert float(((upper - lower) / 2).max()) == pytest.approx(0.2, rel=0.1)
 
 
-def test_the_sample_size_grows_with_precision_and_coverage():
+def test_the_sample_size_grows_with_precision_and_confidence_level():
     pilot = values(100)
     assert sample_size(pilot, 0.05) == pytest.approx(4 * sample_size(pilot, 0.1), rel=0.01)
     assert sample_size(pilot, 0.1, 0.99) > sample_size(pilot, 0.1, 0.95)

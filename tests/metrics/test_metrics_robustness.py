@@ -180,7 +180,7 @@ def test_gain_against_another_metric():
     logits, labels = network(names=["pixelate", "fog"])
     base, _ = network(seed=4, names=["pixelate", "fog"])
     got = fed(logits, labels, 50).compute_against(fed(base, labels, 77), 300, 0.9)
-    assert got == measure_corruptions(logits, labels, base, resamples=300, coverage=0.9)
+    assert got == measure_corruptions(logits, labels, base, resamples=300, confidence_level=0.9)
 
 
 def test_some_severities():

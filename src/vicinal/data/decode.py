@@ -1,4 +1,7 @@
-"""One way from encoded images to uint8 arrays, for every source: Pillow in threads, one pass, nothing read twice."""
+"""One way from encoded images to uint8 arrays, for every source: Pillow in threads, one pass, nothing read twice.
+
+Shapes: n images read, (H, W, C) an image.
+"""
 
 from __future__ import annotations
 

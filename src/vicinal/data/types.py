@@ -1,4 +1,7 @@
-"""What loading gives (`ImageSet`, `ImageData`) and what a source is before its images are read (`Split`, `Source`)."""
+"""What loading gives (`ImageSet`, `ImageData`) and what a source is before its images are read (`Split`, `Source`).
+
+Shapes: N images (n of a part), (H, W, C) an image, C = 1 (grey) or 3 (RGB).
+"""
 
 from __future__ import annotations
 

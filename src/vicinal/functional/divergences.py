@@ -36,10 +36,12 @@ def prediction_entropy(logits: Tensor) -> Tensor:
 
 
 def precise(x: Tensor) -> Tensor:
+    """At least float32; float64 stays."""
     return x if x.dtype == torch.float64 else x.float()
 
 
 def as_weight(lam: Lam, like: Tensor) -> Tensor:
+    """λ as a tensor, () or (B,), of the type and on the device of `like`. Raises ValueError outside [0, 1], on a CPU."""
     weight = torch.as_tensor(lam, dtype=like.dtype, device=like.device)
     # Checked where looking costs nothing: on a GPU it would make every step wait.
     if weight.device.type == "cpu" and not bool(((weight >= 0) & (weight <= 1)).all()):
@@ -48,11 +50,13 @@ def as_weight(lam: Lam, like: Tensor) -> Tensor:
 
 
 def check_same_shape(a: Tensor, b: Tensor) -> None:
+    """Raises ValueError where two shapes differ."""
     if a.shape != b.shape:
         raise ValueError(f"shapes differ: {tuple(a.shape)} and {tuple(b.shape)}")
 
 
 def kl_of_logs(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """KL(p ‖ q), (...,), of (..., K) log-probabilities."""
     p = log_p.exp()
     # 0 · (−inf − x) is 0 in the limit. Rounding may leave −1e-8 where p equals q, and a divergence is never negative.
     terms = torch.where(p > 0, p * (log_p - log_q), torch.zeros_like(p))
@@ -60,5 +64,6 @@ def kl_of_logs(log_p: Tensor, log_q: Tensor) -> Tensor:
 
 
 def entropy_of_logs(log_p: Tensor) -> Tensor:
+    """H, (...,), of (..., K) log-probabilities."""
     p = log_p.exp()
     return -torch.where(p > 0, p * log_p, torch.zeros_like(p)).sum(-1).clamp_max(0)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vicinal.functional.divergences import Lam, kl_divergence, prediction_entropy
+from vicinal.functional.divergences import Lam, kl_divergence, precise, prediction_entropy
 from vicinal.functional.vicinal import nonlinearity_residual
 
 
@@ -98,7 +98,7 @@ def log_mean_prediction(logits: Tensor) -> Tensor:
     """
     if len(logits) == 0:
         raise ValueError("the mean prediction needs at least one sample")
-    log_p = (logits if logits.dtype == torch.float64 else logits.float()).log_softmax(-1)
+    log_p = precise(logits).log_softmax(-1)
     return log_p.logsumexp(0) - log_p.new_tensor(len(logits)).log()
 
 

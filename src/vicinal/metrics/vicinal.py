@@ -187,7 +187,7 @@ class VicinalCurves(Metric):
         }
 
     def intervals(
-        self, resamples: int = 1000, coverage: float = 0.95, seed: int = 0
+        self, resamples: int = 1000, confidence_level: float = 0.95, seed: int = 0
     ) -> dict[str, tuple[Tensor, Tensor]]:
         """(lower, upper) of each curve of `compute`: percentiles over resampled pairs.
 
@@ -200,7 +200,7 @@ class VicinalCurves(Metric):
 
         if self.keep_pairs:
             values = torch.cat([self.per_pair(name) for name in _CURVES], 1)
-            lower, upper = interval(values, statistic, resamples, coverage, seed)
+            lower, upper = interval(values, statistic, resamples, confidence_level, seed)
         else:
             if (resamples, seed) != (self.resamples, self.seed):
                 raise ValueError(
@@ -209,7 +209,7 @@ class VicinalCurves(Metric):
                 )
             drawn = self.resampled_count.cpu().squeeze(1) > 0  # of very few pairs a resample may hold none
             means = self._means(self.resampled_sums, self.resampled_count)[drawn]
-            lower, upper = percentiles(statistic(means), coverage)
+            lower, upper = percentiles(statistic(means), confidence_level)
         order = (*_CURVES, "dominance")
         return {
             name: (low, high) for name, low, high in zip(order, lower.split(points), upper.split(points), strict=True)
@@ -279,7 +279,7 @@ class Alignment(Metric):
             "kl_mixed_by_lam": by_lam,
         }
 
-    def interval(self, resamples: int = 1000, coverage: float = 0.95, seed: int = 0) -> tuple[Tensor, Tensor]:
+    def interval(self, resamples: int = 1000, confidence_level: float = 0.95, seed: int = 0) -> tuple[Tensor, Tensor]:
         """(lower, upper) of independent_response, () each: percentiles over resampled pairs.
 
         Raises ValueError where clean and mixed answers are not of the same pairs: P or 2 P clean ones go with P mixed ones.
@@ -289,5 +289,5 @@ class Alignment(Metric):
             raise ValueError(f"{len(real)} clean answers do not go with {len(by_lam)} pairs")
         per_pair = real.view(-1, len(by_lam)).mean(0)
         difference = torch.trapezoid(by_lam, self.lam) - per_pair
-        lower, upper = interval(difference[:, None], lambda means: means[:, 0], resamples, coverage, seed)
+        lower, upper = interval(difference[:, None], lambda means: means[:, 0], resamples, confidence_level, seed)
         return lower, upper

@@ -133,6 +133,7 @@ class TimmClassifier(Classifier):
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
 
     def forward(self, pixels: Tensor) -> Tensor:
+        """(B, C, H, W) pixels in [0, 1] to (B, K) logits."""
         with _running_statistics(self) if self.training and len(pixels) == 1 else contextlib.nullcontext():
             return cast(Tensor, self.head(self._pooled(pixels)))
 
@@ -170,6 +171,7 @@ def _running_statistics(network: nn.Module) -> Iterator[None]:
 
 
 def new_classifier(features: int, classes: int) -> nn.Linear:
+    """A linear layer from D to K whose logits start near 0."""
     linear = nn.Linear(features, classes)
     nn.init.trunc_normal_(linear.weight, std=HEAD_START_STD)
     nn.init.zeros_(linear.bias)

@@ -1,4 +1,7 @@
-"""What a study will take before anything is spent: arithmetic, time and storage, from each network measured for a moment."""
+"""What a study will take before anything is spent: arithmetic, time and storage, from each network measured for a moment.
+
+Shapes: (C, H, W) an image.
+"""
 
 from __future__ import annotations
 

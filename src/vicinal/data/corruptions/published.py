@@ -1,4 +1,7 @@
-"""Published corruption files (CIFAR-10-C, CIFAR-100-C) in place of those made here."""
+"""Published corruption files (CIFAR-10-C, CIFAR-100-C) in place of those made here.
+
+Shapes: N test images, (H, W, C) an image.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 The file holds 10,000 training images, then 5,000 test images, each 28 x 28 bytes, class after class with equal counts
 (so labels need not be stored), compressed as .xz. `scripts/make_embedded_images.py` makes it.
+
+Shapes: N images of 28 x 28 px.
 """
 
 from __future__ import annotations
