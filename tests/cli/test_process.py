@@ -15,6 +15,7 @@ from vicinal.cli import main, study_arguments
 from vicinal.cli.study_arguments import prepare_process
 from vicinal.config import StudySpec
 from vicinal.errors import UsageError
+from vicinal.workspace import hold
 
 from conftest import merged  # isort: skip
 
@@ -66,6 +67,18 @@ def test_the_command_line_prepares_its_process(
     answer = vicinal(verb, study_file(smallest), "runtime.threads=1", "--out", tmp_path / "out")
     assert answer.code == 0, answer.err
     assert asked[:2] == [1, "keep"]
+
+
+@pytest.mark.parametrize("words", [["run"], ["bank", "build"]])
+def test_a_folder_that_is_held_is_told_before_anything_is_loaded(
+    vicinal: Callable[..., Any], smallest: dict[str, Any], study_file: Callable[..., Path], asked: list[Any], tmp_path: Path,
+    words: list[str],
+):  # fmt: skip
+    with hold(tmp_path):
+        answer = vicinal(*words, study_file(smallest), "--out", tmp_path)
+    assert answer.code == 2
+    assert "is held by process" in answer.err
+    assert asked == []
 
 
 # --- signals ----------------------------------------------------------------------------------------------------------

@@ -209,6 +209,13 @@ def test_an_arm_is_dumped_as_a_study_file_writes_it(arm: Any):
     assert json.loads(json.dumps(dump)) == dump
 
 
+def test_a_known_arm_brings_its_temperature(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(ARMS, "hot", Objective(alpha=0.5, temperature=8))
+    assert ArmSpec.model_validate("hot").temperatures == (8.0,)
+    assert ArmSpec.model_validate({"name": "mine", "like": "hot"}).objectives() == (ARMS["hot"],)
+    assert ArmSpec.model_validate({"name": "hot", "temperature": 3}).temperatures == (3.0,)
+
+
 def test_an_arm_may_hold_an_objective_from_python():
     assert ArmSpec(name="mine", objective=Objective(alpha=0.3, temperature=4)).objectives() == (
         Objective(alpha=0.3, temperature=4),
@@ -228,6 +235,13 @@ def test_an_arm_may_hold_an_objective_from_python():
         ({"seeds": []}, "at least 1"),
         ({"teachers": {}}, "at least 1"),
         ({"selection": "best_validation", "data.validation": 0}, "needs data.validation"),
+        ({"arms": [{"name": "kd", "teachers": ["two"]}]}, "arm 'kd' learns from 'two', which is not a teacher: one"),
+        (
+            {"arms": [{"name": "kd", "temperature": [2, "sigma"]}], "answers.top_k": 2},
+            "arm 'kd' at temperature sigma needs",
+        ),
+        ({"student.schedule": "plateau", "student.plateau": {}, "data.validation": 0}, "must be above 0"),
+        ({"student.schedule": "plateau", "student.plateau": {}, "validate_every_epochs": 2}, "must be 1"),
         ({"student.augment": {"crop": "resize", "resize": 20}}, "data.image_size must be given"),
         ({"data.image_size": 32, "student.augment": {"crop": "resize", "resize": 20}}, "no larger"),
         ({"name": "a/b"}, "pattern"),

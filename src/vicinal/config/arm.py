@@ -72,7 +72,6 @@ class ArmSpec(Frozen):
                 f"arm {value.get('name')!r} is not a known one ({', '.join(ARMS)}): "
                 "give it 'like: <a known arm>', or alpha, beta and mixing"
             )
-        start.pop(TEMPERATURE, None)
         return {**arm, "objective": {**start, **given}}
 
     @field_validator("temperatures", mode="before")
