@@ -389,13 +389,6 @@ def test_the_papers_own_verdict_stands_beside():
     assert "Paper, CIFAR-100" in claims_markdown(arrange(raw))
 
 
-def test_older_results_name_mixup_teachers_in_their_study():
-    raw = make_results(teachers=2)
-    raw["spec"]["teachers"] = {raw["teachers"][1]["name"]: {"mixing": {"distribution": "beta"}}}
-    evidence = study_evidence(arrange(raw))
-    assert [teacher.trained_with_mixup for teacher in evidence.teachers] == [False, True]
-
-
 def test_missing_and_empty_values_are_left_out():
     raw = make_results(validation=False)
     for model in students(raw, "kd_mixup"):

@@ -123,6 +123,7 @@ class Judgement:
     cases: tuple[Case, ...]
 
     def count(self, sign: int) -> int:
+        """How many cases hold (1), fail (−1) or are not decided (0)."""
         return sum(case.sign == sign for case in self.cases)
 
     def as_data(self) -> dict[str, Any]:

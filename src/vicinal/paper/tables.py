@@ -37,6 +37,7 @@ class Printed(float):
 
     @property
     def half(self) -> float:
+        """Half a unit of the last digit."""
         decimals = len(self.text.partition(".")[2]) if "e" not in self.text.lower() else 0
         return 0.5 * 10.0**-decimals
 

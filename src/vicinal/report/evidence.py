@@ -22,7 +22,19 @@ from vicinal.claims import (
     mean,
     p_text,
 )
-from vicinal.report.rows import SCALED, Model, Results, Row, half_position, mean_over_lam, versus_teacher
+from vicinal.config import SEVERITIES
+from vicinal.report.rows import (
+    SCALED,
+    Model,
+    Results,
+    Row,
+    corruption_gain_bounds,
+    corruption_values,
+    half_position,
+    mean_over_lam,
+    stored_interval,
+    versus_teacher,
+)
 
 # key of a ModelResults: key of a model, and the factor to the unit of the former
 _SCALARS = {
@@ -107,8 +119,8 @@ def scalar(row: Row, key: str, factor: float = 1.0) -> Number | None:
         return None if found is None else factor * found
 
     def bounds(model: Model) -> _Bounds:
-        found = (model.get("intervals") or {}).get(key)
-        return None if found is None else [None if bound is None else factor * bound for bound in found]
+        found = stored_interval(model, key)
+        return None if found is None else [factor * bound for bound in found]
 
     return _number(row, value, bounds)
 
@@ -177,39 +189,31 @@ def _bounds(model: Model, bounds: Callable[[Model], Any], position: int) -> _Bou
 
 def study_evidence(results: Results) -> Evidence:
     """A study's results as the claims want them: numbers by seed, or with their bootstrap interval where there is one seed."""
-    teachers = tuple(_teacher(row, results) for row in results.teachers)
+    teachers = tuple(_teacher(row) for row in results.teachers)
     students = {row: _student(row, results) for row in results.students}
     tests = {
         (students[a].key, students[b].key): test
         for a, b in permutations(students, 2)
         if (test := paired_test(results, a, b)) is not None
     }
-    classes = len(results.raw["data"].get("class_names") or []) or None
+    classes = len(results.data.get("class_names") or []) or None
     return Evidence(results.data_name, teachers, tuple(students.values()), classes, tests)
 
 
-def _teacher(row: Row, results: Results) -> ModelResults:
-    model = row.models[0]
-    objective = (model.get("objective") or {}).get("mixing") or _spec_mixing(results, row.label)
+def _teacher(row: Row) -> ModelResults:
     return ModelResults(
         row.label,
-        model=model.get("model"),
-        trained_with_mixup=objective.get("distribution", "none") != "none",
+        model=row.model_name,
+        trained_with_mixup=row.trained_with_mixup,
         numbers=_numbers(row),
         curves=_curves(row),
     )
 
 
-def _spec_mixing(results: Results, teacher: str) -> Mapping[str, Any]:
-    """How a teacher's images were mixed, from the study's own text: a teacher that was not trained here has no objective."""
-    found = ((results.raw.get("spec") or {}).get("teachers") or {}).get(teacher) or {}
-    return found.get("mixing") or {}
-
-
 def _student(row: Row, results: Results) -> ModelResults:
     names = [teacher.label for teacher in results.teachers]
     return ModelResults(
-        row.label, row.arm, row.teacher, row.temperature, row.models[0].get("model"), scale_free=row.scale_free,
+        row.label, row.arm, row.teacher, row.temperature, row.model_name, scale_free=row.scale_free,
         numbers=_numbers(row), curves=_curves(row), corruption_gain=_corruption_gain(row),
         versus_teacher={name: found for name in names if (found := student_versus_teacher(row, name)) is not None},
     )  # fmt: skip
@@ -259,19 +263,17 @@ def _curves(row: Row) -> dict[str, Curve]:
 def _corruption_gain(row: Row) -> dict[str, dict[int, Number]]:
     """Percentage points over the baseline by corruption and severity; empty where they were not measured."""
     gains: dict[str, dict[int, Number]] = {}
-    for name, measured in (row.models[0].get("corruptions") or {}).items():
-        values, bounds = (
-            partial(_corrupted, name=name, key="gain_pp"),
-            partial(_corrupted, name=name, key="gain_pp_interval"),
-        )
-        for position, severity in enumerate(measured["severity"]):
-            number = _number(
-                row, partial(_entry, values=values, position=position), partial(_bounds, bounds=bounds, position=position)
-            )  # fmt: skip
+    for name in row.models[0].get("corruptions") or {}:
+        for severity in SEVERITIES:
+            number = _number(row, partial(_gain, name, severity), partial(_gain_bounds, name, severity))
             if number is not None:
-                gains.setdefault(name, {})[int(severity)] = number
+                gains.setdefault(name, {})[severity] = number
     return gains
 
 
-def _corrupted(model: Model, name: str, key: str) -> Any:
-    return ((model.get("corruptions") or {}).get(name) or {}).get(key)
+def _gain(name: str, severity: int, model: Model) -> float | None:
+    return corruption_values(model, name, "gain_pp").get(severity)
+
+
+def _gain_bounds(name: str, severity: int, model: Model) -> _Bounds:
+    return corruption_gain_bounds(model, name).get(severity)

@@ -79,7 +79,7 @@ def html_page(results: Results, figures: Sequence[FigureSet], paper_part: Mappin
         created=str(raw.get("created") or "")[:10],
         description=raw.get("description") or "",
         run_words=what_was_run(results),
-        optimistic=raw["selection"] == "paper_best_test",
+        optimistic=results.selected_on_test,
         selection=results.selection_sentence,
         recommendation=recommendation(results),
         findings=findings(results),
@@ -139,7 +139,7 @@ def _table_colours(results: Results) -> dict[Row, str]:
 
 def what_was_run(results: Results) -> list[str]:
     """Data, networks, seeds, machine and time, in a few sentences."""
-    raw, data = results.raw, results.raw["data"]
+    raw, data = results.raw, results.data
     shape = " × ".join(map(str, (data.get("image_shape") or [])[:2]))
     classes = len(data.get("class_names") or [])
     about = ", ".join(
@@ -212,7 +212,7 @@ def what_was_selected(results: Results) -> list[str]:
     raw, measures = results.raw, results.raw["measures"]
     lines = [results.selection_sentence]
     epochs = [_selected_epochs(row) for row in results.rows if row.models[0].get("selected_epoch") is not None]
-    if epochs and raw["selection"] != "last":
+    if epochs and results.selection != "last":
         lines.append(f"Epochs selected: {'; '.join(epochs)}.")
     if measures.get("calibrated_on"):
         lines.append(f"Temperature scaling is fitted on the {measures['calibrated_on']} split, never on test images.")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,7 @@ class Row:
 
     @property
     def is_teacher(self) -> bool:
+        """Whether it is a teacher, not a student."""
         return self.arm is None
 
     @property
@@ -59,6 +60,18 @@ class Row:
         """The label with the teacher's name, for sentences."""
         return self.label if self.is_teacher or self.teacher is None else f"{self.label} ({self.teacher})"
 
+    @property
+    def model_name(self) -> str | None:
+        """The name of its architecture."""
+        name: str | None = self.models[0].get("model")
+        return name
+
+    @property
+    def trained_with_mixup(self) -> bool:
+        """Whether its own objective mixed images."""
+        mixing = (self.models[0].get("objective") or {}).get("mixing") or {}
+        return bool(mixing.get("distribution", "none") != "none")
+
     def values(self, key: str) -> list[float]:
         """The scalar of every seed that has it."""
         return [float(value) for model in self.models if (value := model.get(key)) is not None]
@@ -69,8 +82,7 @@ class Row:
 
     def interval(self, key: str) -> tuple[float, float] | None:
         """The bootstrap interval of a scalar; only where one seed stands in the row."""
-        bounds = (self.models[0].get("intervals") or {}).get(key) if len(self.models) == 1 else None
-        return (float(bounds[0]), float(bounds[1])) if bounds and None not in bounds else None
+        return stored_interval(self.models[0], key) if len(self.models) == 1 else None
 
 
 @dataclass(frozen=True)
@@ -84,10 +96,12 @@ class Results:
 
     @property
     def rows(self) -> tuple[Row, ...]:
+        """Teachers, then students."""
         return self.teachers + self.undistilled + self.distilled
 
     @property
     def students(self) -> tuple[Row, ...]:
+        """The students without a teacher, then those of each."""
         return self.undistilled + self.distilled
 
     @property
@@ -96,9 +110,29 @@ class Results:
         return sorted({model["seed"] for row in self.students or self.teachers for model in row.models})
 
     @property
+    def selection(self) -> str:
+        """How epochs were selected, by the word of the study file."""
+        return str(self.raw["selection"])
+
+    @property
+    def selected_on_test(self) -> bool:
+        """Whether the test images selected the epochs, so that test metrics are optimistic."""
+        return self.selection == "paper_best_test"
+
+    @property
     def selection_sentence(self) -> str:
-        selection = self.raw["selection"]
-        return SELECTION_SENTENCES.get(selection, f"Selection of epochs: {selection}.")
+        """What must be said beside every table."""
+        return SELECTION_SENTENCES.get(self.selection, f"Selection of epochs: {self.selection}.")
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The data set's entry."""
+        found: dict[str, Any] = self.raw["data"]
+        return found
+
+    def images(self, split: Literal["train", "validation", "test"]) -> int:
+        """How many images a split has; 0 where it is not known."""
+        return int(self.data.get(split) or 0)
 
     @property
     def coverage(self) -> str:
@@ -113,8 +147,7 @@ class Results:
     @property
     def data_name(self) -> str:
         """The name of the data, as shown."""
-        data = self.raw["data"]
-        return str(data.get("name") or data.get("source") or "these data")
+        return str(self.data.get("name") or self.data.get("source") or "these data")
 
     def compared_with(self, teacher: str) -> list[Row]:
         """The students set beside a teacher: those without a teacher, then its own."""
@@ -187,6 +220,27 @@ def at_half(model: Model, quantity: str, curves: str = "vicinity") -> float | No
     position = half_position(vicinity["lam"]) if vicinity else None
     value = None if vicinity is None or position is None else vicinity[quantity][position]
     return None if value is None else float(value)
+
+
+def stored_interval(model: Model, key: str) -> tuple[float, float] | None:
+    """The bootstrap interval of a scalar of one seed; None where it was not stored."""
+    bounds = (model.get("intervals") or {}).get(key)
+    return (float(bounds[0]), float(bounds[1])) if bounds and None not in bounds else None
+
+
+def corruption_values(model: Model, corruption: str, key: str) -> dict[int, float]:
+    """A quantity of a model under a corruption, by severity; empty where it was not measured."""
+    found = (model.get("corruptions") or {}).get(corruption) or {}
+    pairs = zip(found.get("severity") or [], found.get(key) or [], strict=False)
+    return {int(severity): float(value) for severity, value in pairs if value is not None}
+
+
+def corruption_gain_bounds(model: Model, corruption: str) -> dict[int, tuple[float, float]]:
+    """The paired interval of the gain over the baseline, percentage points, by severity."""
+    found = (model.get("corruptions") or {}).get(corruption) or {}
+    bounds = found.get("gain_pp_interval") or {}
+    triples = zip(found.get("severity") or [], bounds.get("lower") or [], bounds.get("upper") or [], strict=False)
+    return {int(s): (float(low), float(high)) for s, low, high in triples if low is not None and high is not None}
 
 
 def versus_teacher(model: Model, teacher: str) -> dict[str, Any]:

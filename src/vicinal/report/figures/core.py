@@ -57,6 +57,7 @@ class Styles:
 
     @classmethod
     def of(cls, results: Results) -> Styles:
+        """One colour for each arm, the known ones first; more arms than colours repeat them."""
         others = [arm for row in results.students if (arm := row.arm) is not None and arm not in KNOWN_ARMS]
         arms = {arm: f"arm-{1 + slot}" for slot, arm in enumerate(KNOWN_ARMS)}
         free = [4, 5, *(slot for slot in range(4) if KNOWN_ARMS[slot] not in {row.arm for row in results.students})]
@@ -68,6 +69,7 @@ class Styles:
         return cls(arms, {row.label: MARKERS[k % len(MARKERS)] for k, row in enumerate(results.teachers)}, repeats)
 
     def key(self, row: Row) -> Key:
+        """The legend entry of a row."""
         if row.is_teacher:
             return Key(f"Teacher {row.label}", "ink", marker=self.markers[row.label], width=1.9)
         label = row.label + (" † (scaled)" if row.shown_scaled else " †" if row.scale_free else "")
@@ -158,6 +160,7 @@ def reliability_curve(row: Row) -> Curve:
 
 
 def new_axes(title: str, x_label: str, y_label: str, left: float = 33.0, height: float = HEIGHT) -> tuple[Figure, Axes]:
+    """A panel of `WIDTH` × `height` px with a title and room of `left` px for the labels of the y axis."""
     figure = Figure(figsize=(WIDTH / 72, height / 72))
     bottom, top, right = 29.0, 21.0, 8.0
     area = (left / WIDTH, bottom / height, (WIDTH - left - right) / WIDTH, (height - bottom - top) / height)
@@ -186,6 +189,7 @@ def panel_title(name: str, rest: str) -> str:
 
 
 def draw_curve(axes: Axes, curve: Curve, key: Key, band: bool, every: int | None = None, points: bool = False) -> None:
+    """Draw a curve as its key says."""
     colour = sentinel(key.colour)
     pattern = tuple(float(length) for length in key.dash.split())
     if band and curve.lower is not None and curve.upper is not None:
@@ -207,6 +211,7 @@ def draw_curve(axes: Axes, curve: Curve, key: Key, band: bool, every: int | None
 
 
 def lam_axis(axes: Axes) -> None:
+    """An x axis of λ from 0 to 1."""
     axes.set_xlim(0, 1)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
 
@@ -224,6 +229,7 @@ def common_limits(curves: Sequence[Curve], zero: bool) -> tuple[float, float]:
 
 
 def band_words(results: Results, unit: str) -> str:
+    """What the bands of a caption are: over seeds, or a bootstrap interval over a unit such as "test images"."""
     if len(results.seeds) > 1:
         words = "Lines: mean over seeds; bands: one sample standard deviation either side"
         single = any(len(row.models) == 1 for row in results.rows)

@@ -260,7 +260,7 @@ def risk_curve(row: Row, test_images: int) -> Curve | None:
 def risk_coverage(results: Results) -> FigureSet | None:
     """Errors among the surest answers, one panel for each teacher; None where it was not measured."""
     styles = Styles.of(results)
-    images = int(results.raw["data"].get("test") or 0)
+    images = results.images("test")
     curves = {row: curve for row in results.rows if (curve := risk_curve(row, images)) is not None and len(curve.x)}
     if not curves:
         return None

@@ -56,10 +56,9 @@ def recommendation(results: Results) -> Recommendation | None:
 
     Scale-free students are left out: their validation NLL and ECE are those of logits without a scale.
     """
-    data = results.raw["data"]
     pool = [row for row in results.students if not row.scale_free]
     rows = [row for row in pool if None not in (candidate(row).validation_accuracy, candidate(row).validation_nll)]
-    images = int(data.get("validation") or 0)
+    images = results.images("validation")
     if len(rows) < 2 or images <= 0:
         return None
     candidates = [candidate(row) for row in rows]
@@ -70,8 +69,8 @@ def recommendation(results: Results) -> Recommendation | None:
     if runner_up is not None and None not in (candidates[k].test_accuracy for k in picked if k is not None):
         comparison = compare_rows(results, rows[selected], rows[runner_up], "accuracy")
         on_test = OnTest(comparison.sign, comparison_words(results, comparison).removeprefix("undecided: "))
-    selected_on_test = results.raw["selection"] == "paper_best_test"
-    found = selection(candidates, images, int(data.get("test") or 0), on_test, selected_on_test)
+    selected_on_test = results.selected_on_test
+    found = selection(candidates, images, results.images("test"), on_test, selected_on_test)
     assert found is not None
     notes = [RULE]
     if runner_up is not None:

@@ -8,8 +8,8 @@ from typing import Any
 from vicinal.claims import TEMPERATURE_SYMBOLS
 from vicinal.paper import printed_numbers
 from vicinal.report.paper.match import paper_teacher
-from vicinal.report.paper.table import Bounds, SeedValue, Value
-from vicinal.report.rows import Model, Results, Row, temperature_label
+from vicinal.report.paper.table import SeedValue, Value
+from vicinal.report.rows import Model, Results, Row, stored_interval, temperature_label
 
 MAIN_TEMPERATURE = 2.0  # the paper fixes it after table 1
 
@@ -45,7 +45,7 @@ def scalar_value(
         row.models,
         lambda model: model.get(key),
         paper,
-        lambda model: (model.get("intervals") or {}).get(key),
+        lambda model: stored_interval(model, key),
         scale,
         scale_free=needs_scale and row.scale_free,
     )
@@ -56,20 +56,14 @@ def keep(**cells: Value | None) -> dict[str, Value]:
     return {key: value for key, value in cells.items() if value is not None}
 
 
-def trained_with_mixup(row: Row) -> bool:
-    """Whether a network's own objective mixed images; False where an older file does not say."""
-    mixing = (row.models[0].get("objective") or {}).get("mixing") or {}
-    return bool(mixing.get("distribution", "none") != "none")
-
-
 def teacher_label(row: Row) -> str:
     """A teacher's name; one trained with mixup says so."""
-    return row.label + (", trained with mixup" if trained_with_mixup(row) else "")
+    return row.label + (", trained with mixup" if row.trained_with_mixup else "")
 
 
 def papers_name(row: Row) -> str | None:
     """The paper's name of a teacher, which trained its own without mixup."""
-    return None if trained_with_mixup(row) else paper_teacher(row.models[0].get("model"))
+    return None if row.trained_with_mixup else paper_teacher(row.model_name)
 
 
 def students_of(results: Results, teacher: Row, arm: str) -> list[Row]:
@@ -102,21 +96,6 @@ def has_corruptions(row: Row | None) -> bool:
     return row is not None and any(model.get("corruptions") for model in row.models)
 
 
-def severity_values(model: Model, corruption: str, key: str) -> dict[int, float]:
-    """A quantity of a model under a corruption, by severity; empty where it was not measured."""
-    found = (model.get("corruptions") or {}).get(corruption) or {}
-    pairs = zip(found.get("severity") or [], found.get(key) or [], strict=False)
-    return {int(severity): float(value) for severity, value in pairs if value is not None}
-
-
-def gain_bounds(model: Model, corruption: str) -> dict[int, Bounds]:
-    """The paired interval of the gain over the baseline, by severity."""
-    found = (model.get("corruptions") or {}).get(corruption) or {}
-    bounds = found.get("gain_pp_interval") or {}
-    triples = zip(found.get("severity") or [], bounds.get("lower") or [], bounds.get("upper") or [], strict=False)
-    return {int(s): (float(low), float(high)) for s, low, high in triples if low is not None and high is not None}
-
-
 def value_notes(results: Results, of: str) -> list[str]:
     """How the values of a table came about: the selection first, then what stands after ±."""
     notes = [results.selection_sentence]
@@ -139,7 +118,7 @@ def setting_notes(results: Results, paper: Any) -> tuple[str, ...]:
     """What differs from the paper's setting; nothing where none of its values (`paper`) stand beside."""
     if not paper:
         return ()
-    numbers, data = printed_numbers()["setup"], results.raw["data"]
+    numbers, data = printed_numbers()["setup"], results.data
     recipe = numbers["recipe_in_the_authors_repository"]
     model = results.students[0].models[0] if results.students else results.teachers[0].models[0]
     ours = [str(model.get("model") or "a network of unknown name")]

@@ -19,29 +19,27 @@ from vicinal.report.figures import (
     sentinel,
 )
 from vicinal.report.paper.cells import (
-    gain_bounds,
     keep,
     main_temperature_note,
     papers_name,
     setting_notes,
-    severity_values,
     teacher_label,
     value_of,
 )
 from vicinal.report.paper.paper_figure import PaperFigure, figure_notes, keys_of_teachers, main_students
 from vicinal.report.paper.table import PaperTable, Quantity, TableRow, Value
-from vicinal.report.rows import Model, Results, Row
+from vicinal.report.rows import Model, Results, Row, corruption_gain_bounds, corruption_values
 
 
 def mean_gain(model: Model, corruption: str) -> float | None:
     """The gain over the baseline in points, averaged over the five severities; None unless all five were measured."""
-    gains = severity_values(model, corruption, "gain_pp")
+    gains = corruption_values(model, corruption, "gain_pp")
     return sum(gains[s] for s in SEVERITIES) / len(SEVERITIES) if set(SEVERITIES) <= gains.keys() else None
 
 
 def mean_gain_bounds(model: Model, corruption: str) -> tuple[float, float] | None:
     """The ends of the paired intervals, averaged over severities: never narrower than the interval of the mean."""
-    bounds = gain_bounds(model, corruption)
+    bounds = corruption_gain_bounds(model, corruption)
     if not set(SEVERITIES) <= bounds.keys():
         return None
     low, high = (sum(bounds[s][side] for s in SEVERITIES) / len(SEVERITIES) for side in (0, 1))
@@ -160,8 +158,8 @@ def _gain_by_severity(pairs: Sequence[tuple[Row, Row]], keys: Sequence[Key]) -> 
             models = [model for model in student.models if mean_gain(model, corruption) is not None]
             if not models:
                 continue
-            stack = [[severity_values(m, corruption, "gain_pp")[s] for s in SEVERITIES] for m in models]
-            found = gain_bounds(models[0], corruption)
+            stack = [[corruption_values(m, corruption, "gain_pp")[s] for s in SEVERITIES] for m in models]
+            found = corruption_gain_bounds(models[0], corruption)
             bounds = None
             if set(SEVERITIES) <= found.keys():
                 bounds = {side: [found[s][k] for s in SEVERITIES] for k, side in enumerate(("lower", "upper"))}

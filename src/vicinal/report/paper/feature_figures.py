@@ -25,7 +25,6 @@ from vicinal.report.paper.cells import (
     scalar_value,
     setting_notes,
     teacher_label,
-    trained_with_mixup,
     undistilled,
     value_notes,
     value_of,
@@ -78,8 +77,8 @@ def networks_features(results: Results, data_set: str | None) -> PaperFigure:
     paper = printed_numbers()["figure7_clusters_cifar100"] if data_set == "cifar100" else {}
     shown: dict[str, list[tuple[Row, str, str | None]]] = {"erm": [], "mixup": []}
     for teacher in results.teachers:
-        kind = "mixup" if trained_with_mixup(teacher) else "erm"
-        shown[kind].append((teacher, teacher_label(teacher), paper_teacher(teacher.models[0].get("model"))))
+        kind = "mixup" if teacher.trained_with_mixup else "erm"
+        shown[kind].append((teacher, teacher_label(teacher), paper_teacher(teacher.model_name)))
     for arm, kind in (("baseline", "erm"), ("mixup", "mixup")):
         row = undistilled(results, arm)
         if row is not None:
@@ -118,14 +117,14 @@ def students_features(results: Results, data_set: str | None) -> PaperFigure:
     title = "Students of teachers trained without and with mixup"
     students = {t: s for t, s in main_students(results) if _represented(s)}
     pairs = []
-    for mixed in (t for t in students if trained_with_mixup(t)):
-        model = mixed.models[0].get("model")
-        plain = next((t for t in students if not trained_with_mixup(t) and t.models[0].get("model") == model), None)
+    for mixed in (t for t in students if t.trained_with_mixup):
+        model = mixed.model_name
+        plain = next((t for t in students if not t.trained_with_mixup and t.model_name == model), None)
         if plain is not None:
             pairs.append((plain, mixed))
     if not pairs:
         needs = []
-        if not any(trained_with_mixup(t) for t in results.teachers):
+        if not any(t.trained_with_mixup for t in results.teachers):
             needs.append("a teacher trained with mixup beside one of the same model trained without")
         if not any(s for _, s in main_students(results)):
             needs.append("the arm kd_mixup")
@@ -137,7 +136,7 @@ def students_features(results: Results, data_set: str | None) -> PaperFigure:
     shown += [(mixed, plain, "teacher_with_mixup") for plain, mixed in pairs]
     rows, panels = [], []
     for k, (teacher, plain, key) in enumerate(shown):
-        words = "with mixup" if trained_with_mixup(teacher) else "without mixup"
+        words = "with mixup" if teacher.trained_with_mixup else "without mixup"
         printed = (paper.get(key) or {}).get(papers_name(plain) or "")
         rows.append(
             TableRow((teacher.label, words), _feature_cells(students[teacher], printed), starts=k in (0, len(pairs)))

@@ -19,7 +19,7 @@ from vicinal.report.rows import Results
 
 def paper_figures(results: Results, folder: Path) -> list[PaperFigure]:
     """Every figure from 2 to 9, drawn or not. Figure 2 is another command's file in the study folder."""
-    data_set = paper_data_set(results.raw["data"])
+    data_set = paper_data_set(results.data)
     styles = Styles.of(results)
     return [
         boundaries(folder / "paper" / "figure2.svg"),

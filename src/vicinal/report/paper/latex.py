@@ -27,14 +27,17 @@ def latex_escape(text: str) -> str:
 
 
 def latex_line(cells: Iterable[str]) -> str:
+    """A row of a table."""
     return " & ".join(cells) + r" \\"
 
 
 def latex_number(text: str) -> str:
+    """A number with a proper minus or plus."""
     return f"${text.replace('−', '-')}$" if text[0] in "+−" else text
 
 
 def latex_cell(value: Value | None, column: Quantity) -> str:
+    """A value with its marks and its spread over seeds."""
     if value is None:
         return "--"
     text = latex_number(column.text(value.mean))
@@ -47,6 +50,7 @@ def latex_cell(value: Value | None, column: Quantity) -> str:
 
 
 def latex_paper(value: Value | None, column: Quantity) -> list[str]:
+    """The paper’s value and the difference to it; two empty cells where there is none."""
     if value is None or value.paper is None or value.difference is None:
         return ["", ""]
     return [latex_number(column.text(value.paper)), latex_number(column.difference_text(value.difference))]

@@ -41,7 +41,7 @@ class PaperPart:
 
 def paper_files(results: Results, part: PaperPart) -> dict[str, str]:
     """The files of everything that the study has, by their path in the study folder, and an index of them."""
-    selection = results.raw["selection"]
+    selection = results.selection
     files: dict[str, str] = {}
     lines = ["# The paper's tables and figures from this study", "", results.selection_sentence, ""]
     for table in part.tables:

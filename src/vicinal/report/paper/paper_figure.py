@@ -14,7 +14,6 @@ from vicinal.report.paper.cells import (
     main_student,
     main_temperature_note,
     teacher_label,
-    trained_with_mixup,
     value_notes,
 )
 from vicinal.report.paper.table import PaperTable
@@ -35,6 +34,7 @@ class PaperFigure:
 
     @property
     def name(self) -> str:
+        """Of its files."""
         return f"figure{self.number}"
 
     @property
@@ -49,7 +49,7 @@ def keys_of_teachers(results: Results) -> dict[Row, Key]:
         teacher: Key(
             teacher_label(teacher),
             f"arm-{1 + k % ARM_SLOTS}",
-            dash="5 2" if trained_with_mixup(teacher) else "",
+            dash="5 2" if teacher.trained_with_mixup else "",
             marker=MARKERS[k % len(MARKERS)],
             width=1.6,
         )
@@ -64,4 +64,5 @@ def main_students(results: Results) -> list[tuple[Row, Row]]:
 
 
 def figure_notes(results: Results, of: str) -> tuple[str, ...]:
+    """How the numbers beside a figure came about; `of`: what was resampled."""
     return (*value_notes(results, of), *main_temperature_note(results))

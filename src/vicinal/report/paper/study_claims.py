@@ -47,7 +47,7 @@ class StudyClaims:
 def study_claims(results: Results) -> StudyClaims:
     """The paper's claims judged on a study's results, with the paper's own verdicts where it has the same data set."""
     judgements = judge_all(study_evidence(results))
-    data = paper_data_set(results.raw["data"])
+    data = paper_data_set(results.data)
     rows = [_row(judgement, data) for judgement in judgements]
     with_data = tuple(row for row in rows if row.verdict != "no data")
     no_data = tuple(row for row in rows if row.verdict == "no data")
@@ -73,7 +73,7 @@ CSV_HEADER = (
 
 def claims_csv(results: Results) -> str:
     """Every claim with its verdict, effect and counts, full precision, one claim a line."""
-    data = paper_data_set(results.raw["data"])
+    data = paper_data_set(results.data)
     lines: list[list[Any]] = []
     for judgement in judge_all(study_evidence(results)):
         row, effect = _row(judgement, data), judgement.effect
@@ -82,9 +82,7 @@ def claims_csv(results: Results) -> str:
         size = (effect.value, effect.unit, *bounds) if effect else (None,) * 4
         words = (row.key, row.where, row.statistic, row.rule, row.verdict)
         p_value = effect.p_value if effect else None
-        lines.append(
-            [*words, *size, row.effect_subject, p_value, *counts, row.paper, results.raw["selection"], row.detail]
-        )
+        lines.append([*words, *size, row.effect_subject, p_value, *counts, row.paper, results.selection, row.detail])
     return csv_text(CSV_HEADER, lines)
 
 

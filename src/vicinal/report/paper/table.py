@@ -27,9 +27,11 @@ class Quantity:
     csv_only: bool = False
 
     def text(self, value: float) -> str:
+        """A value as shown."""
         return self.difference_text(value) if self.signed else f"{value:.{self.digits}f}".replace("-", "−")
 
     def difference_text(self, value: float) -> str:
+        """A signed value as shown."""
         rounded = round(value, self.digits)
         # What rounds to nothing has no sign.
         return (f"{rounded:+.{self.digits}f}" if rounded else f"{0:.{self.digits}f}").replace("-", "−")
@@ -105,10 +107,12 @@ class PaperTable:
 
     @property
     def heading(self) -> str:
+        """The number and the title."""
         return f"Table {self.number}: {self.title}" if self.number else self.title
 
     @property
     def shown(self) -> tuple[Quantity, ...]:
+        """The columns that stand on the page; the others are in the CSV file only."""
         return tuple(column for column in self.columns if not column.csv_only)
 
     @property
@@ -191,8 +195,10 @@ def paper_text(value: Value, column: Quantity) -> str:
 
 
 def with_unit(column: Quantity) -> str:
+    """The heading of a column with its unit."""
     return f"{column.heading}{f', {column.unit}' if column.unit else ''}"
 
 
 def plain_heading(text: str) -> str:
+    """A heading as the head of a CSV column."""
     return text.lower().replace(" ", "_")

@@ -16,7 +16,6 @@ from vicinal.paper import DATA_SETS, PERFORMANCE_TABLES, printed_numbers
 from vicinal.report.evidence import mean_nonlinearity
 from vicinal.report.paper.cells import (
     MAIN_TEMPERATURE,
-    gain_bounds,
     has_corruptions,
     keep,
     main_student,
@@ -24,7 +23,6 @@ from vicinal.report.paper.cells import (
     papers_name,
     scalar_value,
     setting_notes,
-    severity_values,
     students_of,
     teacher_label,
     undistilled,
@@ -33,13 +31,21 @@ from vicinal.report.paper.cells import (
 )
 from vicinal.report.paper.match import paper_data_set
 from vicinal.report.paper.table import PaperTable, Quantity, TableRow, Value
-from vicinal.report.rows import Model, Results, Row, temperature_label, versus_teacher
+from vicinal.report.rows import (
+    Model,
+    Results,
+    Row,
+    corruption_gain_bounds,
+    corruption_values,
+    temperature_label,
+    versus_teacher,
+)
 
 
 def paper_tables(results: Results) -> list[PaperTable]:
     """Every table of the paper by its number, with rows or without; the performance on data that the paper does not have stands
     first among tables 2 to 4."""
-    data_set = paper_data_set(results.raw["data"])
+    data_set = paper_data_set(results.data)
     return [
         temperature_table(results, data_set),
         *performance_tables(results, data_set),
@@ -372,15 +378,15 @@ def corruption_table(results: Results, data_set: str | None) -> PaperTable:
 
 
 def _accuracy_under(row: Row, corruption: str, severity: int, paper: float | None) -> Value | None:
-    return value_of(row.models, lambda m: severity_values(m, corruption, "accuracy").get(severity), paper, scale=100)
+    return value_of(row.models, lambda m: corruption_values(m, corruption, "accuracy").get(severity), paper, scale=100)
 
 
 def _gain_under(row: Row, corruption: str, severity: int) -> Value | None:
     return value_of(
         row.models,
-        lambda m: severity_values(m, corruption, "gain_pp").get(severity),
+        lambda m: corruption_values(m, corruption, "gain_pp").get(severity),
         None,
-        lambda m: gain_bounds(m, corruption).get(severity),
+        lambda m: corruption_gain_bounds(m, corruption).get(severity),
     )
 
 

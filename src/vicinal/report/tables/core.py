@@ -35,11 +35,13 @@ class Column:
     cell: Callable[[Row], Cell] | None = None  # where the mean over seeds says nothing
 
     def text(self, value: float) -> str:
+        """A value as shown."""
         if self.percent:
             return f"{100 * value:.1f}"
         return f"{value:{'+' if self.signed else ''}.{self.digits}f}".replace("-", "−")
 
     def spread_text(self, spread: float) -> str:
+        """A standard deviation as shown."""
         return f"± {100 * spread:.1f}" if self.percent else f"± {spread:.{self.digits}f}"
 
 
@@ -207,6 +209,7 @@ def _markdown_cell(cell: Cell) -> str:
 
 
 def markdown_line(cells: Iterable[str]) -> str:
+    """A row of a Markdown table."""
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
@@ -231,7 +234,7 @@ def summary_csv(results: Results) -> str:
     header += ["linearity_gain_0.5", "kl_real", "kl_mixed", "independent_response"]
     lines = []
     for row, model in models:
-        line = [*identity(row, model), results.raw["selection"], *(model.get(key) for key in scalars)]
+        line = [*identity(row, model), results.selection, *(model.get(key) for key in scalars)]
         line += [bound for key in bounded for bound in (model.get("intervals") or {}).get(key) or (None, None)]
         line += [at_half(model, quantity) for quantity in QUANTITIES]
         line += [at_half(model, quantity, "vicinity" + SCALED) for quantity in QUANTITIES]
@@ -253,7 +256,7 @@ def vicinity_csv(results: Results) -> str:
             )
             for scaled, curves in variants:
                 for position, lam in enumerate(curves["lam"] if curves else ()):
-                    line = [*identity(row, model), results.raw["selection"], scaled, lam]
+                    line = [*identity(row, model), results.selection, scaled, lam]
                     for quantity in QUANTITIES:
                         bounds = (curves.get("intervals") or {}).get(quantity) or {}
                         line.append(curves[quantity][position])
@@ -281,7 +284,7 @@ def versus_teacher_csv(results: Results) -> str:
             own = [row.teacher] if row.teacher is not None else []
             for teacher in _in_order([*own, *(model.get("versus_teacher") or {})]):
                 who = identity(row, model)[1:]
-                lines.append([*who, results.raw["selection"], teacher, *_comparison(model, teacher)])
+                lines.append([*who, results.selection, teacher, *_comparison(model, teacher)])
     return csv_text(header, lines)
 
 
@@ -307,6 +310,7 @@ def _in_order(keys: Iterable[str]) -> list[str]:
 
 
 def csv_text(header: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
+    """A CSV file; None becomes an empty cell."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(header)

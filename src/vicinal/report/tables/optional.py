@@ -214,7 +214,7 @@ def optional_csv(results: Results, shown: Sequence[Measure]) -> str:
     for row in results.rows:
         for model in row.models:
             test, chosen_by = model.get("mcnemar_versus_baseline") or {}, model.get("validation") or {}
-            line = [*identity(row, model), results.raw["selection"], *(measure.value(model) for measure in shown)]
+            line = [*identity(row, model), results.selection, *(measure.value(model) for measure in shown)]
             line += [test.get("only_first"), test.get("only_second"), *(chosen_by.get(key) for key in validation)]
             lines.append(line)
     return csv_text(header, lines)
