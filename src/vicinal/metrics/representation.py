@@ -12,10 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.manifold import TSNE
-from sklearn.metrics import silhouette_score, v_measure_score
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
@@ -48,6 +44,10 @@ def cluster_quality(features: Features, labels: Tensor | NDArray[Any], seed: int
     classes = len(np.unique(y))
     if classes < 2:
         raise ValueError(f"cluster quality compares classes; there is {classes}")
+    from sklearn.cluster import KMeans  # here: it takes a second to import, and most studies need none
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.metrics import silhouette_score, v_measure_score
+
     with threadpool_limits(limits=1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than clusters: they share one
         clusters = KMeans(n_clusters=classes, n_init=10, random_state=seed).fit_predict(x)
@@ -69,6 +69,8 @@ def embed(features: Features, seed: int = 0) -> Array:
     if x.shape[1] == 1:
         x = np.column_stack([x, np.zeros(len(x))])  # two components need two columns
     perplexity = min(PERPLEXITY, max(1.0, (len(x) - 1) / 3))
+    from sklearn.manifold import TSNE
+
     with threadpool_limits(limits=1):
         picture = TSNE(n_components=2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(x)
     return np.asarray(picture, dtype=np.float64)

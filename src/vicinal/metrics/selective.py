@@ -9,8 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from scipy.stats import binomtest
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from vicinal.functional import calibration_bins, prediction_entropy
@@ -97,6 +95,8 @@ def ood_auroc(
         for z in (logits, other_logits)
     )
     is_known = np.repeat([1, 0], [len(known), len(other)])
+    from sklearn.metrics import roc_auc_score  # here: it takes a second to import
+
     return float(roc_auc_score(is_known, torch.cat([known, other]).detach().cpu().numpy()))
 
 
@@ -151,6 +151,8 @@ def mcnemar(correct: Tensor, other_correct: Tensor) -> dict[str, Any]:
         raise ValueError(f"expected two of one shape (N,), got {tuple(first.shape)} and {tuple(second.shape)}")
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     differing = only_first + only_second
+    from scipy.stats import binomtest  # here: it takes half a second to import
+
     p_value = float(binomtest(min(only_first, only_second), differing).pvalue) if differing else 1.0
     return {"only_first": only_first, "only_second": only_second, "p_value": p_value}
 
