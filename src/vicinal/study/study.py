@@ -17,7 +17,7 @@ import torch
 from vicinal import __version__
 from vicinal.config import SCHEMA, NetworkSpec, Objective, RunSpec, StudySpec, VicinitySpec, fingerprint
 from vicinal.data import SEVERITIES, ImageData, ImageSet, load_data, stratified_subset
-from vicinal.distillation import BankLayout, TeacherBank
+from vicinal.distillation import BankLayout, TeacherBank, objective_terms
 from vicinal.errors import UsageError, VicinalError
 from vicinal.evaluation import (
     CorruptedSet,
@@ -106,6 +106,9 @@ class Study:
         self.forward_flops: dict[str, int] = {}  # of one image
         for path, network in spec.networks().items():
             self.parameters[path], self.forward_flops[path] = self._checked(path, network)
+        for arm in spec.arms:
+            for objective in arm.objectives():
+                objective_terms(objective)
         self._check_measures()
 
     def _check_measures(self) -> None:
