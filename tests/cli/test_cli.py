@@ -16,10 +16,9 @@ from typing import Any
 
 import pytest
 
+from tiny_studies import Answer, write_images
 from vicinal import __version__
 from vicinal.cli.main import main
-
-from conftest import Answer, write_images  # isort: skip
 
 HEAVY = ("torch", "torchvision", "timm", "torchmetrics", "matplotlib", "numpy", "pyarrow", "PIL")
 

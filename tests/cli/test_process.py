@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 import torch
 
+from tiny_studies import merged
 from vicinal.cli import main, study_arguments
 from vicinal.cli.study_arguments import prepare_process
 from vicinal.config import StudySpec
 from vicinal.errors import UsageError
 from vicinal.workspace import hold
-
-from conftest import merged  # isort: skip
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from tiny_studies import merged, write_images
 from vicinal.config import (
     ARMS,
     ArmSpec,
@@ -23,8 +24,6 @@ from vicinal.config import (
     fingerprint,
 )
 from vicinal.config.network import TeacherSpec
-
-from conftest import merged, write_images  # isort: skip
 
 
 def network(**changes: Any) -> NetworkSpec:

@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
+from tiny_studies import merged
 from vicinal.config import StudySpec, load_study, packaged_studies
 from vicinal.config.load import parse_study
 from vicinal.errors import UsageError
-
-from conftest import merged  # isort: skip
 
 
 @pytest.fixture

@@ -11,10 +11,9 @@ import jsonschema
 import pytest
 import yaml
 
+from tiny_studies import merged
 from vicinal.config import ARMS, Objective, arm, objective, packaged_studies, study_file_schema
 from vicinal.config.nodes import Node, study_schema
-
-from conftest import merged  # isort: skip
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
 FILES = [*packaged_studies().values(), *EXAMPLES]

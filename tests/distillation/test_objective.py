@@ -1,3 +1,7 @@
+"""The training loss: eq. 2 against other implementations, and the terms that it is made of."""
+
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -5,7 +9,17 @@ from pydantic import ValidationError
 from torch import nn
 
 from vicinal.config import ARMS, Objective
-from vicinal.distillation import objective_loss
+from vicinal.distillation import (
+    StudentOutputs,
+    TeacherAnswers,
+    objective_loss,
+    objective_needs,
+    objective_terms,
+    register_term,
+    training_loss,
+)
+from vicinal.distillation.objective import TERMS
+from vicinal.errors import UsageError
 from vicinal.functional import kd_loss, mixed_cross_entropy
 
 STUDENT, TEACHER = (torch.randn(6, 5, generator=torch.Generator().manual_seed(s)) * 4 for s in (1, 2))
@@ -173,3 +187,89 @@ def test_label_smoothing_agrees_with_torch():
 def test_controls_that_mean_nothing_are_refused(values):
     with pytest.raises(ValidationError):
         Objective(**values)
+
+
+# --- terms ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def registry(monkeypatch):
+    """The terms of today, to which a test may add."""
+    known = dict(TERMS)
+    monkeypatch.setattr("vicinal.distillation.objective.TERMS", known)
+    return known
+
+
+def entropy(student, batch, answers, objective):
+    log_p = student.logits.log_softmax(-1)
+    return -(log_p.exp() * log_p).sum(-1)
+
+
+def with_terms(arm="mixup", **terms):
+    return Objective(**{**dict(ARMS[arm]), "terms": terms})
+
+
+def test_a_registered_term_adds_its_weighted_mean(registry):
+    register_term("entropy", entropy)
+    plain = loss(ARMS["mixup"], teacher=None)
+    expected = plain - 0.3 * entropy(StudentOutputs(STUDENT), None, None, None).mean()
+    torch.testing.assert_close(loss(with_terms(entropy=-0.3), teacher=None), expected)
+    assert torch.equal(loss(with_terms(entropy=0.0), teacher=None), plain)
+    assert torch.equal(loss(with_terms(), teacher=None), plain)
+
+
+def test_terms_of_today_may_be_added_too(registry):
+    both = Objective(alpha=0.3, beta=1, mixing=ARMS["mixup"].mixing)
+    torch.testing.assert_close(loss(with_terms("kd_mixup", cross_entropy=0.3)), loss(both))
+
+
+def test_needs_are_those_of_all_terms(registry):
+    register_term("shape", entropy, needs=["features"])
+    assert objective_needs(ARMS["mixup"]) == set()
+    assert objective_needs(ARMS["kd_mixup"]) == {"mixed_answers"}
+    assert objective_needs(ARMS["linear_target"]) == {"clean_answers"}
+    assert objective_needs(with_terms("kd_mixup", shape=1, linear_target=0.5)) == {
+        "mixed_answers",
+        "clean_answers",
+        "features",
+    }
+    assert [weight for weight, _ in objective_terms(with_terms("kd_mixup", shape=0.2))] == [1, 0.2]
+
+
+def test_a_name_is_registered_once(registry):
+    register_term("entropy", entropy)
+    register_term("entropy", entropy)  # a module that is imported again
+    for name in ("entropy", "kd"):
+        with pytest.raises(ValueError, match=f"another loss term named '{name}'"):
+            register_term(name, lambda *_: None)
+
+
+def test_terms_that_cannot_be_are_one_line(registry):
+    register_term("agree", entropy, needs=["clean_answers"])
+    for objective, words in (
+        (with_terms(mine=1), "terms: 'mine' is not known; known ones: cross_entropy, kd, linear_target, agree"),
+        (with_terms(agree=1), "'agree' learns from the teacher's answers, so it needs beta above 0"),
+        (with_terms().model_copy(update={"terms": {"kd": float("inf")}}), "weight of 'kd' is inf"),
+    ):
+        with pytest.raises(UsageError, match=words) as caught:
+            objective_terms(objective)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("arm", ["mixup", "kd_mixup"])
+def test_the_mean_may_be_that_of_a_larger_batch(arm):
+    """Two unequal shares of a batch, each summed and divided by the whole batch's rows, add up to it."""
+    whole = loss(ARMS[arm])
+    answers, student = TeacherAnswers(mixed=TEACHER), StudentOutputs(STUDENT)
+
+    def share(rows):
+        part = SimpleNamespace(labels=LABELS[rows], partner_labels=PARTNERS[rows], lam=LAM[rows])
+        return training_loss(
+            ARMS[arm],
+            StudentOutputs(student.logits[rows]),
+            part,
+            TeacherAnswers(mixed=answers.mixed[rows]),
+            lambda per_sample: per_sample.sum() / 6,
+        )
+
+    torch.testing.assert_close(share(slice(0, 4)) + share(slice(4, 6)), whole)

@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 from safetensors.numpy import load_file
 
+from tiny_studies import merged
 from vicinal.config import StudySpec, load_study
 from vicinal.errors import UsageError
 from vicinal.study import Job, Study, execute, in_order, run_job
 from vicinal.study.executor import held
 from vicinal.workspace import StudyProgress, open_study_folder
-
-from conftest import merged  # isort: skip
 
 WORKER = """
 import sys

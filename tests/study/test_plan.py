@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from tiny_studies import merged
 from vicinal.config import StudySpec, VicinitySpec
 from vicinal.data import ImageData, ImageSet
 from vicinal.evaluation import PredictionInputs
@@ -16,8 +17,6 @@ from vicinal.inputs import Preparation
 from vicinal.study.groups import bank_layout, banks_of_groups, groups_of, students_at_once
 from vicinal.study.plan import DataFacts, StudyPlan, plan_study
 from vicinal.study.results import is_scale_free
-
-from conftest import merged  # isort: skip
 
 
 def facts(spec: StudySpec, **changes: Any) -> DataFacts:

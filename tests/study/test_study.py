@@ -13,10 +13,9 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
+from tiny_studies import CLASSES, merged, write_images
 from vicinal.cli.main import main
 from vicinal.config import SELECTION_SENTENCES, StudySpec
-
-from conftest import CLASSES, merged, write_images  # isort: skip
 
 Array = np.ndarray
 PAIRS, POINTS, BINS = 12, 5, 7  # of the fixture's study

@@ -75,6 +75,7 @@ class Objective(Frozen):
     mixing: MixingSpec = MixingSpec(distribution="none")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of every true label spread over all classes")
     target: Target = "teacher"
+    terms: dict[str, float] = Field({}, description="further loss terms by registered name and their weight")
 
     @model_validator(mode="after")
     def _teaches_something(self) -> Self:

@@ -1,10 +1,26 @@
 """The frozen teacher, its answers (live, or from a bank), and the loss that a student learns from."""
 
-from vicinal.distillation.answers import ask_teacher, frozen_teacher
-from vicinal.distillation.bank.codec import AnswerCodec
-from vicinal.distillation.bank.manifest import ANSWERS, MANIFEST, BankLayout, layout_and_manifest
-from vicinal.distillation.bank.store import TeacherBank
-from vicinal.distillation.objective import objective_loss
+from vicinal.distillation.answers import Answers, frozen_teacher
+from vicinal.distillation.bank import (
+    ANSWERS,
+    MANIFEST,
+    AnswerCodec,
+    BankLayout,
+    Manifest,
+    TeacherBank,
+)
+from vicinal.distillation.objective import (
+    MixedLabels,
+    Need,
+    StudentOutputs,
+    TeacherAnswers,
+    Term,
+    objective_loss,
+    objective_needs,
+    objective_terms,
+    register_term,
+    training_loss,
+)
 from vicinal.distillation.precision import choose_precision
 from vicinal.distillation.teacher import FrozenTeacher, Precision
 
@@ -12,13 +28,22 @@ __all__ = [
     "ANSWERS",
     "MANIFEST",
     "AnswerCodec",
+    "Answers",
     "BankLayout",
     "FrozenTeacher",
+    "Manifest",
+    "MixedLabels",
+    "Need",
     "Precision",
+    "StudentOutputs",
+    "TeacherAnswers",
     "TeacherBank",
-    "ask_teacher",
+    "Term",
     "choose_precision",
     "frozen_teacher",
-    "layout_and_manifest",
     "objective_loss",
+    "objective_needs",
+    "objective_terms",
+    "register_term",
+    "training_loss",
 ]

@@ -1,14 +1,16 @@
-"""The teacher's answers to a batch: from a bank where they are stored, live where they are not."""
+"""The teacher's answers to the batches of a plan: from a bank where they are stored, live where they are not."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import Literal, Self, cast
 
+import torch
 from torch import Tensor
 
-from vicinal.config import ARMS, Objective, RunSpec
+from vicinal.config import ARMS, RunSpec
 from vicinal.distillation.bank import AnswerCodec, TeacherBank
+from vicinal.distillation.objective import Need, TeacherAnswers
 from vicinal.distillation.precision import choose_precision
 from vicinal.distillation.teacher import FrozenTeacher, Precision
 from vicinal.inputs import ImagePipeline, VicinalBatch, VicinalPlan
@@ -25,10 +27,16 @@ def frozen_teacher(
     compiled: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> FrozenTeacher:
-    """A run's teacher as students ask it: folded, in `precision`, or where that is empty as the run says or as is found best."""
+    """A run's teacher as students learn from it: batch norms fused, in `precision`, or where that is empty as the run says or as is
+    found best.
+
+    Args:
+        pipeline: of the run's training images, some of which decide how batch norms are fused and what is best.
+        compiled: call it through torch.compile; `say` is told where that does not work.
+    """
     precision = precision or run.teacher_precision or "auto"
     seen = min(len(pipeline), PRECISION_IMAGES if precision == "auto" else FUSING_IMAGES)
-    # Mixed images whatever the arm, so that all arms of a seed ask their teacher in one precision.
+    # Mixed images whatever the arm, so that the teacher of a seed has one precision for all arms.
     plan = VicinalPlan(len(pipeline), seen, run.input_seed, ARMS["mixup"].mixing)
     mixed = pipeline.make(plan.batch(0, 0)).mixed
     network = fused(teacher, mixed[:FUSING_IMAGES])
@@ -38,27 +46,95 @@ def frozen_teacher(
     return FrozenTeacher(network, cast(Precision, precision), call)
 
 
-def ask_teacher(
-    frozen: FrozenTeacher | None,
-    bank: TeacherBank | None,
-    codec: AnswerCodec,
-    objective: Objective,
-    batch: VicinalBatch,
-    epoch: int,
-    position: int,
-) -> tuple[Tensor | None, Tensor | None]:
-    """The teacher's answers that an objective learns from: to the mixed images, or to both clean ones of each."""
-    if frozen is None or not objective.uses_teacher:
-        return None, None
-    answers = bank.read(epoch, position) if bank is not None else None
-    if answers is not None:
-        answers = answers.to(batch.mixed.device)
-    else:
-        asked = frozen(batch.mixed if objective.target == "teacher" else batch.clean)
-        if bank is not None:
-            bank.write(epoch, position, asked)
-        answers = codec.roundtrip(asked)
-    # Partners are among the clean images, so they are asked once; the rows' own images come first.
-    if objective.target == "linear":
-        return answers[: len(batch.mixed)], answers[batch.partner]
-    return answers, None
+class Answers:
+    """A teacher's answers to the batches of a plan, whether they come from a bank or from the teacher now.
+
+    Either way they have passed through the codec, so that a student ends with the same weights. What is predicted now is stored
+    in the bank, if there is one and it holds answers of that kind.
+
+    Args:
+        teacher: None for runs that learn from none.
+        codec: the form in which students get the answers.
+        plan: of the batches.
+        bank: the teacher's answers along that plan, in that form and in the teacher's precision.
+
+    Raises:
+        VicinalError: the bank holds answers of another precision.
+    """
+
+    def __init__(
+        self, teacher: FrozenTeacher | None, codec: AnswerCodec, plan: VicinalPlan, bank: TeacherBank | None = None
+    ) -> None:
+        self._teacher, self._codec, self._plan, self._bank = teacher, codec, plan, bank
+        if teacher is not None and bank is not None:
+            bank.precision = teacher.precision
+
+    @classmethod
+    def along(
+        cls,
+        plan: VicinalPlan,
+        run: RunSpec,
+        teacher: Classifier | None,
+        pipeline: ImagePipeline,
+        classes: int,
+        bank: TeacherBank | None = None,
+        precision: str = "",
+        compiled: bool = False,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> Self:
+        """Those of a run's plan, by the rest of what `frozen_teacher` takes; a bank's precision goes before `precision`."""
+        frozen = None
+        if teacher is not None:
+            known = (bank.precision if bank is not None else None) or precision
+            frozen = frozen_teacher(teacher, run, pipeline, known, compiled, say)
+        return cls(frozen, AnswerCodec.of(run.answers, classes), plan, bank)
+
+    @property
+    def precision(self) -> str:
+        """Of the teacher's forward pass; empty without a teacher."""
+        return "" if self._teacher is None else self._teacher.precision
+
+    def of(
+        self, batch: VicinalBatch, epoch: int, position: int, needs: frozenset[Need], rows: slice | None = None
+    ) -> TeacherAnswers:
+        """What is needed of the teacher for batch `position` of `epoch`: (B, K) float32 logits on the batch's device.
+
+        Args:
+            batch: the B rows of it that this process makes, all or `rows`.
+
+        Raises:
+            VicinalError: the disk is full, or the form kept cannot hold the answers.
+        """
+        if self._teacher is None or not needs & {"mixed_answers", "clean_answers"}:
+            return TeacherAnswers()
+        if not self._plan.mixing.mixes:  # both questions are one
+            same = self._to("clean", batch.mixed, len(batch.mixed), epoch, position, rows)
+            return TeacherAnswers(same, same, same)
+        mixed = own = partner = None
+        if "mixed_answers" in needs:
+            mixed = self._to("mixed", batch.mixed, len(batch.mixed), epoch, position, rows)
+        if "clean_answers" in needs:
+            # Partners are among the clean images, so each is predicted once; the rows' own images come first.
+            clean = self._to("clean", batch.clean, len(batch.mixed), epoch, position, rows)
+            own, partner = clean[: len(batch.mixed)], clean[batch.partner]
+        return TeacherAnswers(mixed, own, partner)
+
+    def _to(
+        self, kind: Literal["mixed", "clean"], pixels: Tensor, own: int, epoch: int, position: int, rows: slice | None
+    ) -> Tensor:
+        """(M, K) answers to M images, of which the first `own` are those that a bank has a place for."""
+        assert self._teacher is not None
+        bank, epoch = self._bank, self._plan.drawn_epoch(epoch)
+        if bank is not None and self._plan.mixing.mixes and bank.layout.input_kind != kind:
+            bank = None
+        stored = bank.read(epoch, position, rows) if bank is not None else None
+        if stored is None:
+            fresh = self._teacher(pixels)
+            if bank is not None:
+                bank.write(epoch, position, fresh[:own], rows)
+            return self._codec.roundtrip(fresh)
+        stored = stored.to(pixels.device)
+        if len(pixels) == own:
+            return stored
+        # A bank keeps rows by their own images alone: partners beyond a process's rows are predicted now.
+        return torch.cat([stored, self._codec.roundtrip(self._teacher(pixels[own:]))])

@@ -1,11 +1,166 @@
-"""The training loss of an `Objective` value: cross-entropy, mixup, distillation and their sum as one function (eq. 2)."""
+"""The training loss of an `Objective`: a weighted sum of terms that are known by name (eq. 2 and whatever else is registered).
+
+Shapes: B samples of a batch, K classes, D features.
+"""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 from torch import Tensor
 
 from vicinal.config import Objective
+from vicinal.errors import UsageError
 from vicinal.functional import kd_loss, linear_target_loss, mixed_cross_entropy
+
+Need = Literal["mixed_answers", "clean_answers", "features"]  # of the teacher, of the teacher, of the student
+
+
+@dataclass(frozen=True)
+class StudentOutputs:
+    """What the student gives for the mixed images."""
+
+    logits: Tensor  # (B, K)
+    features: Tensor | None = None  # (B, D) that its last linear layer sees; None where no term needs them
+
+
+@dataclass(frozen=True)
+class TeacherAnswers:
+    """What the teacher gives for a batch, as far as a term needs it: (B, K) float32 logits each."""
+
+    mixed: Tensor | None = None  # to the mixed images
+    own: Tensor | None = None  # to the clean image of each row
+    partner: Tensor | None = None  # to the clean image that is mixed into it
+
+
+class MixedLabels(Protocol):
+    """What every term may know of a batch; in training it is the whole `VicinalBatch`."""
+
+    @property
+    def labels(self) -> Tensor:
+        """(B,) int64, of each row's own image."""
+
+    @property
+    def partner_labels(self) -> Tensor:
+        """(B,) int64, of the image that is mixed into it."""
+
+    @property
+    def lam(self) -> Tensor | float:
+        """(B,) or a number: the share of the own image."""
+
+
+TermFunction = Callable[[StudentOutputs, MixedLabels, TeacherAnswers, Objective], Tensor]
+
+
+@dataclass(frozen=True)
+class Term:
+    """A loss for each sample, and what it is computed from beside logits and labels."""
+
+    per_sample: TermFunction  # to (B,)
+    needs: frozenset[Need] = frozenset()
+
+
+def _cross_entropy(student: StudentOutputs, batch: MixedLabels, _: TeacherAnswers, objective: Objective) -> Tensor:
+    return mixed_cross_entropy(student.logits, batch.labels, batch.partner_labels, batch.lam, objective.label_smoothing)
+
+
+def _kd(student: StudentOutputs, _: MixedLabels, answers: TeacherAnswers, objective: Objective) -> Tensor:
+    if answers.mixed is None:
+        raise ValueError("beta is above 0, so the objective needs the teacher's logits")
+    return kd_loss(student.logits, answers.mixed, objective.temperature)
+
+
+def _linear_target(
+    student: StudentOutputs, batch: MixedLabels, answers: TeacherAnswers, objective: Objective
+) -> Tensor:
+    if answers.own is None:
+        raise ValueError("beta is above 0, so the objective needs the teacher's logits")
+    if answers.partner is None or objective.temperature == "teacher_sigma":  # the latter is refused by Objective
+        raise ValueError("the linear target needs the teacher's logits on the partners too")
+    return linear_target_loss(student.logits, answers.own, answers.partner, batch.lam, objective.temperature)
+
+
+TERMS: dict[str, Term] = {
+    "cross_entropy": Term(_cross_entropy),
+    "kd": Term(_kd, frozenset({"mixed_answers"})),
+    "linear_target": Term(_linear_target, frozenset({"clean_answers"})),
+}
+
+
+def register_term(name: str, per_sample: TermFunction, needs: Iterable[Need] = ()) -> None:
+    """Make a loss term known to studies, as `terms: {NAME: weight}` of an arm.
+
+    Args:
+        per_sample: (student, batch, answers, objective) to (B,) losses, of which the batch's mean times the weight is added.
+        needs: "mixed_answers" or "clean_answers" of the teacher, "features" of the student; what is not named may be None.
+
+    Raises:
+        ValueError: there is another term of that name.
+    """
+    term = Term(per_sample, frozenset(needs))
+    if TERMS.setdefault(name, term) != term:
+        raise ValueError(f"there is another loss term named {name!r}")
+
+
+def objective_terms(objective: Objective) -> list[tuple[float, Term]]:
+    """The terms of an objective and their weights: α and β of eq. 2, then its further ones. Weights of 0 are left out.
+
+    Raises:
+        UsageError: a term is not registered, or learns from a teacher where β = 0, so that there is none.
+    """
+    own = {"cross_entropy": objective.alpha, "linear_target" if objective.target == "linear" else "kd": objective.beta}
+    terms = [(weight, TERMS[name]) for name, weight in own.items() if weight]
+    for name, weight in objective.terms.items():
+        if name not in TERMS:
+            raise UsageError(
+                f"terms: {name!r} is not known; known ones: {', '.join(TERMS)} (vicinal.distillation.register_term adds yours)"
+            )
+        if not math.isfinite(weight):
+            raise UsageError(f"terms: the weight of {name!r} is {weight}; give a number")
+        term = TERMS[name]
+        if term.needs & {"mixed_answers", "clean_answers"} and not objective.uses_teacher:
+            raise UsageError(f"terms: {name!r} learns from the teacher's answers, so it needs beta above 0")
+        if weight:
+            terms.append((weight, term))
+    return terms
+
+
+def objective_needs(objective: Objective) -> frozenset[Need]:
+    """What the terms of an objective are computed from. Raises UsageError as `objective_terms` does."""
+    return frozenset(need for _, term in objective_terms(objective) for need in term.needs)
+
+
+def training_loss(
+    objective: Objective,
+    student: StudentOutputs,
+    batch: MixedLabels,
+    answers: TeacherAnswers,
+    mean: Callable[[Tensor], Tensor] = Tensor.mean,
+) -> Tensor:
+    """The weighted sum of the terms of an objective, each meaned over the batch; float32 whatever autocast does.
+
+    Args:
+        mean: (B,) losses to a number; another than the plain mean where B rows are a part of the batch.
+
+    Raises:
+        UsageError: as `objective_terms`.
+        ValueError: an answer that a term needs is missing.
+    """
+    terms = [
+        weight * mean(term.per_sample(student, batch, answers, objective))
+        for weight, term in objective_terms(objective)
+    ]
+    return sum(terms[1:], start=terms[0])
+
+
+@dataclass(frozen=True)
+class _Labels:
+    labels: Tensor
+    partner_labels: Tensor
+    lam: Tensor | float
 
 
 def objective_loss(
@@ -17,10 +172,10 @@ def objective_loss(
     teacher_logits: Tensor | None = None,
     partner_logits: Tensor | None = None,
 ) -> Tensor:
-    """α·CE(mixed labels) + β·T²·KL(target^T ‖ student^T), mean over the batch, float32 whatever autocast does.
+    """α·CE(mixed labels) + β·T²·KL(target^T ‖ student^T) (eq. 2) and the objective's further terms, mean over the batch, float32.
 
     Args:
-        objective: α, β and T.
+        objective: α, β, T and the weights of further terms, which get no features.
         student_logits: (B, K) answers to the mixed images.
         teacher_logits: (B, K) the teacher's answers to the mixed images, or, for the linear target, to the clean ones; may be
             None where β is 0.
@@ -30,19 +185,10 @@ def objective_loss(
 
     Raises:
         ValueError: β is above 0 and a teacher's answer is missing.
+        UsageError: as `objective_terms`.
     """
-    terms = []
-    if objective.alpha > 0:
-        per_sample = mixed_cross_entropy(student_logits, labels, partner_labels, lam, objective.label_smoothing)
-        terms.append(objective.alpha * per_sample.mean())
-    if objective.beta > 0:
-        if teacher_logits is None:
-            raise ValueError("beta is above 0, so the objective needs the teacher's logits")
-        if objective.target == "linear":
-            if partner_logits is None or objective.temperature == "teacher_sigma":  # the latter is refused by Objective
-                raise ValueError("the linear target needs the teacher's logits on the partners too")
-            per_sample = linear_target_loss(student_logits, teacher_logits, partner_logits, lam, objective.temperature)
-        else:
-            per_sample = kd_loss(student_logits, teacher_logits, objective.temperature)
-        terms.append(objective.beta * per_sample.mean())
-    return sum(terms[1:], start=terms[0])
+    if objective.target == "linear":
+        answers = TeacherAnswers(own=teacher_logits, partner=partner_logits)
+    else:
+        answers = TeacherAnswers(mixed=teacher_logits)
+    return training_loss(objective, StudentOutputs(student_logits), _Labels(labels, partner_labels, lam), answers)

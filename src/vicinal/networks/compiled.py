@@ -6,12 +6,9 @@ Shapes: B samples of a batch, K classes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
 
 import torch
 from torch import Tensor
-
-from vicinal.networks.classifier import Classifier
 
 GRAPHS = 64  # that torch.compile may keep for one `forward`; past its own limit of 8 it would go back to eager without a word
 
@@ -27,7 +24,7 @@ class Compiled:
         say: told in one line, once, when compiling fails and training goes on without.
     """
 
-    def __init__(self, network: Classifier, batch_size: int, say: Callable[[str], None]) -> None:
+    def __init__(self, network: Callable[[Tensor], Tensor], batch_size: int, say: Callable[[str], None]) -> None:
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, GRAPHS)
         self.network, self._batch_size, self._say = network, batch_size, say
         self._fast: Callable[[Tensor], Tensor] | None = torch.compile(network, dynamic=False)
@@ -53,4 +50,4 @@ class Compiled:
                 self._say(
                     f"torch.compile does not work here ({reason}); goes on without, as with runtime.compile=never"
                 )
-        return cast(Tensor, self.network(pixels))
+        return self.network(pixels)

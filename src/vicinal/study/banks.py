@@ -16,9 +16,9 @@ from vicinal.distillation import (
     MANIFEST,
     BankLayout,
     FrozenTeacher,
+    Manifest,
     TeacherBank,
     frozen_teacher,
-    layout_and_manifest,
 )
 from vicinal.errors import UsageError, VicinalError
 from vicinal.inputs import ImagePipeline, slice_rows
@@ -174,7 +174,8 @@ def info(folder: Path) -> tuple[list[BankInfo], list[str]]:
 
 
 def _info(path: Path) -> BankInfo:
-    layout, manifest = layout_and_manifest(path)
+    manifest = Manifest(path)
+    layout = manifest.layout
     with contextlib.closing(TeacherBank(path.resolve().parent, layout, create=False)) as bank:
         content = bank.content()
     return BankInfo(
@@ -184,9 +185,9 @@ def _info(path: Path) -> BankInfo:
         share=content.share,
         damaged=int(content.damaged.sum()),
         disk_bytes=_disk_bytes(path),
-        precision=manifest["precision"],
-        made=f"{manifest['provenance'].get('created', '?')} on {manifest['provenance'].get('device', '?')}",
-        error=_error_text(layout, manifest["error"]),
+        precision=manifest.precision,
+        made=f"{manifest.provenance.get('created', '?')} on {manifest.provenance.get('device', '?')}",
+        error=_error_text(layout, manifest.error),
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from vicinal.config import MeasuresSpec, NetworkSpec
+from vicinal.distillation import objective_terms
 from vicinal.errors import UsageError
 from vicinal.inputs import vicinity_of
 from vicinal.networks import Classifier, build_classifier, forward_flops
@@ -34,11 +35,12 @@ def check_spec(context: StudyContext) -> None:
         raise UsageError(
             f"answers.top_k: {top_k} of {classes} classes leaves nothing out; leave it out, or give fewer than {classes}"
         )
-    for mixing in (
-        *(arm_objective.mixing for arm in spec.arms for arm_objective in arm.objectives()),
-        *(teacher.mixing for teacher in spec.teachers.values()),
+    for objective in (
+        *(objective for arm in spec.arms for objective in arm.objectives()),
+        *(teacher.objective() for teacher in spec.teachers.values()),
     ):
-        vicinity_of(mixing)
+        vicinity_of(objective.mixing)
+        objective_terms(objective)
 
 
 def _check_measures(measures: MeasuresSpec, context: StudyContext) -> None:

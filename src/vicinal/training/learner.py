@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,11 +12,12 @@ from timm.optim import param_groups_weight_decay
 from torch import Tensor, nn
 
 from vicinal.config import NetworkSpec, RunSpec
-from vicinal.distillation import objective_loss
+from vicinal.distillation import Need, StudentOutputs, TeacherAnswers, objective_needs, training_loss
 from vicinal.errors import VicinalError
 from vicinal.evaluation import predict
 from vicinal.inputs import VicinalBatch
 from vicinal.networks import Compiled, TimmClassifier, build_classifier, save_weights
+from vicinal.training.parallel import SINGLE, Parallel
 from vicinal.training.phases import run_images
 from vicinal.training.schedule import learning_rate, lowered, watch_plateau
 from vicinal.training.state import Phase, State, TrainingData
@@ -23,7 +25,17 @@ from vicinal.workspace import RunFolder, write_file_atomically
 
 
 class Learner:
-    """One network in training: its weights, its optimizer, its own random numbers, and where it stands."""
+    """One network in training: its weights, its optimizer, its own random numbers, and where it stands.
+
+    Args:
+        folder: of its run, where a checkpoint may lie that it continues from.
+        compiled: call the network through torch.compile; `say` is told where that does not work.
+        parallel: the processes that train it, each on its rows of every batch; the main one writes.
+
+    Raises:
+        UsageError: the objective has a loss term that is not registered.
+        VicinalError: the checkpoint cannot be read, or is another run's.
+    """
 
     def __init__(
         self,
@@ -32,11 +44,15 @@ class Learner:
         device: torch.device,
         compiled: bool,
         say: Callable[[str], None],
+        parallel: Parallel = SINGLE,
     ) -> None:
-        self.folder, self.run, self.device = folder, folder.spec, device
+        self.folder, self.run, self.device, self.is_compiled = folder, folder.spec, device, compiled
         self.state, self.objective = State(), folder.spec.objective
+        self.needs: frozenset[Need] = objective_needs(self.objective)  # of this phase
+        self._say, self._parallel = say, parallel
         spec = self.run.network
-        folder.open()
+        if parallel.is_main:
+            folder.open()
         with torch.random.fork_rng(devices=_cuda_devices(device)):
             torch.manual_seed(self.run.seed)
             network = build_classifier(spec, data.classes, data.train.images.shape[-1]).to(device)
@@ -48,46 +64,75 @@ class Learner:
             self.state = State(**self._saved["state"])
             self.network.load_state_dict(self._saved["network"])
             self._generators = self._saved["generators"]
-        folder.rewind_log(self.state.step)
+        if parallel.is_main:
+            folder.rewind_log(self.state.step)
         self._bf16 = _trains_in_bf16(spec, device)
-        self._compiled = Compiled(self.network, spec.batch_size, say) if compiled else None
+        self._compiled: Compiled | None = None
         self._call: Callable[[Tensor], Tensor] = self.network
         self.optimizer: torch.optim.Optimizer
         self.losses: list[Tensor] = []  # on the device, not yet read
         self.lr = 0.0
 
-    @property
-    def is_compiled(self) -> bool:
-        return self._compiled is not None
-
     def enter(self, phase: Phase) -> None:
         """Begin, or continue, a phase."""
-        train_mode(self.network, phase)  # before the optimizer, which leaves frozen parameters out
+        self.train_mode(phase)  # before the optimizer, which leaves frozen parameters out
         self.objective = self.run.objective if phase.name == "train" else phase.objective
+        self.needs = objective_needs(self.objective)
         self.optimizer = _optimizer(self.network, self.run.network, phase, self.device)
         if self._saved is not None and self._saved["phase"] == phase.name:
             self.optimizer.load_state_dict(self._saved["optimizer"])
         self._saved = None
-        self._call = self._compiled if self._compiled is not None and phase.name == "train" else self.network
+        self._call = self._parallel.wrap(self.network)
+        # Compiled code gives no features, and the head's warm-up is too short for it.
+        if self.is_compiled and phase.name == "train" and "features" not in self.needs:
+            self._call = self._compiled = Compiled(self._call, self.run.network.batch_size, self._say)
 
-    def learn(
-        self, batch: VicinalBatch, answers: tuple[Tensor | None, Tensor | None], phase: Phase, epoch: float
-    ) -> None:
-        """One step on a batch, at a point of the phase in epochs."""
+    def train_mode(self, phase: Phase) -> None:
+        """In the head's warm-up the backbone is frozen whole: no gradients and no moving batch statistics."""
+        self.network.train()
+        head_only = phase.name == "head_warmup"
+        self.network.backbone.requires_grad_(not head_only)
+        if head_only:
+            self.network.backbone.eval()
+
+    def learn(self, batch: VicinalBatch, answers: TeacherAnswers, phase: Phase, epoch: float, images: int) -> None:
+        """One step on a batch, at a point of the phase in epochs.
+
+        Args:
+            batch, answers: of the rows of the batch that are this process's.
+            images: in the batch over all processes.
+        """
         spec = self.run.network
         self.lr = lowered(learning_rate(spec, phase.name, epoch), spec, phase, self.state)
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr
         with self._own_random_numbers(), torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
-            logits = self._call(batch.mixed)
-        loss = objective_loss(self.objective, logits, batch.labels, batch.partner_labels, batch.lam, *answers)
+            outputs = self._outputs(batch.mixed)
+        mean = partial(self._batch_mean, images=images)
+        loss = training_loss(self.objective, outputs, batch, answers, mean)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
         self.state.step += 1
         self.losses.append(loss.detach())
 
-    def end_epoch(self, phase: Phase, epoch: int, data: TrainingData, speed: float, seconds: float) -> None:
+    def _outputs(self, pixels: Tensor) -> StudentOutputs:
+        """Logits, and features where a term needs them, of one forward pass."""
+        if "features" not in self.needs:
+            return StudentOutputs(self._call(pixels))
+        head, seen = self.network.head, []
+        last = head[-1] if isinstance(head, nn.Sequential) else head  # what it is given is `Classifier.features`
+        hook = last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        try:
+            logits = self._call(pixels)
+        finally:
+            hook.remove()
+        return StudentOutputs(logits, seen[0])
+
+    def _batch_mean(self, per_sample: Tensor, images: int) -> Tensor:
+        return self._parallel.mean(per_sample.sum(), images)
+
+    def end_epoch(self, phase: Phase, epoch: int, data: TrainingData, speed: float) -> None:
         """Look at the selection images where it is time to, log the epoch, keep the best weights."""
         run, state = self.run, self.state
         entry: dict[str, Any] = {"phase": phase.name, "epoch": epoch, "step": state.step, "lr": self.lr}
@@ -98,7 +143,8 @@ class Learner:
             watch_plateau(state, run.network, entry["selection_accuracy"])
             _keep_best(state, run, self.network, epoch, entry["selection_accuracy"])
         state.epoch_loss, state.epoch_images = 0.0, 0
-        self.folder.append_log({**entry, "seconds": round(seconds, 3)})
+        if self._parallel.is_main:
+            self.folder.append_log({**entry, "seconds": round(state.seconds, 3)})
 
     def finish(self, train_images: int, trained_together: int) -> None:
         """Leave the selected weights and the mark that they are whole. Raises VicinalError where they are not finite."""
@@ -108,14 +154,17 @@ class Learner:
             raise VicinalError(
                 f"{self.run.name}: weights are not finite after the last step; try a lower lr or precision: fp32"
             )
+        if not self._parallel.is_main:
+            return
         save_weights(self.network, self.folder.weights)
         summary = _summary(self.run, self.state, self.network, train_images, self.device)
         summary |= {"trained_together": trained_together, "compiled": bool(self._compiled and self._compiled.works)}
         self.folder.finish(summary)
 
-    def save(self, phase: Phase, seconds: float) -> None:
+    def save(self, phase: Phase) -> None:
         """A checkpoint, whole or not at all."""
-        self.state.seconds = seconds
+        if not self._parallel.is_main:
+            return
         value = {
             "fingerprint": self.run.fingerprint(),
             "phase": phase.name,
@@ -136,15 +185,6 @@ class Learner:
         finally:
             self._generators = _generator_states(self.device)
             _set_generators(outside)
-
-
-def train_mode(network: TimmClassifier, phase: Phase) -> None:
-    """In the head's warm-up the backbone is frozen whole: no gradients and no moving batch statistics."""
-    network.train()
-    head_only = phase.name == "head_warmup"
-    network.backbone.requires_grad_(not head_only)
-    if head_only:
-        network.backbone.eval()
 
 
 def _optimizer(network: TimmClassifier, spec: NetworkSpec, phase: Phase, device: torch.device) -> torch.optim.Optimizer:

@@ -1,6 +1,6 @@
 """The one training loop, for teachers, baselines and students. Read `_train_together` from top to bottom.
 
-Students who share a teacher and an input stream are stepped together, so that the teacher is asked once. Every random number of a
+Students who share a teacher and an input stream are stepped together, so that the teacher predicts once. Every random number of a
 step depends on the run's seed and the step alone (the plan) or is saved with the checkpoint (dropout), so that a run killed at
 any moment, or trained in other company, ends with the weights of one that was not.
 """
@@ -12,14 +12,15 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from vicinal.distillation import AnswerCodec, TeacherBank, ask_teacher, frozen_teacher
-from vicinal.errors import VicinalError
-from vicinal.inputs import ImagePipeline
+from vicinal.distillation import Answers, TeacherBank
+from vicinal.inputs import ImagePipeline, slice_rows
 from vicinal.networks import Classifier
 from vicinal.training.checkpoints import Checkpoints
-from vicinal.training.learner import Learner, train_mode
+from vicinal.training.group import Group
+from vicinal.training.learner import Learner
 from vicinal.training.losses import LossBuffer
-from vicinal.training.phases import epochs_before, phases_of
+from vicinal.training.parallel import SINGLE, Parallel
+from vicinal.training.phases import epochs_before, phases_left, phases_of, training_plan
 from vicinal.training.state import TrainingData
 from vicinal.workspace import RunFolder, StudyProgress, format_seconds
 
@@ -33,6 +34,7 @@ def train(
     checkpoint_seconds: float = 20.0,
     bank: TeacherBank | None = None,
     compiled: bool = False,
+    parallel: Parallel = SINGLE,
 ) -> None:
     """Train the networks of runs, or continue where a killed process left them, and leave their weights in the runs' folders.
 
@@ -41,16 +43,19 @@ def train(
 
     Args:
         folders: of the runs; each knows its spec.
-        teacher: the trained teacher, for objectives that ask one.
+        teacher: the trained teacher, for objectives that learn from one.
+        progress: what a person sees; a quiet one in all processes but the main one.
         checkpoint_seconds: least time between two checkpoints.
         bank: the teacher's answers along the runs' plan: read where they are stored, and stored where they are not.
         compiled: call networks through torch.compile.
+        parallel: the processes that share this training; each is given the same runs.
 
     Raises:
+        UsageError: an objective names a loss term that is not registered, or one that it gives no teacher to.
         VicinalError: a loss is not finite (the other runs are trained to their end first), or a file cannot be written.
     """
-    learners = [Learner(folder, data, device, compiled, progress.say) for folder in folders]
-    for _ in train_steps(learners, data, teacher, progress, checkpoint_seconds, bank):
+    learners = [Learner(folder, data, device, compiled, progress.say, parallel) for folder in folders]
+    for _ in train_steps(learners, data, teacher, progress, checkpoint_seconds, bank, parallel):
         pass
 
 
@@ -61,91 +66,77 @@ def train_steps(
     progress: StudyProgress,
     checkpoint_seconds: float = 20.0,
     bank: TeacherBank | None = None,
+    parallel: Parallel = SINGLE,
 ) -> Iterator[int]:
     """`train`, step by step: gives the number of images in the batch that every network has just been stepped on."""
     at: dict[int, list[Learner]] = {}
     for learner in learners:
         at.setdefault(learner.state.step, []).append(learner)
-    failures: list[VicinalError] = []
     # Killed between two checkpoints of one step, some are behind: they catch up by themselves.
-    for together in at.values():
-        yield from _train_together(together, data, teacher, progress, checkpoint_seconds, bank, failures)
+    groups = [Group(together) for together in at.values()]
+    for group in groups:
+        yield from _train_together(group, data, teacher, progress, checkpoint_seconds, bank, parallel)
+    failures = [failure for group in groups for failure in group.failures]
     if failures:
         raise failures[0]
 
 
-def _train_together(
-    learners: list[Learner],
+def _train_together(  # the whole of training in one piece, so that it is read in one
+    group: Group,
     data: TrainingData,
     teacher: Classifier | None,
     progress: StudyProgress,
     checkpoint_seconds: float,
     bank: TeacherBank | None,
-    failures: list[VicinalError],
+    parallel: Parallel,
 ) -> Iterator[int]:
-    lead = learners[0]
+    lead = group.lead
     run, step = lead.run, lead.state.step
-    phases = phases_of(run, len(data.train))
+    phases, plan = phases_of(run, len(data.train)), training_plan(run, len(data.train))
     pipeline = ImagePipeline(data.train.images, data.train.labels, data.preparation, lead.device)
-    frozen, codec = None, AnswerCodec.of(run.answers, data.classes)
-    if teacher is not None:
-        known = (bank.precision if bank is not None else None) or lead.state.teacher_precision
-        frozen = frozen_teacher(teacher, run, pipeline, known, lead.is_compiled, progress.say)
-        if bank is not None:
-            bank.precision = frozen.precision
-    for learner in learners:
-        learner.state.teacher_precision = frozen.precision if frozen is not None else ""
-    losses = LossBuffer(learners, phases, step, progress, failures)
-    checkpoints = Checkpoints(learners, checkpoint_seconds)
+    known = lead.state.teacher_precision
+    answers = Answers.along(plan, run, teacher, pipeline, data.classes, bank, known, lead.is_compiled, progress.say)
+    group.know_precision(answers.precision)
+    losses = LossBuffer(group, phases, step, progress)
+    checkpoints = Checkpoints(group, checkpoint_seconds, parallel)
 
-    first_step = 0
-    for phase in phases:
-        if step >= first_step + phase.steps:
-            first_step += phase.steps
-            continue
-        for learner in learners:
-            learner.enter(phase)
+    for phase, first_step in phases_left(phases, step):
+        group.enter(phase)
         start_epoch, start_batch = divmod(step - first_step, phase.plan.batches)
 
         for epoch in range(start_epoch, phase.epochs):
-            epoch_started, images_before = time.monotonic(), learners[0].state.epoch_images
-            for learner in learners:
-                train_mode(learner.network, phase)
-            batches = pipeline.batches(phase.plan.epoch(epoch, start_batch))
-            for position, (planned, batch) in enumerate(batches, start_batch):
-                # The step: ask the teacher once, then let every student answer and learn.
-                drawn = phase.plan.drawn_epoch(epoch)
-                answers = ask_teacher(frozen, bank, codec, learners[0].objective, batch, drawn, position)
-                for learner in learners:
-                    learner.learn(batch, answers, phase, (step - first_step) / phase.plan.batches)
+            epoch_started, images_before = time.monotonic(), group.lead.state.epoch_images
+            group.begin_epoch(phase)
+            planned = phase.plan.epoch(epoch, start_batch, parallel.rank, parallel.world_size)
+            for position, (_, batch) in enumerate(pipeline.batches(planned), start_batch):
+                # The step: the teacher predicts once, then every student does and learns.
+                images = phase.batch_images(position)
+                rows = slice_rows(images, parallel.rank, parallel.world_size)
+                answered = answers.of(batch, epoch, position, group.needs, rows)
+                group.learn(batch, answered, phase, (step - first_step) / phase.plan.batches, images)
                 step += 1
-                losses.add(len(planned), step)
+                losses.add(images, step)
 
-                ends_epoch = (step - first_step) % phase.plan.batches == 0
-                if ends_epoch or checkpoints.are_due:
+                ends_epoch, saves = (step - first_step) % phase.plan.batches == 0, checkpoints.are_due()
+                if ends_epoch or saves:
                     losses.read_all(epochs_before(phases, phase) + epoch + 1)
                 elif losses.is_full:
                     losses.read(epochs_before(phases, phase) + epoch + 1)
-                if not learners:
+                if not group.learners:
                     return
-                if checkpoints.are_due and losses.is_empty and not ends_epoch:
+                if saves and not ends_epoch:
                     checkpoints.save(phase)
-                yield len(planned)
+                yield images
             start_batch = 0
 
             # The epoch's end: look at the selection images, log, keep the best.
-            speed = (learners[0].state.epoch_images - images_before) / (time.monotonic() - epoch_started)
-            for learner in learners:
-                learner.end_epoch(phase, epoch + 1, data, speed, checkpoints.seconds(learner))
-            if checkpoints.are_due:
+            speed = (group.lead.state.epoch_images - images_before) / (time.monotonic() - epoch_started)
+            checkpoints.keep_time()
+            group.end_epoch(phase, epoch + 1, data, speed)
+            if checkpoints.are_due():
                 checkpoints.save(phase)
-        first_step += phase.steps
 
     # The end: the weights, then the mark that they are whole.
-    for learner in list(learners):
-        learner.state.seconds = checkpoints.seconds(learner)
-        try:
-            learner.finish(len(data.train), len(losses.started))
-        except VicinalError as error:
-            failures.append(error)
-    losses.finish(f"done in {format_seconds(sum(learner.state.seconds for learner in learners))}")
+    checkpoints.keep_time()
+    group.finish(len(data.train))
+    losses.finish(f"done in {format_seconds(group.seconds)}")

@@ -6,51 +6,45 @@ import torch
 from torch import Tensor
 
 from vicinal.errors import VicinalError
+from vicinal.training.group import Group
 from vicinal.training.learner import Learner
 from vicinal.training.phases import epoch_count, images_done
 from vicinal.training.state import Phase
 from vicinal.workspace import StudyProgress
 
-WATCH_STEPS = 10  # losses are read, checked and shown this often: reading one makes the device wait
+WINDOW_STEPS = 10  # losses are read, checked and shown this often: reading one makes the device wait
 
 
 class LossBuffer:
     """Reads losses together and one window late, so that no step waits for one; a run whose loss is not finite is taken out."""
 
-    def __init__(
-        self,
-        learners: list[Learner],
-        phases: list[Phase],
-        step: int,
-        progress: StudyProgress,
-        failures: list[VicinalError],
-    ) -> None:
-        self.started, self._learners, self._failures = list(learners), learners, failures
+    def __init__(self, group: Group, phases: list[Phase], step: int, progress: StudyProgress) -> None:
+        self._group, runs = group, len(group.learners)
         self._steps, self._epochs = sum(phase.steps for phase in phases), epoch_count(phases)
-        images = len(learners) * sum(phase.epochs * phase.plan.images for phase in phases)
-        names = learners[0].run.name + (f" and {len(learners) - 1} more" if len(learners) > 1 else "")
-        self._bar = progress.run(names, images, len(learners) * images_done(phases, step))
+        images = runs * sum(phase.epochs * phase.plan.images for phase in phases)
+        names = group.lead.run.name + (f" and {runs - 1} more" if runs > 1 else "")
+        self._bar = progress.run(names, images, runs * images_done(phases, step))
         self._images: list[int] = []
         self._last_step = step
         self._lrs: list[float] = []
         self._window: _Window | None = None
 
     def add(self, images: int, step: int) -> None:
+        """Take note of a step on a batch of so many images; the learners hold its losses."""
         self._images.append(images)
-        self._lrs.append(self._learners[0].lr)
+        self._lrs.append(self._group.lead.lr)
         self._last_step = step
 
     @property
     def is_full(self) -> bool:
-        return len(self._images) >= WATCH_STEPS
-
-    @property
-    def is_empty(self) -> bool:
-        return not self._images and self._window is None
+        """Whether it is time to `read`."""
+        return len(self._images) >= WINDOW_STEPS
 
     def read(self, epoch: int) -> None:
         """Take in the window before, and send for the losses of this one."""
-        following = _Window(list(self._learners), self._images, self._lrs, self._last_step) if self._images else None
+        following = None
+        if self._images:
+            following = _Window(list(self._group.learners), self._images, self._lrs, self._last_step)
         self._images, self._lrs = [], []
         if self._window is not None:
             self._take(self._window, epoch)
@@ -62,30 +56,31 @@ class LossBuffer:
         self.read(epoch)
 
     def finish(self, text: str) -> None:
+        """The progress of these runs is over."""
         self._bar.finish(text)
 
     def _take(self, window: _Window, epoch: int) -> None:
         losses, count = window.losses(), sum(window.images)
         weights = torch.tensor(window.images, dtype=torch.float64)
         for learner, own in zip(window.learners, losses, strict=True):
-            if learner not in self._learners:
+            if learner not in self._group.learners:
                 continue
             finite = own.isfinite()
             if not bool(finite.all()):
                 bad = int((~finite).nonzero()[0])
                 step = window.last_step - len(own) + bad + 1
-                self._learners.remove(learner)
-                self._failures.append(
+                self._group.fail(
+                    learner,
                     VicinalError(
                         f"{learner.run.name}: the loss became {own[bad].item()} at step {step} of {self._steps} (epoch {epoch}), "
                         f"learning rate {window.lrs[bad]:.3g}; try a lower lr, a larger warmup_fraction, or precision: fp32"
-                    )
+                    ),
                 )
                 continue
             learner.state.epoch_loss += float((own * weights).sum())
             learner.state.epoch_images += count
         shown = losses[losses.isfinite().all(1)].mean(0) @ weights / count
-        self._bar.advance(count * len(self.started), epoch, self._epochs, float(shown))
+        self._bar.advance(count * len(self._group.started), epoch, self._epochs, float(shown))
 
 
 class _Window:

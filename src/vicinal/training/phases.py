@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from vicinal.config import ARMS, RunSpec
 from vicinal.inputs import VicinalPlan
 from vicinal.training.state import Phase
 
 
 def phases_of(run: RunSpec, images: int) -> list[Phase]:
+    """The phases of a run of so many training images, in their order."""
     spec, phases = run.network, []
     if spec.head_warmup_epochs and spec.epochs:
         plan = VicinalPlan(images, spec.batch_size, run.input_seed, ARMS["baseline"].mixing, "head_warmup")
@@ -27,12 +30,22 @@ def training_plan(run: RunSpec, images: int) -> VicinalPlan:
     )
 
 
+def phases_left(phases: list[Phase], step: int) -> Iterator[tuple[Phase, int]]:
+    """The phases that are not over at a step of the run, each with the step at which it begins."""
+    first = 0
+    for phase in phases:
+        if step < first + phase.steps:
+            yield phase, first
+        first += phase.steps
+
+
 def run_images(run: RunSpec, train_images: int) -> int:
     """How many images a run passes through in all."""
-    return sum(phase.epochs for phase in phases_of(run, train_images)) * train_images
+    return epoch_count(phases_of(run, train_images)) * train_images
 
 
 def images_done(phases: list[Phase], step: int) -> int:
+    """How many images a run has passed through at a step."""
     done = 0
     for phase in phases:
         epochs, batches = divmod(min(step, phase.steps), phase.plan.batches)
@@ -42,8 +55,10 @@ def images_done(phases: list[Phase], step: int) -> int:
 
 
 def epochs_before(phases: list[Phase], phase: Phase) -> int:
-    return sum(p.epochs for p in phases[: phases.index(phase)])
+    """Epochs of the phases before one."""
+    return epoch_count(phases[: phases.index(phase)])
 
 
 def epoch_count(phases: list[Phase]) -> int:
-    return sum(p.epochs for p in phases)
+    """Epochs of phases together."""
+    return sum(phase.epochs for phase in phases)

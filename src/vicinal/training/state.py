@@ -17,9 +17,8 @@ class TrainingData:
     """What a run trains on and selects by."""
 
     train: ImageSet
-    selection_images: (
-        ImageSet  # validation images; the test images only where the study asks for the paper's protocol; may be empty
-    )
+    # Validation images; the test images only where the study asks for the paper's protocol; may be empty.
+    selection_images: ImageSet
     classes: int
     preparation: Preparation  # of its images, in training as when they are looked at
 
@@ -52,4 +51,9 @@ class Phase:
 
     @property
     def steps(self) -> int:
+        """Of the whole phase."""
         return self.epochs * self.plan.batches
+
+    def batch_images(self, position: int) -> int:
+        """Of batch number `position` of an epoch, over all processes: the last one is as small as it comes."""
+        return min(self.plan.batch_size, self.plan.images - position * self.plan.batch_size)

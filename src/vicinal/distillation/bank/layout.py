@@ -1,0 +1,77 @@
+"""What a bank holds: whose answers, to which inputs, how many, and in which form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+from vicinal.config import AnswersSpec, fingerprint
+from vicinal.distillation.bank.codec import EXACT, AnswerCodec
+from vicinal.distillation.bank.records import CHECK_BYTES
+from vicinal.workspace import format_bytes
+
+FORMAT = 3  # of answers.bin and bank.json
+
+
+@dataclass(frozen=True)
+class BankLayout:
+    """What a bank holds: whose answers, to which inputs, how many, and in which form."""
+
+    inputs: dict[str, Any]  # all that decides a batch and the answer to it
+    epochs: int
+    images: int
+    batch_size: int
+    classes: int
+    answers: AnswersSpec = EXACT
+    teacher: str = field(default="", compare=False)  # what people call it
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What makes two banks one: all but the epochs, so that a longer run continues a shorter one's bank."""
+        return {
+            "format": FORMAT,
+            "inputs": self.inputs,
+            "images": self.images,
+            "batch_size": self.batch_size,
+            "classes": self.classes,
+            "answers": self.answers.model_dump(mode="json"),
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """12 hex digits of the description; the name of the bank's folder."""
+        return fingerprint(self.description)
+
+    @property
+    def input_kind(self) -> Literal["mixed", "clean"]:
+        """Which images of a batch the teacher answered."""
+        return cast(Literal["mixed", "clean"], self.inputs.get("input_kind", "mixed"))
+
+    @property
+    def codec(self) -> AnswerCodec:
+        """How its answers are stored."""
+        return AnswerCodec.of(self.answers, self.classes)
+
+    @property
+    def batches(self) -> int:
+        """Of an epoch."""
+        return -(-self.images // self.batch_size)
+
+    @property
+    def record_bytes(self) -> int:
+        """Of one image: its answer and the checksum."""
+        return self.codec.bytes + CHECK_BYTES
+
+    @property
+    def bytes(self) -> int:
+        """On disk, when every image is answered."""
+        return self.epochs * self.images * self.record_bytes
+
+    @property
+    def size(self) -> str:
+        """500 epochs x 50,000 images x 204 B = 5.1 GB."""
+        return f"{self.epochs:,} epochs x {self.images:,} images x {self.record_bytes:,} B = {format_bytes(self.bytes)}"
+
+    def batch_images(self, position: int) -> int:
+        """Of batch number `position`: the last one is as small as it comes."""
+        return min(self.batch_size, self.images - position * self.batch_size)

@@ -1,0 +1,58 @@
+"""Runs of seconds on made-up images: what the tests of training train."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from vicinal.config import ARMS, AugmentSpec, MixingSpec, NetworkSpec, Objective, RunSpec
+from vicinal.data import ImageSet
+from vicinal.inputs import Preparation
+from vicinal.networks import build_classifier
+from vicinal.training import TrainingData
+from vicinal.workspace import RunFolder
+
+CPU = torch.device("cpu")
+
+
+def network(**changes: Any) -> NetworkSpec:
+    values: dict[str, Any] = {"model": "vicinal_mobilenet", "epochs": 3, "batch_size": 16, "lr": 5e-3} | changes
+    return NetworkSpec(**values)
+
+
+def run_spec(objective: Objective = ARMS["baseline"], **changes: Any) -> RunSpec:
+    values: dict[str, Any] = {
+        "role": "student",
+        "name": "run",
+        "network": network(),
+        "seed": 0,
+        "data": {"train": "x"},
+    } | changes
+    return RunSpec(objective=objective, **values)
+
+
+def training_data(train_set: ImageSet, images: ImageSet, run: RunSpec) -> TrainingData:
+    return TrainingData(train_set, images.subset(torch.arange(40)), 4, Preparation(run.network.augment))
+
+
+def a_teacher() -> Any:
+    torch.manual_seed(9)
+    teacher = build_classifier(network(model="vicinal_resnet8"), 4, 1)
+    torch.nn.init.normal_(teacher.head.weight, std=0.5)
+    return teacher
+
+
+def same_weights(a: RunFolder, b: RunFolder) -> bool:
+    return a.weights.read_bytes() == b.weights.read_bytes()
+
+
+SWEEP = [
+    run_spec(
+        Objective(alpha=alpha, temperature=temperature, mixing=MixingSpec()),
+        name=f"T{temperature}",
+        teacher="t",
+        network=network(head="bottleneck", head_warmup_epochs=1, augment=AugmentSpec(flip=True)),  # dropout draws
+    )
+    for temperature, alpha in ((1.0, 0.0), (4.0, 0.5), ("sigma", 0.0))
+]
