@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import permutations
+from itertools import combinations
 from statistics import fmean
 from typing import Any
 
@@ -193,7 +193,7 @@ def study_evidence(results: Results) -> Evidence:
     students = {row: _student(row, results) for row in results.students}
     tests = {
         (students[a].key, students[b].key): test
-        for a, b in permutations(students, 2)
+        for a, b in combinations(students, 2)
         if (test := paired_test(results, a, b)) is not None
     }
     classes = len(results.data.get("class_names") or []) or None
