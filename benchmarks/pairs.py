@@ -14,7 +14,7 @@ import vicinal.networks  # noqa: F401  (registers the two built-in networks with
 from vicinal.config import AugmentSpec, NetworkSpec
 from vicinal.data import ImageSet
 from vicinal.inputs import resize, to_float
-from vicinal.networks import Classifier, build_classifier
+from vicinal.networks import TimmClassifier, build_classifier
 
 Network = TypeVar("Network", bound=nn.Module)
 TEMPERATURE = 2.0
@@ -44,7 +44,7 @@ class Pair:
         augment = AugmentSpec(crop="pad", pad=4, flip=True)
         return NetworkSpec(model=model, epochs=ENDLESS_EPOCHS, batch_size=self.batch, augment=augment)
 
-    def teacher_network(self) -> Classifier:
+    def teacher_network(self) -> TimmClassifier:
         """The product's teacher: random weights, statistics of its images, and answers that differ between them."""
         network = self._network(self.teacher, 0)
         head = cast(nn.Linear, network.head)
@@ -63,11 +63,11 @@ class Pair:
         assert isinstance(images, Tensor)
         return to_float(images[:SETTLING_IMAGES])
 
-    def student_network(self, seed: int = 1) -> Classifier:
+    def student_network(self, seed: int = 1) -> TimmClassifier:
         """The product's student at its start."""
         return self._network(self.student, seed)
 
-    def _network(self, model: str, seed: int) -> Classifier:
+    def _network(self, model: str, seed: int) -> TimmClassifier:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return build_classifier(self.spec(model), self.classes, self.channels)

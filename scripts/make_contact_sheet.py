@@ -11,11 +11,41 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
 
-from vicinal.config import DataSpec
-from vicinal.data import contact_sheet, load_data
+from vicinal.config import CORRUPTIONS, SEVERITIES, DataSpec
+from vicinal.data import corrupt, load_data
 from vicinal.errors import VicinalError
+
+
+def contact_sheet(image: Tensor, seed: int = 0, *, tile: int = 112) -> Image.Image:
+    """All 30 pictures of an image: a row for each corruption, the clean image first, then the five severities.
+
+    Args:
+        image: uint8 (H, W, 1 or 3). Each picture is enlarged by a whole number to about `tile` px, pixels left square.
+
+    Returns:
+        an RGB image.
+    """
+    height, width, _ = image.shape
+    zoom = max(1, round(tile / max(height, width)))
+    across, down, gap, margin, line = width * zoom, height * zoom, 4, 124, 20
+    columns, rows = len(SEVERITIES) + 1, len(CORRUPTIONS)
+    sheet = Image.new("RGB", (margin + columns * (across + gap), line + rows * (down + gap)), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    for column in range(columns):
+        title = f"severity {column}" if column else "clean"
+        draw.text((margin + column * (across + gap), 2), title, "black", font)
+    for row, name in enumerate(CORRUPTIONS):
+        top = line + row * (down + gap)
+        draw.text((4, top + down // 2 - 8), name.replace("_", " "), "black", font)
+        made = [corrupt(image[None], name, severity, seed)[0] for severity in SEVERITIES]
+        for column, picture in enumerate([image, *made]):
+            pixels = picture.cpu().expand(height, width, 3).contiguous().numpy()
+            large = Image.fromarray(pixels).resize((across, down), Image.Resampling.NEAREST)
+            sheet.paste(large, (margin + column * (across + gap), top))
+    return sheet
 
 
 def draw(source: str, image_size: int | None, positions: list[int], seed: int, out: Path) -> None:

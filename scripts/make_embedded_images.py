@@ -5,7 +5,7 @@
 FOLDER holds the four idx files, plain or gzipped; the default is where Debian's package `dataset-fashion-mnist` puts
 them. Which images are taken depends on nothing but the labels and a fixed seed, so the content is the same every time;
 the compressed file is too, as long as liblzma is of one version (the packaged file: 5.4.1).
-Prints both SHA-256, which belong into `vicinal.data.embedded`.
+Prints both SHA-256, which belong into `vicinal.data.sources.embedded`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vicinal.data import FASHION_CLASSES, FILE_NAME, TEST_PER_CLASS, TRAIN_PER_CLASS, read_idx, stratified_subset
+from vicinal.data import stratified_subset
+from vicinal.data.sources.embedded import FASHION_CLASSES, FILE_NAME, TEST_PER_CLASS, TRAIN_PER_CLASS
+from vicinal.data.sources.named import read_idx
 from vicinal.errors import VicinalError
 
 SEED = 0

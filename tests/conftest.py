@@ -5,61 +5,18 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
-from PIL import Image
+
+from tiny_studies import Answer, merged, write_images
 
 # Networks this small gain nothing from a second thread, and threads change the last digits. Before torch, also in subprocesses.
 os.environ["OMP_NUM_THREADS"] = "1"
 # What is measured of this machine is remembered for the whole suite and not beyond it.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="vicinal-test-cache-")
-
-CLASSES = ("east", "north", "south")
-BRIGHTER = 30  # hard enough that no network is right on every validation image: a fitted temperature stays finite
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a command came back with."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def last(self) -> str:
-        """The last line on stderr."""
-        return self.err.strip().splitlines()[-1] if self.err.strip() else ""
-
-
-def write_images(root: Path, per_class: int, seed: int, noise: int = 150, side: int = 12) -> Path:
-    """ROOT/<class>/<n>.png: grey images with a brighter third in noise, which a small network learns in a few epochs."""
-    generator = np.random.default_rng(seed)
-    third = side // len(CLASSES)
-    for position, name in enumerate(CLASSES):
-        (root / name).mkdir(parents=True, exist_ok=True)
-        for n in range(per_class):
-            pixels = generator.integers(0, noise, (side, side))
-            pixels[:, position * third : (position + 1) * third] += BRIGHTER
-            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(root / name / f"{n:03}.png")
-    return root
-
-
-def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with `changes` by dotted key."""
-    value = yaml.safe_load(yaml.safe_dump(dict(base)))
-    for path, new in changes.items():
-        here = value
-        *parents, last = path.split(".")
-        for part in parents:
-            here = here.setdefault(part, {})
-        here[last] = new
-    return value
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vicinal.claims import CLAIMS, Evidence, Number, Subject, Toward, judge, judge_all
+from vicinal.claims import CLAIMS, Evidence, ModelResults, Number, StudentVersusTeacher, judge, judge_all
 from vicinal.claims.judge import Claim
 from vicinal.paper import paper_evidence
 
@@ -50,14 +50,14 @@ def place(make: Make, base: float, shift: Values = (0, 0, 0), size: float = 1.0)
     return make((base + size * shift[0], base + size * shift[1], base + size * shift[2]))
 
 
-def teacher(name: str = "A", **parts: Any) -> Subject:
-    return Subject(name, model=name, **parts)
+def teacher(name: str = "A", **parts: Any) -> ModelResults:
+    return ModelResults(name, model=name, **parts)
 
 
 def student(
     arm: str = "kd_mixup", asks: str | None = "A", temperature: float | str | None = 2.0, **parts: Any
-) -> Subject:
-    return Subject(arm, arm, asks, temperature, **parts)
+) -> ModelResults:
+    return ModelResults(arm, arm, asks, temperature, **parts)
 
 
 def scored(key: str, unit: float) -> Callable[[Make, Values, str], Evidence]:
@@ -79,11 +79,11 @@ def two_teachers(make: Make, x: tuple[str, float], y: tuple[str, float, Values],
     for name, value, shift in (("A", 1.0, (0, 0, 0)), ("B", 2.0, y[2])):
         second = place(make, 3 * y[1], shift, y[1])
         numbers = {x[0]: place(make, value * x[1])} if x[0] not in ("gain_peak",) else {}
-        toward = Toward(gain_peak=second if on == "gain" else place(make, value * x[1]))
+        versus_teacher = StudentVersusTeacher(gain_peak=second if on == "gain" else place(make, value * x[1]))
         taught.append(teacher(name, numbers={**numbers, **({y[0]: second} if on == "teacher" else {})}))
         asking.append(
             student(
-                asks=name, numbers={y[0]: second} if on == "student" else {}, toward={name: toward},
+                asks=name, numbers={y[0]: second} if on == "student" else {}, versus_teacher={name: versus_teacher},
                 corruption_gain={"fog": {1: second, 2: second}} if on == "corruptions" else {},
             )
         )  # fmt: skip
@@ -101,12 +101,14 @@ def gain(make: Make, at_half: Number, elsewhere: float) -> Evidence:
         0.0: place(make, 0),
         1.0: place(make, 0),
     }
-    return Evidence("made up", (teacher(),), (student(toward={"A": Toward(gain=curve)}),))
+    return Evidence("made up", (teacher(),), (student(versus_teacher={"A": StudentVersusTeacher(gain=curve)}),))
 
 
 def kl_mixed(make: Make, shift: Values) -> Evidence:
     return Evidence(
-        "made up", (teacher(),), (student(toward={"A": Toward(independent_response=place(make, 0, shift, 0.1))}),)
+        "made up",
+        (teacher(),),
+        (student(versus_teacher={"A": StudentVersusTeacher(independent_response=place(make, 0, shift, 0.1))}),),
     )
 
 
@@ -159,7 +161,7 @@ def pixelate(make: Make, shift: Values) -> Evidence:
 
 
 def mixup_teacher(make: Make, shift: Values) -> Evidence:
-    mixed = Subject("A mixed", model="A", trained_with_mixup=True)
+    mixed = ModelResults("A mixed", model="A", trained_with_mixup=True)
     worse = student(asks="A mixed", numbers={"accuracy": place(make, 80, shift, -1)})
     return Evidence("made up", (mixed, teacher()), (worse, student(numbers={"accuracy": place(make, 80)})))
 
@@ -169,8 +171,10 @@ def eq11(make: Make, shift: Values) -> Evidence:
     residual: Values = {SHIFTS["supported"]: (0.0, 0.01, -0.01), SHIFTS["contradicted"]: (-0.5, -0.51, -0.49)}.get(
         shift, (0.0, 0.04, 0.2)
     )
-    entropy = {0.0: place(make, 0.1), 0.5: place(make, 1.2, residual), 1.0: place(make, 0.3)}
-    return Evidence("made up", (teacher(curves={"entropy": entropy, "nonlinearity": {0.5: place(make, 1.0)}}),))
+    known = teacher(
+        numbers={"eq11_residual": place(make, 0.0, residual)}, curves={"nonlinearity": {0.5: place(make, 1.0)}}
+    )
+    return Evidence("made up", (known,))
 
 
 BUILDERS: dict[str, Callable[[Make, Values], Evidence]] = {
@@ -216,10 +220,19 @@ def test_a_known_verdict(key: str, spread: str, verdict: str):
     assert judged.detail.startswith(words[verdict])
 
 
+@pytest.mark.parametrize(("lam", "verdict"), [(0.25, "contradicted"), (0.75, "contradicted"), (0.3, "supported")])
+def test_near_half_ends_at_a_quarter(lam: float, verdict: str):
+    """A gain above that at λ = 0.5 contradicts the claim from λ = 0.25 outwards, and 0.25 itself is outside."""
+    curve = {0.1: 0.2, 0.5: 0.5, 0.9: 0.2} | {lam: 0.6}
+    versus = StudentVersusTeacher(gain={at: Number(value, {0: value}, (value, value)) for at, value in curve.items()})
+    evidence = Evidence("made up", (teacher(),), (student(versus_teacher={"A": versus}),))
+    assert judge(claim("gain_near_half"), evidence).verdict == verdict
+
+
 @pytest.mark.parametrize("key", KEYS)
 def test_evidence_without_the_runs(key: str):
     judged = judge(claim(key), Evidence("nothing"))
-    assert (judged.verdict, judged.effect, judged.cases) == ("not held", None, ())
+    assert (judged.verdict, judged.effect, judged.cases) == ("no data", None, ())
     assert judged.detail.startswith("Needs ")
 
 
@@ -245,7 +258,7 @@ def test_one_failing_teacher_contradicts_and_both_sides_are_counted():
     assert judged.verdict == "contradicted"
     assert judged.detail == "Fails in 1 of 3: C (T = 2); holds in 2 of 3: A (T = 2), B (T = 2)."
     assert judged.effect is not None
-    assert (judged.effect.text, judged.effect.of) == ("−1.00 points (−1.20 to −0.80)", "C, T = 2")
+    assert (judged.effect.text, judged.effect.subject) == ("−1.00 points (−1.20 to −0.80)", "C, T = 2")
 
 
 def test_intervals_that_overlap_decide_nothing_although_seeds_could():
@@ -264,7 +277,7 @@ def with_unmixed(evidence: Evidence, responses: dict[str, float]) -> Evidence:
             arm,
             "A" if arm == "kd" else None,
             None,
-            toward={"A": Toward(independent_response=Number(value, {0: value}))},
+            versus_teacher={"A": StudentVersusTeacher(independent_response=Number(value, {0: value}))},
         )
         for arm, value in responses.items()
     )
@@ -300,15 +313,15 @@ def test_students_without_a_scale_are_judged_after_temperature_scaling_or_not_at
         temperature="sigma",
         scale_free=True,
         numbers={**raw, **scaled},
-        toward={"A": Toward(independent_response=place(bootstrap, 1))},
+        versus_teacher={"A": StudentVersusTeacher(independent_response=place(bootstrap, 1))},
     )
     evidence = Evidence("made up", (teacher(),), (sigma, other))
     judged = judge(claim("ece_below_kd"), evidence)
     assert judged.verdict == "supported"
     assert "T = σ after temperature scaling" in judged.detail
-    assert judge(claim("kl_mixed"), evidence).verdict == "not held"
+    assert judge(claim("kl_mixed"), evidence).verdict == "no data"
     bare = replace(evidence, students=(replace(sigma, numbers=raw), other))
-    assert judge(claim("ece_below_kd"), bare).verdict == "not held"
+    assert judge(claim("ece_below_kd"), bare).verdict == "no data"
 
 
 def test_two_stands_for_an_arm_else_the_lowest_fixed_temperature():
@@ -329,8 +342,8 @@ def test_entropy_is_bounded_where_only_nl_is_known():
         classes=10,
     )
     dominates, identity = judge(claim("dominance"), evidence), judge(claim("eq11"), evidence)
-    assert [(case.of, case.sign) for case in dominates.cases] == [("A", 1), ("B", 0)]
-    assert [(case.of, case.sign) for case in identity.cases] == [("A", -1), ("B", 0)]
+    assert [(case.subject, case.sign) for case in dominates.cases] == [("A", 1), ("B", 0)]
+    assert [(case.subject, case.sign) for case in identity.cases] == [("A", -1), ("B", 0)]
     assert identity.effect is not None
     assert identity.effect.value == pytest.approx(math.log(10) - 2.4)
 
@@ -350,7 +363,7 @@ def test_the_order_of_teachers_and_students_changes_no_verdict(random):
 PAPER = {
     "dominance": "undecided",
     "gain_positive": "undecided",
-    "gain_near_half": "not held",
+    "gain_near_half": "no data",
     "gain_order": "contradicted",
     "kl_mixed": "supported",
     "beats_kd": "supported",

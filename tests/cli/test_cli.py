@@ -16,10 +16,9 @@ from typing import Any
 
 import pytest
 
+from tiny_studies import Answer, write_images
 from vicinal import __version__
 from vicinal.cli.main import main
-
-from conftest import Answer, write_images  # isort: skip
 
 HEAVY = ("torch", "torchvision", "timm", "torchmetrics", "matplotlib", "numpy", "pyarrow", "PIL")
 
@@ -51,6 +50,9 @@ def one_line(answer: Answer, code: int) -> str:
         (["--version"], 0),
         (["run", "--help"], 0),
         (["studies"], 0),
+        (["schema"], 0),
+        (["schema", "results"], 0),
+        (["schema", "paper"], 2),
         (["toy", "--help"], 0),
         (["toy", "--seed=-1"], 2),
         (["bank", "--help"], 0),
@@ -87,7 +89,7 @@ def test_version(vicinal):
 
 def test_help_shows_every_verb_and_an_example(vicinal):
     text = vicinal("--help").out
-    for word in ("run", "plan", "bank", "report", "studies", "vicinal run quickstart", "KEY"):
+    for word in ("run", "plan", "bank", "report", "studies", "schema", "vicinal run quickstart", "KEY"):
         assert word in text or word in vicinal("run", "--help").out
 
 
@@ -107,6 +109,8 @@ MISTAKES = [
     (["epochs"], "epochs"),
     (["arms.nope.alpha=1"], "arms.nope"),
     (["arms=[unheard]"], "unheard"),
+    (["arms.kd.gamma=1"], "unknown key 'arms.kd.gamma'"),
+    (["arms=[baseline]", "arms.baseline.temperature=4"], "arms.baseline.temperature"),
     (["student.model=no_such_net"], "student: no timm model is named 'no_such_net'"),
     (["student.model=vit_tiny_patch16_224"], "student.image_size or data.image_size"),
     (["student.weights=nope.safetensors"], "nope.safetensors"),

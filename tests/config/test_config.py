@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from tiny_studies import merged, write_images
 from vicinal.config import (
     ARMS,
+    ArmSpec,
     AugmentSpec,
     MixingSpec,
     NetworkSpec,
@@ -21,9 +24,6 @@ from vicinal.config import (
     fingerprint,
 )
 from vicinal.config.network import TeacherSpec
-from vicinal.config.objective import ArmSpec
-
-from conftest import merged, write_images  # isort: skip
 
 
 def network(**changes: Any) -> NetworkSpec:
@@ -159,7 +159,7 @@ def test_an_arm_is_a_name_or_starts_from_one():
     assert ArmSpec.model_validate("mixup").objectives() == (ARMS["mixup"],)
     partial = ArmSpec.model_validate({"name": "partial", "like": "kd_mixup", "alpha": 0.2, "temperature": [1, "sigma"]})
     assert [(o.alpha, o.beta, o.temperature) for o in partial.objectives()] == [(0.2, 1, 1.0), (0.2, 1, "sigma")]
-    assert partial.mixing == ARMS["kd_mixup"].mixing
+    assert partial.objective.mixing == ARMS["kd_mixup"].mixing
     own = ArmSpec.model_validate(
         {"name": "own", "alpha": 1, "beta": 2, "mixing": {"distribution": "fixed", "lam": 0.5}}
     )
@@ -173,7 +173,13 @@ def test_an_arm_is_a_name_or_starts_from_one():
         ({"name": "own", "alpha": 1}, "like: <a known arm>"),
         ({"name": "kd", "temperature": []}, "at least one temperature"),
         ({"name": "kd", "temperature": [2, 2.0]}, "twice"),
-        ({"name": "baseline", "temperature": [1, 2]}, "asks no teacher"),
+        ({"name": "baseline", "temperature": [1, 2]}, "uses no teacher"),
+        ({"name": "baseline", "temperature": 4}, "has no temperature"),
+        ({"name": "baseline", "temperature": 2}, "has no temperature"),
+        ({"name": "baseline", "teachers": ["one"]}, "uses no teacher"),
+        ({"name": "own", "like": "unheard"}, "no arm is known as 'unheard'"),
+        ({"name": "own", "objective": {"alpha": 1}}, "stand beside the arm's name"),
+        ({"name": "linear_target", "temperature": ["sigma", "teacher_sigma"]}, "no single teacher_sigma"),
         ({"name": "a/b", "like": "kd"}, "pattern"),
         ({"name": "kd", "alpha": 0, "beta": 0}, "nothing to learn from"),
     ],
@@ -181,6 +187,38 @@ def test_an_arm_is_a_name_or_starts_from_one():
 def test_an_arm_says_what_does_not_fit(arm: Any, words: str):
     with pytest.raises(ValidationError, match=words):
         ArmSpec.model_validate(arm)
+
+
+@pytest.mark.parametrize(
+    "arm",
+    [
+        "baseline",
+        {"name": "kd", "teachers": ["one"]},
+        {"name": "mine", "like": "kd_mixup", "alpha": 0.2, "temperature": [2, "sigma"]},
+        {"name": "own", "alpha": 1, "beta": 0, "mixing": {"distribution": "fixed", "lam": 0.5}},
+    ],
+)
+def test_an_arm_is_dumped_as_a_study_file_writes_it(arm: Any):
+    spec = ArmSpec.model_validate(arm)
+    dump = spec.model_dump(mode="json")
+    assert ArmSpec.model_validate(dump) == spec
+    assert "objective" not in dump
+    assert {"alpha", "beta", "mixing"} <= dump.keys()
+    assert ("temperature" in dump) == spec.objective.uses_teacher
+    assert json.loads(json.dumps(dump)) == dump
+
+
+def test_a_known_arm_brings_its_temperature(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(ARMS, "hot", Objective(alpha=0.5, temperature=8))
+    assert ArmSpec.model_validate("hot").temperatures == (8.0,)
+    assert ArmSpec.model_validate({"name": "mine", "like": "hot"}).objectives() == (ARMS["hot"],)
+    assert ArmSpec.model_validate({"name": "hot", "temperature": 3}).temperatures == (3.0,)
+
+
+def test_an_arm_may_hold_an_objective_from_python():
+    assert ArmSpec(name="mine", objective=Objective(alpha=0.3, temperature=4)).objectives() == (
+        Objective(alpha=0.3, temperature=4),
+    )
 
 
 # --- studies ----------------------------------------------------------------------------------------------------------
@@ -196,6 +234,13 @@ def test_an_arm_says_what_does_not_fit(arm: Any, words: str):
         ({"seeds": []}, "at least 1"),
         ({"teachers": {}}, "at least 1"),
         ({"selection": "best_validation", "data.validation": 0}, "needs data.validation"),
+        ({"arms": [{"name": "kd", "teachers": ["two"]}]}, "arm 'kd' learns from 'two', which is not a teacher: one"),
+        (
+            {"arms": [{"name": "kd", "temperature": [2, "sigma"]}], "answers.top_k": 2},
+            "arm 'kd' at temperature sigma needs",
+        ),
+        ({"student.schedule": "plateau", "student.plateau": {}, "data.validation": 0}, "must be above 0"),
+        ({"student.schedule": "plateau", "student.plateau": {}, "validate_every_epochs": 2}, "must be 1"),
         ({"student.augment": {"crop": "resize", "resize": 20}}, "data.image_size must be given"),
         ({"data.image_size": 32, "student.augment": {"crop": "resize", "resize": 20}}, "no larger"),
         ({"name": "a/b"}, "pattern"),
@@ -263,6 +308,12 @@ def test_how_often_is_looked_counts_where_the_best_is_chosen():
     assert first.fingerprint() != run_spec(selection="best_validation", validate_every_epochs=2).fingerprint()
 
 
+def test_a_temperature_that_scales_nothing_is_not_in_the_fingerprint():
+    plain = run_spec(objective=ARMS["baseline"])
+    assert run_spec(objective=Objective(alpha=1, beta=0, temperature=4)).fingerprint() == plain.fingerprint()
+    assert run_spec(objective=Objective(alpha=1, beta=0, label_smoothing=0.1)).fingerprint() != plain.fingerprint()
+
+
 def test_weights_are_known_by_content_not_by_path():
     def run(path: str, content: str) -> str:
         return run_spec(network=network(weights=path), weights_hash=content).fingerprint()
@@ -284,7 +335,7 @@ def folders(
 
     def plan(changes: dict[str, Any]) -> dict[tuple[Any, ...], str]:
         study = Study(StudySpec.model_validate(merged(tiny, changes)), out)
-        return {tuple(run.label.values()): run.spec.fingerprint() for run in study.runs}
+        return {tuple(run.label.values()): run.spec.fingerprint() for run in study.plan.runs}
 
     return plan
 

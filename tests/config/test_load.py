@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
+from tiny_studies import merged
 from vicinal.config import StudySpec, load_study, packaged_studies
 from vicinal.config.load import parse_study
 from vicinal.errors import UsageError
-
-from conftest import merged  # isort: skip
 
 
 @pytest.fixture
@@ -41,8 +40,8 @@ def refused(study: object, *overrides: str) -> str:
         ("student.epoch=3", ["unknown key 'student.epoch'", "did you mean 'epochs'", "batch_size"]),
         ("student.augment.flipp=true", ["unknown key 'student.augment.flipp'", "did you mean 'flip'", "crop"]),
         ("teachers.one.mixin={}", ["unknown key 'teachers.one.mixin'", "did you mean 'mixing'", "inference_precision"]),
-        ("arms.kd_mixup.mixing.share=1", ["unknown key 'arms.1.mixing.share'", "clean_fraction"]),
-        ("arms.kd_mixup.temp=1", ["unknown key 'arms.1.temp'", "temperature"]),
+        ("arms.kd_mixup.mixing.share=1", ["unknown key 'arms.kd_mixup.mixing.share'", "clean_fraction"]),
+        ("arms.kd_mixup.temp=1", ["unknown key 'arms.kd_mixup.temp'", "temperature", "label_smoothing"]),
         ("measures.vicinity.lams=3", ["unknown key 'measures.vicinity.lams'", "lam_points"]),
         ("runtime.gpu=1", ["unknown key 'runtime.gpu'", "device"]),
         ("student.epochs=abc", ["student.epochs", "integer", "'abc'"]),
@@ -54,8 +53,20 @@ def refused(study: object, *overrides: str) -> str:
         ("student=3", ["student", "3"]),
         ("teachers=null", ["teachers"]),
         ("teachers.two={}", ["teachers.two.model is required", "teachers.two.epochs is required"]),
-        ("arms.kd_mixup.temperature=0", ["arms.1.temperature", "positive number, sigma or teacher_sigma"]),
-        ("arms=[unheard]", ["arms.0", "'unheard'", "baseline, mixup, kd, kd_mixup"]),
+        ("arms.kd_mixup.temperature=0", ["arms.kd_mixup.temperature:", "positive number, sigma or teacher_sigma"]),
+        ("arms.kd_mixup.temperature=[2,0]", ["arms.kd_mixup.temperature.1:", "positive number"]),
+        ("arms.kd_mixup.alpha=-1", ["arms.kd_mixup.alpha:", "greater than or equal to 0 (given: -1)"]),
+        ("arms.1.alpha=-1", ["arms.kd_mixup.alpha:"]),
+        ("arms.baseline.temperature=4", ["arms.baseline.temperature:", "uses no teacher", "leave it out"]),
+        ("arms=[kd,{name: kd, gamma: 1}]", ["unknown key 'arms.kd[1].gamma'"]),
+        ("arms=[kd,{alpha: 1}]", ["arms.1:"]),
+        (
+            "arms=[linear_target,{name: linear_target, temperature: [1, teacher_sigma]}]",
+            ["arms.linear_target[1]:", "no single"],
+        ),
+        ("measures.representation.foo=1", ["unknown key 'measures.representation.foo'", "images_per_class"]),
+        ("teachers.a/b={model: m, epochs: 1}", ["teachers.a/b", "pattern"]),
+        ("arms=[unheard]", ["arms.unheard", "'unheard'", "baseline, mixup, kd, kd_mixup"]),
         ("student.augment.crop=resize", ["student.augment", "resize: 236"]),
         ("measures.vicinity.lam_points=4", ["measures.vicinity.lam_points", "odd"]),
         ("runtime.device=tpu", ["runtime.device", "'tpu'"]),
@@ -91,6 +102,7 @@ def test_yes_is_no_number(file: Path, flag: str):
 def test_one_mistake_in_a_list_is_told_once(file: Path):
     message = refused(file, "seeds=[a]")
     assert "seeds.0" in message
+    assert "seeds: " in refused(file, "seeds=a")
     assert "at least 1 item" not in message
 
 
@@ -207,9 +219,9 @@ def test_overrides_by_dotted_key(file: Path):
     assert spec.student is not None
     assert (spec.student.epochs, spec.student.lr, spec.student.augment.flip) == (10, 1e-3, True)
     assert spec.measures.vicinity.pairs == 9
-    assert spec.arms[1].temperature == (4.0, "sigma")
+    assert spec.arms[1].temperatures == (4.0, "sigma")
     assert spec.arms[0].name == "baseline"
-    assert spec.arms[0].alpha == 0.5
+    assert spec.arms[0].objective.alpha == 0.5
     assert list(spec.teachers) == ["one", "two"]
     assert spec.title == "a = b"
 
@@ -290,7 +302,7 @@ def test_the_studies_at_the_papers_scale(data: str, protocol: str):
     assert study.name == f"{data}-{protocol}"
     assert {"convnext_large", "vit_base_patch16", "resnet152", "convnext_tiny"} <= study.teachers.keys()
     assert study.student.head == "bottleneck"
-    asked = {name for arm in study.arms for name in arm.teachers or study.teachers if arm.beta}
+    asked = {name for arm in study.arms for name in arm.teachers or study.teachers if arm.objective.uses_teacher}
     assert asked == set(study.teachers)  # no teacher is trained for nothing
     if protocol == "paper":
         assert study.selection == "paper_best_test"
@@ -301,5 +313,5 @@ def test_the_studies_at_the_papers_scale(data: str, protocol: str):
         assert study.selection == "last"
         assert study.data.validation > 0
         assert {"linear_target", "label_smoothing"} <= {arm.name for arm in study.arms}
-    alphas = {arm.alpha for arm in study.arms if arm.beta}
+    alphas = {arm.objective.alpha for arm in study.arms if arm.objective.uses_teacher}
     assert alphas == ({0.2} if data == "imagenet" else {0.0})

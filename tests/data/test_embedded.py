@@ -1,9 +1,7 @@
 import hashlib
-import importlib.util
 import lzma
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -13,7 +11,6 @@ from vicinal.data.sources import embedded
 from vicinal.errors import UsageError, VicinalError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 
 
 @pytest.fixture(scope="module")
@@ -93,27 +90,3 @@ def test_only_fashion_mnist_is_embedded():
         UsageError, match=r"embedded/cifar10 is not known: the embedded images are embedded/fashion-mnist"
     ):
         load_data(DataSpec(source="embedded/cifar10"))
-
-
-def _script():
-    spec = importlib.util.spec_from_file_location("make", REPOSITORY / "scripts" / "make_embedded_images.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_script_takes_each_class_equally(tmp_path):
-    labels = np.arange(50, dtype=np.uint8) % 10
-    images = np.repeat(labels, 784)
-    (tmp_path / "train-labels-idx1-ubyte").write_bytes(b"\0\0\x08\x01" + (50).to_bytes(4, "big") + labels.tobytes())
-    sizes = b"".join(n.to_bytes(4, "big") for n in (50, 28, 28))
-    (tmp_path / "train-images-idx3-ubyte").write_bytes(b"\0\0\x08\x03" + sizes + images.tobytes())
-    chosen = np.frombuffer(_script().chosen_images(tmp_path, "train", 3), dtype=np.uint8)
-    assert chosen.reshape(30, 784)[:, 0].tolist() == np.repeat(np.arange(10), 3).tolist()
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not DEBIAN.is_dir(), reason="needs Debian's package dataset-fashion-mnist")
-def test_the_script_makes_the_packaged_content():
-    _, content_sha256 = _script().make(DEBIAN)
-    assert content_sha256 == embedded.CONTENT_SHA256

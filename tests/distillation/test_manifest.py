@@ -10,7 +10,7 @@ import scipy.special
 from made_up_answers import FORMS, LAYOUT, answers
 
 from vicinal.config import AnswersSpec
-from vicinal.distillation import BankLayout, Manifest, TeacherBank, format_bytes
+from vicinal.distillation import BankLayout, Manifest, TeacherBank
 from vicinal.distillation.bank.manifest import ERROR_ANSWERS, ERROR_TEMPERATURES
 from vicinal.errors import UsageError, VicinalError
 
@@ -78,13 +78,6 @@ def test_sizes_in_words():
     layout = BankLayout({}, 500, 50_000, 128, 100, AnswersSpec(dtype="float16"))
     assert layout.size == "500 epochs x 50,000 images x 204 B = 5.1 GB"
     assert layout.bytes == 5_100_000_000
-    assert [format_bytes(n) for n in (7, 2880, 71_280, 5_000_000, 3 * 10**12)] == [
-        "7 B",
-        "2,880 B",
-        "71.3 kB",
-        "5 MB",
-        "3 TB",
-    ]
 
 
 def test_a_folder_says_by_its_manifest_what_bank_it_is(tmp_path: Path):

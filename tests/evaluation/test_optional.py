@@ -15,10 +15,9 @@ from scipy.stats import binomtest, entropy
 from sklearn.cluster import KMeans
 from sklearn.metrics import roc_auc_score, v_measure_score
 
+from tiny_studies import CLASSES, write_images
 from vicinal.cli.main import main
 from vicinal.config import CORRUPTIONS
-
-from conftest import CLASSES, write_images  # isort: skip
 
 Array = np.ndarray
 

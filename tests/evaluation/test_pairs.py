@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -58,7 +58,7 @@ def test_curves_are_those_of_three_forwards_for_each_pair_and_lam(pairs: int, po
     got = vicinal_curves(predict, i, j, points, pairs_at_once=at_once, resamples=10)
     assert predict.asked == pairs * points
     expected = naive(predict.network, i, j, points).compute()
-    assert float(expected["nonlinearity"].max()) > 1e-3
+    assume(float(expected["nonlinearity"].max()) > 1e-3)  # a drawn pair may lie where this network is nearly linear
     for name in CURVES:
         torch.testing.assert_close(got.compute()[name], expected[name], rtol=1e-4, atol=1e-5)
 

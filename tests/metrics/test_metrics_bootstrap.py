@@ -1,10 +1,12 @@
+import math
+
 import numpy as np
 import pytest
 import scipy.stats
 import torch
 
 from vicinal.metrics import bootstrap, interval, sample_size
-from vicinal.metrics.bootstrap import poisson_weights, resampled_means
+from vicinal.metrics.bootstrap import poisson_quantile, poisson_weights, resampled_means
 
 
 def values(n=50, m=3, seed=0):
@@ -38,13 +40,13 @@ def test_resampled_means_are_means_with_replacement(monkeypatch):
     torch.testing.assert_close(resampled_means(indicator, 501) * 7, drawn)  # how many at once is no part of the draw
 
 
-def test_the_interval_is_of_the_statistic_and_narrows_with_coverage():
+def test_the_interval_is_of_the_statistic_and_narrows_with_a_lower_confidence_level():
     v = values()
-    low, high = interval(v, lambda means: means[:, :2] ** 2, resamples=400, coverage=0.9)
+    low, high = interval(v, lambda means: means[:, :2] ** 2, resamples=400, confidence_level=0.9)
     drawn = resampled_means(v, 400)[:, :2].numpy() ** 2
     np.testing.assert_allclose(low, np.quantile(drawn, 0.05, axis=0))
     np.testing.assert_allclose(high, np.quantile(drawn, 0.95, axis=0))
-    inner_low, inner_high = interval(v, lambda means: means[:, :2] ** 2, resamples=400, coverage=0.5)
+    inner_low, inner_high = interval(v, lambda means: means[:, :2] ** 2, resamples=400, confidence_level=0.5)
     assert bool((inner_low > low).all())
     assert bool((inner_high < high).all())
 
@@ -58,7 +60,7 @@ def test_intervals_hold_the_true_mean_about_as_often_as_they_say():
     generator, held = np.random.default_rng(0), 0
     for _ in range(200):
         sample = torch.from_numpy(generator.exponential(size=(100, 1)))
-        low, high = interval(sample, lambda means: means[:, 0], resamples=200, coverage=0.9)
+        low, high = interval(sample, lambda means: means[:, 0], resamples=200, confidence_level=0.9)
         held += bool(low <= 1 <= high)
     assert 0.82 <= held / 200 <= 0.96
 
@@ -86,6 +88,14 @@ def test_weights_are_poisson_and_independent():
     assert abs(np.corrcoef(weights[:, 0], weights[:, 1])[0, 1]) < 0.2
 
 
+def test_each_count_takes_its_share_of_the_unit_interval_closed_below():
+    """P(0) = 1/e: numbers in [0, 1/e) are 0, those in [1/e, 2/e) are 1. At an edge a count begins, as 0 begins at 0."""
+    edges = np.cumsum([math.exp(-1) / math.factorial(k) for k in range(5)])
+    assert poisson_quantile(np.array([0.0, *edges])).tolist() == [0, 1, 2, 3, 4, 5]
+    assert poisson_quantile(np.nextafter(edges, 0)).tolist() == [0, 1, 2, 3, 4]
+    assert float(poisson_quantile(np.nextafter(np.ones(1), 0))[0]) <= 19
+
+
 # --- how many samples -------------------------------------------------------------------------------------------------
 
 
@@ -98,7 +108,7 @@ def test_the_sample_size_brings_the_interval_to_the_half_width():
     assert float(((upper - lower) / 2).max()) == pytest.approx(0.2, rel=0.1)
 
 
-def test_the_sample_size_grows_with_precision_and_coverage():
+def test_the_sample_size_grows_with_precision_and_confidence_level():
     pilot = values(100)
     assert sample_size(pilot, 0.05) == pytest.approx(4 * sample_size(pilot, 0.1), rel=0.01)
     assert sample_size(pilot, 0.1, 0.99) > sample_size(pilot, 0.1, 0.95)

@@ -130,7 +130,7 @@ def test_intervals_hold_the_figures():
     width = 2 * 1.96 * math.sqrt(p * (1 - p) / 1000)
     assert intervals["accuracy"][1] - intervals["accuracy"][0] == pytest.approx(width, rel=0.15)
     assert metric.intervals(400) == intervals
-    narrow = metric.intervals(400, coverage=0.5)
+    narrow = metric.intervals(400, confidence_level=0.5)
     assert all(narrow[n][1] - narrow[n][0] < intervals[n][1] - intervals[n][0] for n in intervals)
 
 
@@ -179,7 +179,7 @@ def two_classifiers(samples: int = 400) -> tuple[Calibration, Calibration]:
 
 def test_a_difference_is_that_of_the_figures_and_pairing_narrows_it():
     one, other = two_classifiers()
-    over, figures, others = one.over(other), one.compute(), other.compute()
+    over, figures, others = one.minus(other), one.compute(), other.compute()
     assert over["accuracy_pp"] == pytest.approx(100 * (figures["accuracy"] - others["accuracy"]))
     assert over["ece"] == pytest.approx(figures["ece"] - others["ece"])
     low, high = over["accuracy_pp_interval"]
@@ -190,9 +190,9 @@ def test_a_difference_is_that_of_the_figures_and_pairing_narrows_it():
 
 def test_a_classifier_over_itself_is_nothing_and_other_samples_are_refused():
     one, _ = two_classifiers()
-    over = one.over(one)
+    over = one.minus(one)
     assert (over["accuracy_pp"], over["accuracy_pp_interval"]) == (0, [0, 0])
     assert [over["ece"], *over["ece_interval"]] == pytest.approx([0, 0, 0], abs=1e-15)
     shorter, _ = two_classifiers(300)
     with pytest.raises(ValueError, match="other samples"):
-        one.over(shorter)
+        one.minus(shorter)

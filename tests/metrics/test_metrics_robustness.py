@@ -6,8 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vicinal.config import CORRUPTIONS
-from vicinal.data import SEVERITIES
+from vicinal.config import CORRUPTIONS, SEVERITIES
 from vicinal.errors import UsageError
 from vicinal.metrics import Calibration, measure_corruptions
 from vicinal.metrics.robustness import Robustness, accuracy_gain_interval, accuracy_gain_pp, answers_right
@@ -181,7 +180,7 @@ def test_gain_against_another_metric():
     logits, labels = network(names=["pixelate", "fog"])
     base, _ = network(seed=4, names=["pixelate", "fog"])
     got = fed(logits, labels, 50).compute_against(fed(base, labels, 77), 300, 0.9)
-    assert got == measure_corruptions(logits, labels, base, resamples=300, coverage=0.9)
+    assert got == measure_corruptions(logits, labels, base, resamples=300, confidence_level=0.9)
 
 
 def test_some_severities():

@@ -118,7 +118,7 @@ def test_intervals_hold_the_curves():
         assert bool((got[name][inner] < high[inner]).all()), name
     low, high = intervals["dominance"]
     assert (low[0], high[0], low[-1], high[-1]) == (0, 0, 0, 0)
-    narrow = metric.intervals(300, coverage=0.5)["nonlinearity"]
+    narrow = metric.intervals(300, confidence_level=0.5)["nonlinearity"]
     assert bool(((narrow[1] - narrow[0]) <= intervals["nonlinearity"][1] - intervals["nonlinearity"][0]).all())
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from vicinal.config import NetworkSpec
-from vicinal.networks import Classifier, build_classifier, compiling_pays, network_cost
+from vicinal.networks import TimmClassifier, build_classifier, compiling_pays, network_cost
 
 
 class Pooled(nn.Module):
@@ -21,7 +21,7 @@ class Pooled(nn.Module):
 
 
 def test_arithmetic_is_counted_by_hand():
-    network = Classifier(Pooled(), nn.Linear(4, 5), (0.5,) * 3, (0.5,) * 3)
+    network = TimmClassifier(Pooled(), nn.Linear(4, 5), (0.5,) * 3, (0.5,) * 3)
     cost = network_cost(network, torch.rand(1, 3, 10, 12), batch_size=7)
     convolution, head = 2 * (10 * 12) * (3 * 9) * 4, 2 * 4 * 5  # a multiplication and an addition for each weight
     assert cost.forward_flops == convolution + head

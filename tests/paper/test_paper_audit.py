@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vicinal.paper import paper_evidence, tables
-from vicinal.paper.audit import Finding, audit, impossible_entries, repeated_rows
-from vicinal.paper.tables import Entry, Printed, entries, number, printed
+from vicinal.paper.audit import audit, impossible_entries, repeated_rows
+from vicinal.paper.finding import Finding
+from vicinal.paper.tables import Entry, Printed, entries, number, printed_numbers
 
 
 def found(key: str) -> list[Finding]:
@@ -93,9 +94,11 @@ def test_the_repeated_pixelate_rows():
 
 def test_rows_are_compared_and_not_named(monkeypatch):
     """Change one number and the rows share three; change another and nothing is found."""
-    content = dict(printed())
+    content = dict(printed_numbers())
     table = {name: dict(rows) for name, rows in content["table7_corruption_cifar100_pct"].items()}
-    monkeypatch.setattr("vicinal.paper.audit.printed", lambda: {**content, "table7_corruption_cifar100_pct": table})
+    monkeypatch.setattr(
+        "vicinal.paper.audit.printed_numbers", lambda: {**content, "table7_corruption_cifar100_pct": table}
+    )
     cells = list(table["vit_base_patch16"]["pixelate"])
     for changed, count in ((1, 1), (2, 0)):
         cells[changed] = Printed("1.00")
@@ -171,7 +174,7 @@ def test_the_orders_of_robustness_and_linearity():
 
 
 def test_motion_blur_gains_more_than_fog():
-    table = printed()["table7_corruption_cifar100_pct"]
+    table = printed_numbers()["table7_corruption_cifar100_pct"]
     by_hand = {
         name: np.mean([np.subtract(table[t][name], table["baseline"][name]) for t in tables.TEACHERS])
         for name in tables.CORRUPTIONS
@@ -189,7 +192,7 @@ def test_no_order_of_magnitude_is_possible_on_cifar10():
 def test_digits_are_kept_and_nothing_is_lost():
     """Against a plain reading of the same file."""
     plain = yaml.safe_load((tables.resources.files("vicinal.paper") / "results.yaml").read_text(encoding="utf-8"))
-    assert dict(printed()) == plain
-    assert printed()["table1_temperature_cifar100"]["convnext_large"]["2"]["accuracy_pct"].text == "86.30"
+    assert dict(printed_numbers()) == plain
+    assert printed_numbers()["table1_temperature_cifar100"]["convnext_large"]["2"]["accuracy_pct"].text == "86.30"
     assert Printed("86.30").half == pytest.approx(0.005)
     assert [len(evidence.students) for evidence in paper_evidence().values()] == [5, 2 + 4 * 7 + 2, 5]

@@ -51,7 +51,7 @@ def make_paper_results(
         mixes = model.get("name") == "fourth" or model.get("arm") in ("mixup", "kd_mixup")
         model["objective"] = {
             "alpha": 1.0, "beta": 0.0, "temperature": 2.0, "target": "teacher", "label_smoothing": 0.0,
-            "mixing": {"distribution": "uniform" if mixes else "none", "a": None, "lam": None, "clean_fraction": 0.0},
+            "mixing": {"distribution": "uniform" if mixes else "none", "beta_concentration": None, "lam": None, "clean_fraction": 0.0},
         }  # fmt: skip
         model["history"] = _history(model["accuracy"], epochs, selection_images, rng)
         model["representation"] = _representation(points, rng)

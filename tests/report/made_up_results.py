@@ -107,13 +107,16 @@ def _model(
     }
 
 
-def _against(student: dict[str, Any], teacher: dict[str, Any], distance: float) -> dict[str, Any]:
+def _versus(student: dict[str, Any], teacher: dict[str, Any], distance: float) -> dict[str, Any]:
     gain = np.array(teacher["vicinity"]["nonlinearity"]) - np.array(student["vicinity"]["nonlinearity"])
+    scaled = [model["vicinity_after_temperature_scaling"] for model in (teacher, student)]
     mixed = distance * (1 + 1.5 * 4 * LAM * (1 - LAM))
     return {
         "linearity_gain": gain.tolist(),
         "linearity_gain_interval": {"lower": (gain - 0.03 * np.sqrt(LAM * (1 - LAM))).tolist(),
                                     "upper": (gain + 0.03 * np.sqrt(LAM * (1 - LAM))).tolist()},
+        "linearity_gain_after_temperature_scaling": None if None in scaled else
+            np.subtract(*(curves["nonlinearity"] for curves in scaled)).tolist(),
         "alignment": {"kl_real": distance, "kl_mixed": float(mixed.mean()), "independent_response": float(mixed.mean()) - distance,
                       "kl_mixed_by_lam": mixed.tolist()},
     }  # fmt: skip
@@ -146,9 +149,9 @@ def make_results(
             )
     students = []
     for arm in arms:
-        asks = arm not in ("baseline", "mixup")
-        for teacher in names if asks else [None]:
-            for temperature in temperatures if asks else [None]:
+        distilled = arm not in ("baseline", "mixup")
+        for teacher in names if distilled else [None]:
+            for temperature in temperatures if distilled else [None]:
                 students += [_student(arm, teacher, temperature, seed, taught, rng, validation) for seed in seeds]
     return {
         "schema": 2,
@@ -189,9 +192,13 @@ def _student(
     if isinstance(temperature, float):
         peak *= (2 / temperature) ** 0.3
     model = _model((peak, gap, accuracy), seed, rng, validation, scale_free=temperature == "sigma")
-    found = {t["name"]: _against(model, t, 0.05 if teacher == t["name"] else 0.16) for t in taught if t["seed"] == seed}
-    own = found.get(teacher or "", {"linearity_gain": None, "linearity_gain_interval": None, "alignment": None})
-    return {"arm": arm, "teacher": teacher, "temperature": temperature, **model, **own, "versus_teacher": found}
+    found = {t["name"]: _versus(model, t, 0.05 if teacher == t["name"] else 0.16) for t in taught if t["seed"] == seed}
+    return {"arm": arm, "teacher": teacher, "temperature": temperature, **model, "versus_teacher": found}
+
+
+def versus_own_teacher(student: dict[str, Any]) -> dict[str, Any]:
+    """What was measured of a student beside its own teacher."""
+    return student["versus_teacher"][student["teacher"]]
 
 
 SHAPES: dict[str, dict[str, Any]] = {

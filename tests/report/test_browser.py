@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from made_up_further import add_further
+from made_up_optional import add_optional
 from made_up_paper import make_paper_results
 from made_up_results import SHAPES, make_results, write_results
 from PIL import Image
@@ -51,17 +51,17 @@ def count_pages(pdf: Path) -> int:
 
 def quickstart_with_further_measures():
     """What a quickstart measures today: everything but what has to be asked for."""
-    results = add_further(make_results())
+    results = add_optional(make_results())
     for model in results["teachers"] + results["students"]:
         for asked in ("corruptions", "representation", "ood_auroc"):
             del model[asked]
     return results
 
 
-@pytest.mark.parametrize("further", [False, True])
-def test_the_quickstart_report_prints_to_two_pages(page, tmp_path, further):
+@pytest.mark.parametrize("optional", [False, True])
+def test_the_quickstart_report_prints_to_two_pages(page, tmp_path, optional):
     pdf = tmp_path / "report.pdf"
-    if further:
+    if optional:
         page = write_report(write_results(tmp_path / "study", quickstart_with_further_measures()))
     chromium(tmp_path, "--no-pdf-header-footer", f"--print-to-pdf={pdf}", page.as_uri())
     assert count_pages(pdf) == 2
@@ -84,9 +84,9 @@ def test_screenshots_show_the_report(page, tmp_path, width):
     assert len(colours) > 100
 
 
-@pytest.mark.parametrize("shape", ["quickstart", "sigma_and_temperatures", "paper_best_test", "everything", "further"])
+@pytest.mark.parametrize("shape", ["quickstart", "sigma_and_temperatures", "paper_best_test", "everything", "optional"])
 def test_nothing_is_wider_than_a_phone(shape, tmp_path):
-    special = {"everything": make_paper_results, "further": lambda: add_further(make_results(), ("USPS", "KMNIST"))}
+    special = {"everything": make_paper_results, "optional": lambda: add_optional(make_results(), ("USPS", "KMNIST"))}
     results = special[shape]() if shape in special else make_results(**SHAPES[shape])
     html = write_report(write_results(tmp_path / "study", results)).read_text(encoding="utf-8")
     html = html.replace("<details ", "<details open ")

@@ -9,19 +9,14 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 from made_up_paper import CORRUPTIONS, make_paper_results
-from made_up_results import write_results
+from made_up_results import versus_own_teacher, write_results
 from test_paper_tables import KNOWN, PAPER, cells, check, students, teachers
 
 from vicinal.report import write_report
-from vicinal.report.paper.figures import (
-    MOST_POINTS,
-    _fitted,
-    _shrink,
-    _stretch,
-    mean_gain_bounds,
-    paper_figures,
-    selection_curve,
-)
+from vicinal.report.paper.corruption_figure import mean_gain_bounds
+from vicinal.report.paper.epochs_figure import _shrink, _stretch, selection_curve
+from vicinal.report.paper.feature_figures import MOST_POINTS, _fitted
+from vicinal.report.paper.figures import paper_figures
 from vicinal.report.rows import arrange
 
 
@@ -43,7 +38,7 @@ def test_every_figure_is_drawn_with_unique_ids(figures):
         ElementTree.fromstring(drawn.file())
         ids += [found for panel in drawn.panels for found in re.findall(r'\bid="([^"]+)"', panel.body)]
     assert len(ids) == len(set(ids))
-    assert not figures[2].held
+    assert not figures[2].is_drawn
     assert {number: len(figures[number].figure.panels) for number in range(3, 10)} == {
         3: 4,
         4: 3,
@@ -60,7 +55,7 @@ def test_figure_5_has_the_peaks(raw, figures):
     for name in ("calibrated", "overconfident", "third"):
         models = students(raw, "kd_mixup", name, 2.0)
         paper = PAPER["figure5_peak_linearity_gain"][KNOWN[name]]
-        check(found[(name,)]["peak_gain"], [max(m["linearity_gain"]) for m in models], paper)
+        check(found[(name,)]["peak_gain"], [max(versus_own_teacher(m)["linearity_gain"]) for m in models], paper)
     assert found[("fourth, trained with mixup",)]["peak_gain"].paper is None
 
 
@@ -141,7 +136,7 @@ def test_figure_8_needs_a_plain_sibling(raw, tmp_path):
     for model in teachers(raw, "overconfident"):
         model["model"] = "another"
     figure = next(f for f in paper_figures(arrange(raw), tmp_path) if f.number == 8)
-    assert not figure.held
+    assert not figure.is_drawn
     assert figure.missing == ("KD + mixup students of both teachers of one model",)
 
 
@@ -154,9 +149,9 @@ def test_a_scatter_keeps_shape_and_draws_a_bounded_number_of_points(tmp_path):
     assert fitted.tolist() == [[0, 25], [100, 75], [40, 75]]
 
 
-def test_figure_9_is_the_mean_over_the_seeds_of_the_epochs_all_watched(raw):
+def test_figure_9_is_the_mean_over_the_seeds_of_the_epochs_measured_of_all(raw):
     results = arrange(raw)
-    row = next(r for r in results.guided if (r.arm, r.teacher, r.temperature) == ("kd_mixup", "third", 4.0))
+    row = next(r for r in results.distilled if (r.arm, r.teacher, r.temperature) == ("kd_mixup", "third", 4.0))
     curve = selection_curve(row)
     stack = np.array([m["history"]["selection_accuracy"] for m in row.models], dtype=float)
     kept = ~np.isnan(stack).any(axis=0)
@@ -165,17 +160,17 @@ def test_figure_9_is_the_mean_over_the_seeds_of_the_epochs_all_watched(raw):
 
 
 @pytest.mark.parametrize(("split", "words"), [("validation", "Validation accuracy"), ("test", "Test accuracy")])
-def test_figure_9_says_what_was_watched(tmp_path, split, words):
+def test_figure_9_says_what_it_was_measured_on(tmp_path, split, words):
     raw = make_paper_results(seeds=(0,), temperatures=(2.0,), selection_images=split)
     figure = next(f for f in paper_figures(arrange(raw), tmp_path) if f.number == 9)
     assert figure.figure.caption.startswith(words)
 
 
-def test_figure_9_without_watched_accuracy_is_not_held(tmp_path):
+def test_figure_9_without_selection_accuracy_is_not_drawn(tmp_path):
     raw = make_paper_results(seeds=(0,), temperatures=(2.0,), selection_images=None)
     figure = next(f for f in paper_figures(arrange(raw), tmp_path) if f.number == 9)
-    assert not figure.held
-    assert "watched while training" in figure.missing[0]
+    assert not figure.is_drawn
+    assert "measured while training" in figure.missing[0]
 
 
 def test_the_stretched_axis_goes_back_and_forth():
@@ -223,5 +218,5 @@ def test_a_figure_2_that_is_no_plain_drawing_is_left_out(raw, tmp_path, svg):
     path.parent.mkdir()
     path.write_text(svg, encoding="utf-8")
     figure = paper_figures(arrange(raw), tmp_path)[0]
-    assert not figure.held
+    assert not figure.is_drawn
     assert figure.missing == ("a paper/figure2.svg that is a plain drawing",)

@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 import yaml
 from made_up_paper import CORRUPTIONS, MODELS, make_paper_results
-from made_up_results import SHAPES, make_results, write_results
+from made_up_results import SHAPES, make_results, versus_own_teacher, write_results
 
 import vicinal
 from vicinal.config import SELECTION_SENTENCES
+from vicinal.paper import printed_numbers
 from vicinal.report import write_report
 from vicinal.report.paper.figures import paper_figures
 from vicinal.report.paper.latex import latex, latex_escape
+from vicinal.report.paper.match import paper_data_set, paper_teacher
 from vicinal.report.paper.page_part import PaperPart
-from vicinal.report.paper.printed import paper_data_set, paper_numbers, paper_teacher
 from vicinal.report.paper.table import PaperTable
 from vicinal.report.paper.tables import paper_tables
 from vicinal.report.rows import arrange
@@ -68,7 +69,7 @@ def check(value, numbers, paper=None, bounds=None):
 
 
 def test_the_papers_numbers_come_from_its_data_file():
-    assert paper_numbers() == PAPER
+    assert printed_numbers() == PAPER
 
 
 @pytest.mark.parametrize(
@@ -123,8 +124,8 @@ def test_table_1_holds_every_temperature(raw, tables):
         check(row["accuracy"], [100 * m["accuracy"] for m in models], printed.get("accuracy_pct"))
         check(row["confidence"], [100 * m["confidence"] for m in models], printed.get("confidence_pct"))
         check(row["ece"], [m["ece"] for m in models], printed.get("ece"))
-        assert row["ece"].doubtful == ("σ" in labels[1])
-        assert not row["accuracy"].doubtful
+        assert row["ece"].scale_free == ("σ" in labels[1])
+        assert not row["accuracy"].scale_free
     assert tables["table1"].missing == ()
 
 
@@ -173,9 +174,9 @@ def test_table_6_is_each_teachers_student_at_2(raw, tables):
         row = found[(name + (", trained with mixup" if name == "fourth" else ""),)]
         models = students(raw, "kd_mixup", name, 2.0)
         paper = PAPER["table6_alignment_cifar100"].get(KNOWN.get(name), [None] * 4)
-        check(row["peak_gain"], [max(m["linearity_gain"]) for m in models], paper[0])
+        check(row["peak_gain"], [max(versus_own_teacher(m)["linearity_gain"]) for m in models], paper[0])
         for position, key in enumerate(("kl_real", "kl_mixed", "independent_response"), start=1):
-            check(row[key], [m["alignment"][key] for m in models], paper[position])
+            check(row[key], [versus_own_teacher(m)["alignment"][key] for m in models], paper[position])
 
 
 def test_table_7_holds_every_corruption_and_severity(raw, tables):
@@ -214,11 +215,11 @@ def test_one_seed_brings_the_stored_intervals():
     check(row["accuracy"], [model["accuracy"]], paper[0], tuple(model["intervals"]["accuracy"]))
     check(row["confidence"], [model["confidence"]], paper[1])
     row = cells(tables["table6"])[("calibrated",)]
-    peak = int(np.argmax(model["linearity_gain"]))
-    bounds = tuple(model["linearity_gain_interval"][side][peak] for side in ("lower", "upper"))
+    peak = int(np.argmax(versus_own_teacher(model)["linearity_gain"]))
+    bounds = tuple(versus_own_teacher(model)["linearity_gain_interval"][side][peak] for side in ("lower", "upper"))
     check(
         row["peak_gain"],
-        [max(model["linearity_gain"])],
+        [max(versus_own_teacher(model)["linearity_gain"])],
         PAPER["table6_alignment_cifar100"]["convnext_large"][0],
         bounds,
     )
@@ -246,7 +247,7 @@ def without(raw, arms=(), keys=()):
 
 def lacking(raw, tmp_path):
     results = arrange(raw)
-    return dict(PaperPart(tuple(paper_tables(results)), tuple(paper_figures(results, tmp_path))).not_held())
+    return dict(PaperPart(tuple(paper_tables(results)), tuple(paper_figures(results, tmp_path))).missing())
 
 
 @pytest.mark.parametrize(
@@ -281,7 +282,7 @@ def test_without_t_2_the_lowest_temperature_stands_in():
     raw = make_paper_results(temperatures=(4.0, 8.0), seeds=(0,))
     table = next(table for table in paper_tables(arrange(raw)) if table.name == "table6")
     model = students(raw, "kd_mixup", "calibrated", 4.0)[0]
-    check(cells(table)[("calibrated",)]["kl_real"], [model["alignment"]["kl_real"]], 0.039)
+    check(cells(table)[("calibrated",)]["kl_real"], [versus_own_teacher(model)["alignment"]["kl_real"]], 0.039)
     assert "KD + mixup at T = 4." in table.notes
 
 
@@ -418,7 +419,7 @@ def test_results_without_the_new_keys_still_render(shape, tmp_path):
     )
 
 
-def test_files_of_an_earlier_report_that_are_no_longer_held_go(raw, tmp_path):
+def test_files_of_an_earlier_report_that_are_no_longer_made_go(raw, tmp_path):
     write_report(write_results(tmp_path, raw))
     (tmp_path / "paper/figure2.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'></svg>", encoding="utf-8")
     (tmp_path / "paper/notes.txt").write_text("mine", encoding="utf-8")

@@ -13,10 +13,9 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
+from tiny_studies import CLASSES, merged, write_images
 from vicinal.cli.main import main
 from vicinal.config import SELECTION_SENTENCES, StudySpec
-
-from conftest import CLASSES, merged, write_images  # isort: skip
 
 Array = np.ndarray
 PAIRS, POINTS, BINS = 12, 5, 7  # of the fixture's study
@@ -276,13 +275,13 @@ def test_a_changed_measure_trains_nothing(finished: Path, tiny, study_file, tmp_
     answer = vicinal("run", study_file(tiny, {"measures.ece_bins": 3}), "--out", out)
     assert answer.code == 0
     assert "starts" not in answer.err
-    assert "asked" not in answer.err
+    assert "predicted" not in answer.err
     model = read(out)["teachers"][0]
     close(model["ece"], calibration(*_test_of(out, model), 3)["ece"])
     answer = vicinal("run", study_file(tiny, {"measures.vicinity.lam_points": 3}), "--out", out)
     assert answer.code == 0
     assert "starts" not in answer.err
-    assert "asked" in answer.err
+    assert "predicted" in answer.err
     assert read(out)["teachers"][0]["vicinity"]["lam"] == [0, 0.5, 1]
     assert stamps(out, "runs/*/weights.safetensors") == before
 
@@ -316,15 +315,15 @@ def planned(values: dict[str, Any], tmp_path: Path) -> Any:
 def test_arms_that_ask_no_teacher_are_trained_once(tiny: dict[str, Any], tmp_path: Path):
     second = {"model": "vicinal_resnet8", "epochs": 2}
     study = planned(merged(tiny, {"teachers.two": second, "arms": ["baseline", "mixup", "kd"]}), tmp_path)
-    told = [(r.label["arm"], r.label["teacher"]) for r in study.unique_runs() if r.spec.role == "student"]
+    told = [(r.label["arm"], r.label["teacher"]) for r in study.plan.unique_runs if r.spec.role == "student"]
     assert told == [("baseline", None), ("mixup", None), ("kd", "one"), ("kd", "two")]
     assert not (tmp_path / "nothing").exists()
 
 
 def test_each_seed_has_its_teacher_unless_one_serves_all(tiny: dict[str, Any], tmp_path: Path):
     changes = {"seeds": [0, 1, 2], "arms": ["baseline", "kd"]}
-    each = planned(merged(tiny, changes), tmp_path).unique_runs()
-    one = planned(merged(tiny, changes | {"teacher_seed": 1}), tmp_path).unique_runs()
+    each = planned(merged(tiny, changes), tmp_path).plan.unique_runs
+    one = planned(merged(tiny, changes | {"teacher_seed": 1}), tmp_path).plan.unique_runs
 
     def kinds(runs: Any) -> list[tuple[str, int]]:
         return sorted((r.spec.name, r.spec.seed) for r in runs)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from vicinal.config import load_study
 from vicinal.distillation import FrozenTeacher
-from vicinal.study import Shard, Study
+from vicinal.study import Shard, Study, bank_layout
 from vicinal.workspace import hold
 
 BATCHES = 2 * 3  # epochs of 45 images in batches of 15
@@ -89,15 +89,15 @@ def test_groups_share_a_stream_and_banks_serve_groups(banked, tmp_path: Path):
     """kd and linear_target are told the same clean answers and mix differently: two groups, one bank."""
     arms = [{"name": "kd", "temperature": [1, 2]}, "linear_target", {"name": "kd_mixup", "temperature": [1, 2, 3]}]
     study = Study(load_study(str(banked(arms)), ["seeds=[0,1]", "teacher_seed=0"]), tmp_path)
-    assert [len(group) for group in study.groups()] == [1, 2, 1, 3, 2, 1, 3]
+    assert [len(group) for group in study.groups] == [1, 2, 1, 3, 2, 1, 3]
     assert sorted(
-        run.spec.objective.target for path, run in ((r.folder.path, r) for r in study.runs) if path in study.banks
+        run.spec.objective.target for path, run in ((r.folder.path, r) for r in study.plan.runs) if path in study.banks
     ) == (["linear"] * 2 + ["teacher"] * 4)
     one_stream = Study(load_study(str(banked(arms)), ["seeds=[0,1]", "teacher_seed=0", "input_seed=0"]), tmp_path)
-    assert [len(group) for group in one_stream.groups()] == [1, 4, 2, 6]
-    assert len({run.spec.fingerprint() for run in one_stream.runs}) == 1 + 2 * 6
+    assert [len(group) for group in one_stream.groups] == [1, 4, 2, 6]
+    assert len({run.spec.fingerprint() for run in one_stream.plan.runs}) == 1 + 2 * 6
     few = Study(load_study(str(banked(arms)), ["runtime.students_at_once=2"]), tmp_path)
-    assert [len(group) for group in few.groups()] == [1, 2, 1, 2, 1]
+    assert [len(group) for group in few.groups] == [1, 2, 1, 2, 1]
 
 
 @pytest.mark.parametrize("form", [[], ["answers.dtype=float16", "answers.top_k=1"]], ids=str)
@@ -121,7 +121,7 @@ def test_students_of_a_built_bank_are_those_of_a_live_teacher(banked, tmp_path, 
 def test_smaller_answers_teach_other_students_and_leave_teachers_alone(banked, tmp_path: Path):
     file = banked(["baseline", "kd"])
     exact, small = (
-        [run.spec for run in Study(load_study(str(file), form), tmp_path).unique_runs()]
+        [run.spec for run in Study(load_study(str(file), form), tmp_path).plan.unique_runs]
         for form in ([], ["answers.dtype=float16"])
     )
     same = [a.fingerprint() == b.fingerprint() for a, b in zip(exact, small, strict=True)]
@@ -129,12 +129,10 @@ def test_smaller_answers_teach_other_students_and_leave_teachers_alone(banked, t
     assert exact[2].answers is None
 
 
-def test_no_device_names_a_bank_and_clean_answers_are_shared(banked, tmp_path: Path):
+def test_clean_answers_are_shared(banked, tmp_path: Path):
     study = Study(load_study(str(banked(["kd", "linear_target", "kd_mixup"]))), tmp_path)
-    layouts = [study.bank_layout(run) for run in study.runs if run.teacher is not None]
+    layouts = [bank_layout(run, study.plan) for run in study.plan.runs if run.teacher is not None]
     assert layouts[0] == layouts[1] != layouts[2]
-    study.device = torch.device("cuda")
-    assert [study.bank_layout(run) for run in study.runs if run.teacher is not None] == layouts
 
 
 def test_a_bank_over_the_budget_is_not_made(banked, tmp_path: Path, vicinal):
@@ -197,8 +195,8 @@ def test_verify_finds_what_is_wrong(banked, tmp_path, vicinal, form: list[str]):
     assert "3 batches asked again differ by at most" in answer.out
 
     study = Study(load_study(str(file), form), out)
-    run = next(run for run in study.runs if run.teacher is not None)
-    bank = study.open_bank(run)
+    run = next(run for run in study.plan.runs if run.teacher is not None)
+    bank = study.open_bank(run, bank_layout(run, study.plan))
     path, good = bank.path / "answers.bin", (bank.path / "answers.bin").read_bytes()
 
     def fails(words: str) -> None:

@@ -31,8 +31,8 @@ def whole():
     return run_toy(ToySpec())
 
 
-def figures(toy):
-    return {field.name: field.figures for field in toy.fields}
+def metrics(toy):
+    return {field.name: field.metrics for field in toy.fields}
 
 
 def test_points_lie_on_half_circles_and_classes_alternate():
@@ -64,10 +64,10 @@ def test_a_teacher_is_left_as_it_was_and_its_student_learns_its_answers():
 
 def test_the_same_seed_gives_the_same_toy_and_another_seed_another(quick):
     again, other = run_toy(QUICK), run_toy(replace(QUICK, seed=1))
-    assert figures(again) == figures(quick)
+    assert metrics(again) == metrics(quick)
     for field, same in zip(quick.fields, again.fields, strict=True):
         np.testing.assert_array_equal(field.probability, same.probability)
-    assert figures(other) != figures(quick)
+    assert metrics(other) != metrics(quick)
     assert not np.array_equal(other.points, quick.points)
 
 
@@ -79,13 +79,13 @@ def test_the_global_generator_is_left_alone():
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_figures_belong_to_the_fields_drawn(quick):
+def test_metrics_belong_to_the_fields_drawn(quick):
     assert [field.name for field in quick.fields] == list(TITLES)
     for field in quick.fields:
         p = field.probability
         assert p.shape == (QUICK.grid, QUICK.grid)
-        assert field.figures["ambivalent_share"] == pytest.approx(np.mean(np.maximum(p, 1 - p) < AMBIVALENT))
-        assert abs(field.figures["accuracy"] - field.figures["confidence"]) <= field.figures["ece"] + 1e-9
+        assert field.metrics["ambivalent_share"] == pytest.approx(np.mean(np.maximum(p, 1 - p) < AMBIVALENT))
+        assert abs(field.metrics["accuracy"] - field.metrics["confidence"]) <= field.metrics["ece"] + 1e-9
     left, right, bottom, top = quick.extent
     assert bool((quick.points > [left, bottom]).all())
     assert bool((quick.points < [right, top]).all())
@@ -110,7 +110,7 @@ def test_rows_of_the_field_go_up_and_columns_go_right(quick):
 
 
 def test_erm_is_sharp_mixup_is_ambivalent_and_labels_bring_the_two_together(whole):
-    f = figures(whole)
+    f = metrics(whole)
     share = {name: f[name]["ambivalent_share"] for name in f}
     assert share["erm"] < share["kd"] < share["kd_mixup_labels"] < share["mixup"]
     residual = {name: f[name]["nonlinearity_at_half"] for name in f}
@@ -137,7 +137,7 @@ def test_the_files(quick, tmp_path):
         assert image.width > 1200
         assert len(image.convert("RGB").resize((60, 40)).getcolors(3000) or []) > 100  # drawn, not blank
     value = json.loads(numbers.read_text())
-    assert value["networks"] == figures(quick)
+    assert value["networks"] == metrics(quick)
     assert value["spec"]["seed"] == 0
     first = svg.read_bytes(), png.read_bytes()
     write_toy(svg.parent, quick)
@@ -163,7 +163,7 @@ def test_mistakes_are_one_line_before_anything_is_trained(vicinal, tmp_path, mon
     for arguments, words in (
         (("--out", tmp_path / "file"), "is a file; choose a folder"),
         (("--out", tmp_path / "file" / "deeper"), "is a file; choose a folder"),
-        (("--out", tmp_path / "study"), "holds a study; choose another folder"),
+        (("--out", tmp_path / "study"), "contains a study; choose another folder"),
         (("--seed", -1), "--seed is a number from 0 on"),
         (("--seed", "many"), "invalid int value"),
         (("lr=3",), "unrecognized arguments"),

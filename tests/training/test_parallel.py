@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from vicinal.config import ARMS, Objective, RunSpec
 from vicinal.data import ImageSet
 from vicinal.distillation import BankLayout, FrozenTeacher, TeacherBank
-from vicinal.networks import Classifier
+from vicinal.networks import TimmClassifier
 from vicinal.training import Learner, train_steps
 from vicinal.training import learner as learner_module
 from vicinal.training.parallel import SINGLE, Parallel
@@ -81,9 +81,9 @@ class Thread:
 def without_norms(monkeypatch: pytest.MonkeyPatch) -> None:
     """A student without batch norm, whose statistics are those of a process's own rows."""
 
-    def build(*_: Any) -> Classifier:
+    def build(*_: Any) -> TimmClassifier:
         body = nn.Sequential(nn.Conv2d(1, 8, 5, stride=4), nn.ReLU(), nn.Flatten(), nn.Linear(128, 12), nn.ReLU())
-        return Classifier(body, nn.Linear(12, 4), (0.5,), (0.25,))
+        return TimmClassifier(body, nn.Linear(12, 4), (0.5,), (0.25,))
 
     monkeypatch.setattr("vicinal.training.learner.build_classifier", build)
 

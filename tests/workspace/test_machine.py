@@ -5,12 +5,13 @@ from __future__ import annotations
 import ctypes
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from vicinal.workspace import environment, free_bytes, keep_freed_memory
+from vicinal.workspace import available_memory, environment, free_bytes, keep_freed_memory, machine
 
 CPU = torch.device("cpu")
 
@@ -25,6 +26,22 @@ def test_the_environment_names_machine_and_versions() -> None:
 
 def test_free_memory_is_less_than_all() -> None:
     assert 0 < free_bytes(CPU) <= environment(CPU)["memory_gib"] * 2**30 * 1.01
+
+
+def test_free_memory_is_all_where_the_system_does_not_say(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(machine, "Path", lambda _: tmp_path / "not there")
+    assert available_memory() == free_bytes(CPU)
+    assert round(available_memory() / 2**30, 1) == environment(CPU)["memory_gib"]
+
+
+def test_memory_of_a_system_that_says_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def silent(_: str) -> int:
+        raise ValueError
+
+    monkeypatch.setattr(machine, "Path", lambda _: tmp_path / "not there")
+    monkeypatch.setattr(machine.os, "sysconf", silent)
+    assert available_memory() is None
+    assert free_bytes(CPU) == 0
 
 
 RESIDENT = """

@@ -21,6 +21,7 @@ from vicinal.workspace import (
     check_study_folder,
     clear_leftovers,
     hold,
+    locked,
     open_study_folder,
     read_json,
     write_atomically,
@@ -260,6 +261,45 @@ def test_a_file_cannot_be_held(tmp_path: Path):
         with pytest.raises(UsageError, match="--out"), hold(path):
             pass
     assert (tmp_path / "file").read_text() == "mine"
+
+
+LOCKER = """
+import sys, time
+from vicinal.workspace import locked
+with open(sys.argv[1]) as file, locked(file):
+    print("locked", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_a_file_is_locked_for_others_until_it_is_let_go(tmp_path: Path):
+    path = tmp_path / "file"
+    path.write_text("")
+    with subprocess.Popen(
+        [sys.executable, "-c", LOCKER, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout.readline() == b"locked\n"
+        with path.open() as file:
+            with pytest.raises(BlockingIOError), locked(file, wait=False):
+                pass
+            with pytest.raises(BlockingIOError), locked(file.fileno(), wait=False, shared=True):
+                pass
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+            with locked(file):  # waits
+                pass
+
+
+def test_a_lock_ends_with_its_block_while_the_file_stays_open(tmp_path: Path):
+    path = tmp_path / "file"
+    path.write_text("")
+    with path.open() as file, path.open() as other:
+        with pytest.raises(BoomError), locked(file):
+            raise BoomError
+        with locked(other, wait=False):
+            pass
+        with locked(file, shared=True), locked(other, shared=True, wait=False):
+            pass
 
 
 # --- run folders ------------------------------------------------------------------------------------------------------

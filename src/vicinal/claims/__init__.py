@@ -1,16 +1,20 @@
 """The paper's claims as code and the one comparator that judges them, on the paper's tables and on every study."""
 
-from vicinal.claims.catalogue import (
-    CLAIMS,
-    ORDER_OF_MAGNITUDE,
-    SMOOTH_CORRUPTIONS,
-    corruption_text,
-    judge_all,
-    mean_gain_by_corruption,
-    mean_robustness_gain,
-)
-from vicinal.claims.evidence import EPSILON, Curve, Evidence, Number, Subject, Toward, decide, difference, mean, ratio
+from vicinal.claims.by_arm import ORDER_OF_MAGNITUDE
+from vicinal.claims.catalogue import CLAIMS, judge_all
+from vicinal.claims.comparison import Comparison, compare, decide, why_undecided
+from vicinal.claims.evidence import Evidence, ModelResults, StudentVersusTeacher
 from vicinal.claims.judge import RULE, Judgement, Verdict, judge
+from vicinal.claims.numbers import EPSILON, Curve, Number, PairedTest, difference, mean, ratio
+from vicinal.claims.under_corruption import SMOOTH_CORRUPTIONS, mean_gain_by_corruption, mean_robustness_gain
+from vicinal.claims.words import (
+    TEMPERATURE_SYMBOLS,
+    corruption_heading,
+    corruption_text,
+    listed,
+    p_text,
+    temperature_text,
+)
 
 __all__ = [
     "CLAIMS",
@@ -18,20 +22,29 @@ __all__ = [
     "ORDER_OF_MAGNITUDE",
     "RULE",
     "SMOOTH_CORRUPTIONS",
+    "TEMPERATURE_SYMBOLS",
+    "Comparison",
     "Curve",
     "Evidence",
     "Judgement",
+    "ModelResults",
     "Number",
-    "Subject",
-    "Toward",
+    "PairedTest",
+    "StudentVersusTeacher",
     "Verdict",
+    "compare",
+    "corruption_heading",
     "corruption_text",
     "decide",
     "difference",
     "judge",
     "judge_all",
+    "listed",
     "mean",
     "mean_gain_by_corruption",
     "mean_robustness_gain",
+    "p_text",
     "ratio",
+    "temperature_text",
+    "why_undecided",
 ]

@@ -4,34 +4,61 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from vicinal.config import load_study
+from vicinal.cli.study_arguments import add_study_arguments, prepare_process, study_and_folder
+from vicinal.cli.table import print_table
 from vicinal.errors import UsageError, VicinalError
-from vicinal.workspace import check_not_held, check_out_folder, check_study_folder
-
-if TYPE_CHECKING:
-    pass
+from vicinal.workspace import check_not_held, check_study_folder, format_bytes
 
 
-def bank(parsed: argparse.Namespace) -> None:
-    if parsed.bank_verb == "info":
-        _bank_info(parsed.folder)
-        return
-    rank, world = _slice(parsed.slice) if parsed.bank_verb == "build" else (0, 1)
-    if parsed.bank_verb == "verify" and parsed.batches < 1:
-        raise UsageError(f"--batches is a number from 1 on, not {parsed.batches}")
-    spec = load_study(parsed.study, parsed.overrides)
-    out = parsed.out or Path("runs") / spec.name
-    check_out_folder(out, spec.name)
-    if parsed.bank_verb == "verify":
-        check_study_folder(out)
-    elif world == 1:
+def add_parser(verbs: Any) -> None:
+    """Add the verb with its own three."""
+    parser = verbs.add_parser("bank", help="store teachers' answers on one machine, to train students on another")
+    own = parser.add_subparsers(dest="bank_verb", required=True, metavar="{build,info,verify}")
+    build = own.add_parser("build", help="train the teachers of a study and store all they are asked (or continue)")
+    build.add_argument(
+        "--slice",
+        metavar="R/W",
+        default="0/1",
+        help="only part R, from 0 on, of W parts of every batch: one for each machine",
+    )
+    build.set_defaults(call=bank_build)
+    info = own.add_parser("info", help="list the banks of a study folder, or the one in a bank's folder")
+    info.add_argument("folder", metavar="DIR", type=Path)
+    info.set_defaults(call=bank_info)
+    verify = own.add_parser("verify", help="check every stored answer, and ask the teacher some of them again")
+    verify.add_argument(
+        "--batches", metavar="N", type=int, default=8, help="batches of each bank that are asked again (default: 8)"
+    )
+    verify.set_defaults(call=bank_verify)
+    for verb in (build, verify):
+        add_study_arguments(verb)
+
+
+def bank_build(parsed: argparse.Namespace) -> None:
+    """Fill the banks of a study, a line for each."""
+    rank, world = _slice(parsed.slice)
+    spec, out = study_and_folder(parsed)
+    if world == 1:
         check_not_held(out)
-    from vicinal.study import Shard, Study, build, verify
+    prepare_process(spec)
+    from vicinal.study import Shard, Study, build
 
-    study = Study(spec, out)
-    for line in verify(study, parsed.batches) if parsed.bank_verb == "verify" else build(study, Shard(rank, world)):
+    for line in build(Study(spec, out), Shard(rank, world)):
+        print(line, flush=True)
+
+
+def bank_verify(parsed: argparse.Namespace) -> None:
+    """Prove the banks of a study, a line for each."""
+    if parsed.batches < 1:
+        raise UsageError(f"--batches is a number from 1 on, not {parsed.batches}")
+    spec, out = study_and_folder(parsed)
+    check_study_folder(out)
+    prepare_process(spec)
+    from vicinal.study import Study, verify
+
+    for line in verify(Study(spec, out), parsed.batches):
         print(line, flush=True)
 
 
@@ -42,17 +69,15 @@ def _slice(text: str) -> tuple[int, int]:
     return int(rank), int(world)
 
 
-def _bank_info(folder: Path) -> None:
-    if not folder.is_dir():
-        raise UsageError(f"{folder} is not a folder; give that of a study or of a bank")
-    from rich.console import Console
-    from rich.measure import Measurement
+def bank_info(parsed: argparse.Namespace) -> None:
+    """List banks; VicinalError, behind the list, for those that cannot be read."""
+    if not parsed.folder.is_dir():
+        raise UsageError(f"{parsed.folder} is not a folder; give that of a study or of a bank")
     from rich.table import Table
 
-    from vicinal.distillation import format_bytes
     from vicinal.study import info
 
-    infos, unreadable = info(folder)
+    infos, unreadable = info(parsed.folder)
     table = Table(box=None)
     for heading in ("bank", "teacher", "shown", "kept as"):
         table.add_column(heading, no_wrap=True)
@@ -78,11 +103,6 @@ def _bank_info(folder: Path) -> None:
             bank.made,
             bank.error,
         )
-    console = Console(highlight=False, soft_wrap=True)
-    console.width = max(console.width, Measurement.get(console, console.options.update(width=1000), table).maximum)
-    console.begin_capture()  # as in plan
-    if infos:
-        console.print(table)
-    print(console.end_capture(), end="")
+    print_table(table)
     if unreadable:
         raise VicinalError("; ".join(unreadable))

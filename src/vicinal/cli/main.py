@@ -1,4 +1,4 @@
-"""The command line: `vicinal run`, `plan`, `bank`, `report`, `paper`, `toy`, `studies`. Heavy imports wait until they are needed."""
+"""The command line: its parser, exit codes and signals. Heavy imports wait until a verb needs them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
-from vicinal import __version__
-from vicinal.cli.bank import bank
-from vicinal.cli.plan import plan
-from vicinal.cli.verbs import paper, report, run, studies, toy
+from vicinal.cli import bank, paper, plan, report, run, schema, studies, toy
 from vicinal.errors import VicinalError
+from vicinal.version import __version__
 
 INTERRUPTED, TERMINATED = 130, 143  # the shells' numbers for a program ended by Ctrl-C and by kill
 
@@ -51,71 +48,36 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"vicinal {__version__}")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="{run,plan,bank,report,paper,toy,studies}")
-    run = verbs.add_parser("run", help="run a study (or continue it), measure it and write its report")
-    plan = verbs.add_parser("plan", help="say what 'run' with the same arguments would do; spends nothing")
-    bank = verbs.add_parser("bank", help="store teachers' answers on one machine, to train students on another")
-    bank_verbs = bank.add_subparsers(dest="bank_verb", required=True, metavar="{build,info,verify}")
-    build = bank_verbs.add_parser(
-        "build", help="train the teachers of a study and store all they are asked (or continue)"
-    )
-    build.add_argument(
-        "--slice",
-        metavar="R/W",
-        default="0/1",
-        help="only part R, from 0 on, of W parts of every batch: one for each machine",
-    )
-    info = bank_verbs.add_parser("info", help="list the banks of a study folder, or the one in a bank's folder")
-    info.add_argument("folder", metavar="DIR", type=Path)
-    verify = bank_verbs.add_parser("verify", help="check every stored answer, and ask the teacher some of them again")
-    verify.add_argument(
-        "--batches", metavar="N", type=int, default=8, help="batches of each bank that are asked again (default: 8)"
-    )
-    for verb in (run, plan, build, verify):
-        verb.add_argument("study", metavar="STUDY", help="a packaged study (vicinal studies lists them) or a YAML file")
-        verb.add_argument(
-            "overrides", nargs="*", metavar="KEY=VALUE", help="for example seeds=[0,1,2] student.epochs=10"
-        )
-        verb.add_argument("--out", metavar="DIR", type=Path, help="study folder (default: runs/<name of the study>)")
-    report = verbs.add_parser("report", help="write the report of a study folder again")
-    report.add_argument("folder", metavar="DIR", type=Path)
-    paper = verbs.add_parser(
-        "paper", help="the paper's own tables: what they can and cannot be, which claims they support"
-    )
-    paper.add_argument("--json", metavar="FILE", type=Path, help="write all of it as data")
-    paper.add_argument("--html", metavar="FILE", type=Path, help="write all of it as a page that opens offline")
-    verbs.add_parser("studies", help="list the packaged studies")
-    toy = verbs.add_parser(
-        "toy", help="draw the decision boundaries of every arm in two dimensions (the paper's figure 2)"
-    )
-    toy.add_argument("--out", metavar="DIR", type=Path, default=Path("runs/toy"), help="folder (default: runs/toy)")
-    toy.add_argument("--seed", metavar="N", type=int, default=0, help="of the points and the networks (default: 0)")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    for verb in (run, plan, bank, report, paper, toy, studies, schema):
+        verb.add_parser(verbs)
+    verbs.metavar = f"{{{','.join(verbs.choices)}}}"
     return parser
 
 
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM stops the command as Ctrl-C does; the caller's own handler comes back behind it."""
+    try:
+        before = signal.signal(signal.SIGTERM, _terminate)
+    except ValueError:  # only a main thread may ask for signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status: 0, 1 for a failure, 2 for the user's mistake, 130 for Ctrl-C."""
+    """Run the command line; returns the exit status: 0, 1 for a failure, 2 for the user's mistake, 130 for Ctrl-C, 143 for SIGTERM."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     parsed = _parse(given)
+    parsed.given = given
     try:
-        with contextlib.suppress(ValueError):  # only a main thread may ask for signals
-            signal.signal(signal.SIGTERM, _terminate)
-        match parsed.verb:
-            case "run":
-                run(parsed, given)
-            case "plan":
-                plan(parsed)
-            case "bank":
-                bank(parsed)
-            case "report":
-                report(parsed.folder)
-            case "paper":
-                paper(parsed.json, parsed.html)
-            case "studies":
-                studies()
-            case "toy":
-                toy(parsed.out, parsed.seed)
-        sys.stdout.flush()
+        with _terminable():
+            parsed.call(parsed)
+            sys.stdout.flush()
     except VicinalError as error:
         print(f"vicinal: {error}", file=sys.stderr)
         return error.exit_code
@@ -152,7 +114,3 @@ def _parse(given: list[str]) -> argparse.Namespace:
     if rest:
         parsed.overrides = [*parsed.overrides, *rest]
     return parsed
-
-
-if __name__ == "__main__":
-    sys.exit(main())

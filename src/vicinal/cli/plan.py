@@ -3,102 +3,56 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from vicinal.config import load_study
-from vicinal.workspace import check_out_folder
+from vicinal.cli.study_arguments import add_study_arguments, prepare_process, study_and_folder
+from vicinal.cli.table import print_table
+from vicinal.workspace import format_seconds
 
 if TYPE_CHECKING:
-    from vicinal.study import Study
+    from rich.table import Table
+
+    from vicinal.study import PlanSummary
+
+
+def add_parser(verbs: Any) -> None:
+    """Add the verb."""
+    parser = verbs.add_parser("plan", help="say what 'run' with the same arguments would do; spends nothing")
+    add_study_arguments(parser)
+    parser.set_defaults(call=plan)
 
 
 def plan(parsed: argparse.Namespace) -> None:
-    spec = load_study(parsed.study, parsed.overrides)
-    out = parsed.out or Path("runs") / spec.name
-    check_out_folder(out, spec.name)
-    from rich.console import Console
-    from rich.measure import Measurement
+    """Print every run with its cost, and what all of them take."""
+    spec, out = study_and_folder(parsed)
+    prepare_process(spec)
+    from vicinal import api
+
+    summary = api.plan(spec, out)
+    print_table(_table(summary), "\n".join(summary.lines))
+
+
+def _table(summary: PlanSummary) -> Table:
+    """A row for each run."""
     from rich.table import Table
 
-    from vicinal.study import Study
-    from vicinal.workspace import format_seconds
-
-    study = Study(spec, out)
-    runs = study.unique_runs()
-    table = Table(title=f"{spec.title or spec.name}: {len(runs)} runs in {out}", title_justify="left", box=None)
+    title = f"{summary.title}: {len(summary.runs)} runs in {summary.out}"
+    table = Table(title=title, title_justify="left", box=None)
     for heading in ("run", "learns from", "model", "status"):
         table.add_column(heading, no_wrap=True)
     for heading in ("seed", "parameters", "GFLOPs/image", "epochs", "images", "time"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for run in runs:
-        network = run.spec.network
-        source = "labels" if run.teacher is None else run.teacher.spec.name
+    for run in summary.runs:
         table.add_row(
-            run.spec.name,
-            source,
-            network.model,
+            run.run,
+            run.learns_from,
+            run.model,
             run.status,
-            str(run.spec.seed),
-            f"{study.parameters[run.network_key]:,}",
-            f"{study.costs[run.network_key].forward_flops / 1e9:.3g}",
-            str(network.epochs),
+            str(run.seed),
+            f"{run.parameters:,}",
+            f"{run.gflops_per_image:.3g}",
+            str(run.epochs),
             f"{run.images:,}",
-            format_seconds(study.estimated_s(run)),
+            format_seconds(run.time_s),
         )
-    console = Console(highlight=False, soft_wrap=True)
-    # A narrow terminal wraps a line, which loses less than cut cells.
-    console.width = max(console.width, Measurement.get(console, console.options.update(width=1000), table).maximum)
-    console.begin_capture()  # rich would end the program by itself where nobody reads on
-    console.print(table)
-    data, left = study.data, [run for run in runs if run.status != "done"]
-    console.print(
-        f"{spec.data.name or data.name}: {len(data.train):,} training, {len(data.validation):,} validation, "
-        f"{len(data.test):,} test images, {study.classes} classes.\n"
-        f"{len(left)} of {len(runs)} runs to do, {sum(run.images for run in left):,} images in training; then every network is asked "
-        f"{study.images_measured:,} images"
-        f"{'' if study.pairs_are_chosen else f' (at most {study.vicinity.pairs:,} pairs: a pilot chooses how many)'}.\n"
-        f"{_together(study)}{_banks(study)}{_compiled(study)}Estimated on {study.device}, from a few steps of each network: "
-        f"{format_seconds(sum(map(study.estimated_s, runs)))} and "
-        f"{sum(map(study.storage_bytes, runs)) / 1e9:.2g} GB in {out}.",
-        markup=False,
-    )
-    print(console.end_capture(), end="")
-
-
-def _together(study: Study) -> str:
-    """The line of a plan on students who are stepped together; empty where there are none."""
-    shared = [group for group in study.groups() if len(group) > 1]
-    if not shared:
-        return ""
-    from vicinal.distillation import format_bytes
-
-    passes = "one pass" if len(shared) == 1 else f"{len(shared)} passes"
-    runs = sum(len(group) for group in shared)
-    unbanked = [group[0] for group in shared if group[0].folder.path not in study.banks]
-    sizes = {layout.fingerprint: layout.bytes for layout in map(study.bank_layout, unbanked)}
-    stored = f" (vicinal bank build would store them in {format_bytes(sum(sizes.values()))})" if sizes else ""
-    return f"{runs} runs are stepped together on {passes} of their teachers: each answer is asked for once{stored}.\n"
-
-
-def _compiled(study: Study) -> str:
-    """The line of a plan on networks that are called through torch.compile; empty where there are none."""
-    models = {run.spec.network.model: None for run in study.unique_runs() if study.compiles(run)}
-    return f"Called through torch.compile: {', '.join(models)}.\n" if models else ""
-
-
-def _banks(study: Study) -> str:
-    """The lines of a plan on teachers' answers that are stored; empty where there are none."""
-    banks = {layout.fingerprint: layout for layout in study.banks.values()}
-    if not banks:
-        return ""
-    runs, many = len(study.banks), len(banks) > 1
-    sharing = (
-        f"{runs} run{'s' * (runs > 1)} share{'s' * (runs == 1)} {len(banks)} bank{'s' * many} of teachers' answers"
-    )
-    sizes = dict.fromkeys(layout.size for layout in banks.values())
-    from vicinal.distillation import format_bytes
-
-    total = f"; {format_bytes(sum(layout.bytes for layout in banks.values()))} in all" if many else ""
-    each = "each " * (many and len(sizes) == 1)
-    return f"{sharing}, {each}{'; '.join(sizes)}{total}: each answer is asked for once.\n"
+    return table

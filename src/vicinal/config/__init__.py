@@ -1,19 +1,23 @@
 """What a run and a study are: frozen, validated, fingerprinted values, read from YAML; no torch, so that errors come at once."""
 
+from vicinal.config.arm import ArmSpec
 from vicinal.config.base import SCHEMA, fingerprint
 from vicinal.config.data import DataSpec
 from vicinal.config.load import load_study, packaged_studies
 from vicinal.config.measures import (
     CORRUPTIONS,
+    SEVERITIES,
     Corruption,
     CorruptionsSpec,
     MeasuresSpec,
     RepresentationSpec,
     VicinitySpec,
+    corruption_named,
 )
 from vicinal.config.network import AugmentSpec, NetworkSpec
 from vicinal.config.objective import ARMS, UNIFORM_MIXING, MixingSpec, Objective
 from vicinal.config.run import RunSpec
+from vicinal.config.schema import study_file_schema
 from vicinal.config.study import SELECTION_SENTENCES, AnswersSpec, StudySpec
 
 __all__ = [
@@ -21,8 +25,10 @@ __all__ = [
     "CORRUPTIONS",
     "SCHEMA",
     "SELECTION_SENTENCES",
+    "SEVERITIES",
     "UNIFORM_MIXING",
     "AnswersSpec",
+    "ArmSpec",
     "AugmentSpec",
     "Corruption",
     "CorruptionsSpec",
@@ -35,7 +41,9 @@ __all__ = [
     "RunSpec",
     "StudySpec",
     "VicinitySpec",
+    "corruption_named",
     "fingerprint",
     "load_study",
     "packaged_studies",
+    "study_file_schema",
 ]

@@ -1,94 +1,87 @@
-"""Validation errors in one line: the key by its path, and what is allowed there."""
+"""Validation errors in one line: the key by its path, as the user wrote it, and what is allowed there."""
 
 from __future__ import annotations
 
 import difflib
-from typing import Any, get_args
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from vicinal.config.study import StudySpec
+from vicinal.config.nodes import Node, study_schema
+
+Location = tuple[int | str, ...]
 
 
-def explain(error: ValidationError) -> str:
-    lines: list[str] = []
+def explain(error: ValidationError, study: Mapping[str, Any]) -> str:
+    """All of a study's mistakes in one line.
+
+    Args:
+        error: of validating `study`.
+        study: its plain values, which say what its arms are called.
+    """
     problems = error.errors(include_url=False)
-    for problem in problems:
-        within = [other for other in problems if len(other["loc"]) > len(problem["loc"])]
-        if problem["type"] == "too_short" and any(
-            other["loc"][: len(problem["loc"])] == problem["loc"] for other in within
-        ):
-            continue  # the list is short because an item of it is wrong, which is told by itself
-        path, allowed = _walk(problem["loc"])
-        kind, message = problem["type"], problem["msg"].removeprefix("Value error, ")
-        if kind == "extra_forbidden":
-            key = path.rpartition(".")[2]
-            close = difflib.get_close_matches(key, allowed, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            line = f"unknown key {path!r}; {hint}allowed here: {', '.join(allowed)}"
-        elif kind == "missing":
-            line = f"{path} is required; give it in the file or as {path}=VALUE"
-        else:
-            message = (
-                message[0].lower() + message[1:]
-                if message.startswith(("Input", "String", "Tuple", "List"))
-                else message
-            )
-            given = problem["input"]
-            shown = (
-                f" (given: {given!r})" if isinstance(given, str | int | float) and repr(given) not in message else ""
-            )
-            line = f"{path}: {message}{shown}" if path else f"{message}"
-        if line not in lines:
-            lines.append(line)
-    return "; ".join(lines)
+    schema = study_schema()
+    lines = [
+        _line(problem, schema, study)
+        for problem in problems
+        if not (problem["type"] == "too_short" and _is_told_by_an_item(problem["loc"], problems))
+    ]
+    return "; ".join(dict.fromkeys(lines))
 
 
-def _walk(loc: tuple[int | str, ...]) -> tuple[str, list[str]]:
-    """The dotted path of an error's location, without pydantic's union tags, and the keys allowed at its last mapping."""
+def _is_told_by_an_item(loc: Location, problems: list[Any]) -> bool:
+    """Whether a list is short because an item of it is wrong, which is told by itself."""
+    return any(len(other["loc"]) > len(loc) and other["loc"][: len(loc)] == loc for other in problems)
+
+
+def _line(problem: Any, schema: Mapping[str, Any], study: Mapping[str, Any]) -> str:
+    unknown = problem["type"] == "extra_forbidden"
+    path, allowed = _place(problem["loc"], schema, study, unknown)
+    message = problem["msg"].removeprefix("Value error, ")
+    if unknown:
+        close = difflib.get_close_matches(str(problem["loc"][-1]), allowed, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        return f"unknown key {path!r}; {hint}allowed here: {', '.join(allowed)}"
+    if problem["type"] == "missing":
+        return f"{path} is required; give it in the file or as {path}=VALUE"
+    if message.startswith(("Input", "String", "Tuple", "List")):
+        message = message[0].lower() + message[1:]
+    given = problem["input"]
+    told = isinstance(given, str | int | float) and not isinstance(given, bool) and repr(given) not in message
+    shown = f" (given: {given!r})" if told else ""
+    return f"{path}: {message}{shown}" if path else message
+
+
+def _place(loc: Location, schema: Mapping[str, Any], study: Mapping[str, Any], unknown: bool) -> tuple[str, list[str]]:
+    """The dotted path of an error and the keys allowed in the mapping that holds it.
+
+    What the schema has no place for is pydantic's own: which of several forms it tried, and the objective that an arm holds.
+    """
     path: list[str] = []
-    model: Any = StudySpec
-    allowed = list(StudySpec.model_fields)
-    for part in loc:
-        if isinstance(part, str) and (
-            part.startswith(("literal[", "function-", "tuple[", "dict[")) or part in ("float", "int", "str", "[key]")
-        ):
-            continue
-        path.append(str(part))
-        fields = getattr(model, "model_fields", None)
-        if fields is not None:
-            allowed = list(fields)
-            model = _inner_model(fields[part].annotation) if part in fields else None
-    return ".".join(path), allowed
+    value: Any
+    node, value = Node(schema), study
+    for depth, part in enumerate(loc):
+        below = node.below(part)
+        if unknown and depth == len(loc) - 1:
+            return ".".join([*path, str(part)]), node.keys
+        if below is None or (isinstance(part, int) and not isinstance(value, list | tuple)):
+            continue  # the latter: a single value that is read as a list of one
+        path.append(_arm(value, part) if isinstance(part, int) and path == ["arms"] else str(part))
+        node, value = below, _item(value, part)
+    return ".".join(path), node.keys
 
 
-def _inner_model(annotation: Any) -> Any:
-    """The model behind an annotation; for a container of models a stand-in that passes its key or index through."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for argument in get_args(annotation):
-        inner = _inner_model(argument)
-        if inner is not None:
-            container = getattr(annotation, "__origin__", None) in (dict, tuple, list)
-            return _Items(inner) if container else inner
-    return None
+def _item(value: Any, key: int | str) -> Any:
+    if isinstance(value, list | tuple):
+        return value[key] if isinstance(key, int) and key < len(value) else None
+    return value.get(key) if isinstance(value, Mapping) else None
 
 
-class _Items:
-    """Stands for the items of a container in `_walk`: any key leads to the same model."""
-
-    def __init__(self, model: Any) -> None:
-        self.model = model
-
-    @property
-    def model_fields(self) -> Any:
-        model = self.model
-
-        class _Any(dict[Any, Any]):
-            def __contains__(self, key: object) -> bool:
-                return True
-
-            def __getitem__(self, key: Any) -> Any:
-                return type("_Field", (), {"annotation": model})
-
-        return _Any()
+def _arm(arms: Sequence[Any], position: int) -> str:
+    """An arm by its name; with its position where others share it, by its position where it has none."""
+    names = [arm.get("name") if isinstance(arm, Mapping) else arm for arm in arms]
+    name = names[position]
+    if not isinstance(name, str):
+        return str(position)
+    return f"{name}[{position}]" if names.count(name) > 1 else name

@@ -41,12 +41,15 @@ def packaged_studies() -> dict[str, Traversable]:
     }
 
 
-def load_study(study: str, overrides: Sequence[str] = ()) -> StudySpec:
-    """The study of a packaged name or a YAML file, with KEY=VALUE overrides by dotted key.
+def load_study(study: str | Path | StudySpec, overrides: Sequence[str] = ()) -> StudySpec:
+    """The study of a packaged name, a YAML file or a value, with KEY=VALUE overrides by dotted key.
 
     Raises UsageError, in one line, for an unknown study, key or value.
     """
-    value, origin = _read_study(study, ())
+    if isinstance(study, StudySpec):
+        value, origin = study.model_dump(mode="json"), study.name
+    else:
+        value, origin = _read_study(str(study), ())
     for override in overrides:
         _apply_override(value, override)
     return parse_study(value, origin)
@@ -102,7 +105,7 @@ def parse_study(value: Mapping[str, Any], origin: str) -> StudySpec:
     try:
         return StudySpec.model_validate(value)
     except ValidationError as error:
-        raise UsageError(f"{origin}: {explain(error)}") from None
+        raise UsageError(f"{origin}: {explain(error, value)}") from None
 
 
 def _safe_yaml(text: str, origin: str) -> Any:

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from vicinal.config.base import Frozen
 from vicinal.config.data import DataSpec
+from vicinal.errors import UsageError
 
 
 class VicinitySpec(Frozen):
@@ -39,6 +40,17 @@ CORRUPTIONS: tuple[Corruption, ...] = (
     "contrast",
     "pixelate",
 )  # the six of the paper's section 7.5, in its order
+SEVERITIES = (1, 2, 3, 4, 5)  # from mild to severe
+
+
+def corruption_named(corruption: str, severity: int = 1) -> Corruption:
+    """The corruption of this name. Raises UsageError if it or the severity is unknown."""
+    for name in CORRUPTIONS:
+        if name == corruption:
+            if severity not in SEVERITIES or isinstance(severity, bool):
+                raise UsageError(f"severity {severity!r} is not known: choose one of 1 (mild) to 5 (severe)")
+            return name
+    raise UsageError(f"corruption {corruption!r} is not known: choose one of {', '.join(CORRUPTIONS)}")
 
 
 class CorruptionsSpec(Frozen):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from vicinal.config.base import Frozen, Name
+from vicinal.config.base import Frozen
 
 
 class MixingSpec(Frozen):
@@ -52,7 +52,9 @@ def _check_temperature(value: Any) -> Any:
     return number
 
 
-Temperature = Annotated[float | Literal["sigma", "teacher_sigma"], BeforeValidator(_check_temperature)]
+Temperature = Annotated[
+    Annotated[float, Field(gt=0)] | Literal["sigma", "teacher_sigma"], BeforeValidator(_check_temperature)
+]
 
 
 Target = Literal["teacher", "linear"]
@@ -104,60 +106,3 @@ ARMS: Mapping[str, Objective] = {
     "linear_target": Objective(alpha=0, beta=1, mixing=UNIFORM_MIXING, target="linear"),
     "label_smoothing": Objective(alpha=1, beta=0, mixing=NO_MIXING, label_smoothing=0.1),
 }
-
-
-class ArmSpec(Frozen):
-    """One way to train the student. A known name brings its values; `like` starts a new name from a known one."""
-
-    name: Name
-    like: Literal["baseline", "mixup", "kd", "kd_mixup", "linear_target", "label_smoothing"] | None = None
-    alpha: float = Field(ge=0)
-    beta: float = Field(ge=0)
-    temperature: tuple[Temperature, ...] = (2.0,)
-    mixing: MixingSpec
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    target: Target = "teacher"
-    teachers: tuple[str, ...] | None = Field(None, min_length=1, description="ask these teachers; default: all")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_from_known_arm(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            value = {"name": value}
-        if not isinstance(value, Mapping):
-            return value
-        known = value.get("like") or value.get("name")
-        if isinstance(known, str) and known in ARMS:
-            start = ARMS[known]
-            keys = ("alpha", "beta", "mixing", "label_smoothing", "target")
-            return {**{key: getattr(start, key) for key in keys}, **value}
-        if "alpha" not in value or "beta" not in value or "mixing" not in value:
-            raise ValueError(
-                f"arm {value.get('name')!r} is not a known one ({', '.join(ARMS)}): "
-                "give it 'like: <a known arm>', or alpha, beta and mixing"
-            )
-        return value
-
-    @field_validator("temperature", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        values = value if isinstance(value, list | tuple) else [value]
-        if not values:
-            raise ValueError("give at least one temperature")
-        return values
-
-    @model_validator(mode="after")
-    def _objectives_hold(self) -> Self:
-        if len(set(self.temperature)) != len(self.temperature):
-            raise ValueError(f"temperature lists a value twice: {list(self.temperature)}")
-        if self.beta == 0 and len(self.temperature) > 1:
-            raise ValueError(f"arm {self.name!r} asks no teacher (beta 0), so a list of temperatures has no meaning")
-        if self.beta == 0 and self.teachers is not None:
-            raise ValueError(f"arm {self.name!r} asks no teacher (beta 0), so 'teachers' has no meaning")
-        self.objectives()
-        return self
-
-    def objectives(self) -> tuple[Objective, ...]:
-        """One objective for each temperature (one in all for an arm that asks no teacher)."""
-        shared = {key: getattr(self, key) for key in ("alpha", "beta", "mixing", "label_smoothing", "target")}
-        return tuple(Objective(**shared, temperature=t) for t in self.temperature)

@@ -42,6 +42,8 @@ class RunSpec(Frozen):
         value = self.model_dump(mode="json", exclude={"name"})
         if value["weights_hash"] is not None:
             value["network"]["weights"] = None
+        if not self.objective.uses_teacher:
+            value["objective"]["temperature"] = Objective.model_fields["temperature"].default  # it scales nothing
         if not self.selects_by_images:
             value["validate_every_epochs"] = None  # only looked at, decides nothing
         return fingerprint({"semantics": TRAINING_SEMANTICS, **value})

@@ -7,11 +7,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from vicinal.config.arm import ArmSpec
 from vicinal.config.base import Frozen, Name
 from vicinal.config.data import DataSpec
 from vicinal.config.measures import MeasuresSpec
 from vicinal.config.network import NetworkSpec, StudentSpec, TeacherSpec
-from vicinal.config.objective import ARMS, SIGMA_TEMPERATURES, ArmSpec, Temperature
+from vicinal.config.objective import ARMS, SIGMA_TEMPERATURES, Temperature
 
 
 class RuntimeSpec(Frozen):
@@ -68,7 +69,7 @@ class StudySpec(Frozen):
     teachers: dict[Name, TeacherSpec] = Field(min_length=1)
     student: StudentSpec | None = None
     arms: tuple[ArmSpec, ...] = ()
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1, description="one or a list")
     teacher_seed: int | None = Field(
         None, ge=0, description="one teacher for all seeds; default: each seed trains its own"
     )
@@ -90,37 +91,58 @@ class StudySpec(Frozen):
 
     @model_validator(mode="after")
     def _validate_cross_fields(self) -> Self:
+        self._check_student_and_arms()
+        self._check_arms_differ()
+        self._check_teachers_of_arms()
+        self._check_answers_suffice()
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"seeds lists a value twice: {list(self.seeds)}")
+        self._check_crops()
+        self._check_selection()
+        return self
+
+    def _check_student_and_arms(self) -> None:
         if self.arms and self.student is None:
             raise ValueError("arms are given but no 'student' to train")
         if self.student is not None and not self.arms:
             raise ValueError(f"a student is given but no 'arms'; known ones: {', '.join(ARMS)}")
+
+    def _check_teachers_of_arms(self) -> None:
+        for arm in self.arms:
+            for name in arm.teachers or ():
+                if name not in self.teachers:
+                    known = ", ".join(self.teachers)
+                    raise ValueError(f"arm {arm.name!r} learns from {name!r}, which is not a teacher: {known}")
+
+    def _check_arms_differ(self) -> None:
+        """One arm may stand twice, for other teachers or temperatures."""
         taken: set[tuple[str, str | None, Temperature | None]] = set()
         for arm in self.arms:
-            unknown = [name for name in arm.teachers or () if name not in self.teachers]
-            if unknown:
-                known = ", ".join(self.teachers)
-                raise ValueError(f"arm {arm.name!r} asks {unknown[0]!r}, which is not a teacher: {known}")
-            # One arm may stand twice, for other teachers or temperatures.
             own: set[tuple[str, str | None, Temperature | None]] = {(arm.name, None, None)}
-            if arm.beta > 0:
-                own = {(arm.name, name, t) for name in arm.teachers or self.teachers for t in arm.temperature}
+            if arm.objective.uses_teacher:
+                own = {(arm.name, name, t) for name in arm.teachers or self.teachers for t in arm.temperatures}
             if taken & own:
                 raise ValueError(f"two arms have one name, teacher and temperature: {arm.name}")
             taken |= own
-            scaled = [t for t in arm.temperature if t in SIGMA_TEMPERATURES]
-            if arm.beta > 0 and scaled and self.answers.top_k is not None:
+
+    def _check_answers_suffice(self) -> None:
+        for arm in self.arms if self.answers.top_k is not None else ():
+            scaled = [t for t in arm.temperatures if t in SIGMA_TEMPERATURES]
+            if scaled:
                 raise ValueError(
                     f"answers.top_k keeps no deviation over all classes, which arm {arm.name!r} at temperature {scaled[0]} needs: "
                     "leave top_k out (dtype: float16 halves the answers too), or give that arm a number"
                 )
-        if len(set(self.seeds)) != len(self.seeds):
-            raise ValueError(f"seeds lists a value twice: {list(self.seeds)}")
+
+    def _check_crops(self) -> None:
         for path, network in self.networks().items():
             target, before = self.data.image_size, network.augment.resize
             if before is not None and (target is None or before < target):
                 raise ValueError(
                     f"{path}.augment.resize is the side before the crop, so data.image_size must be given and no larger"
                 )
+
+    def _check_selection(self) -> None:
         if self.selection == "best_validation" and self.data.validation == 0:
             raise ValueError("selection: best_validation needs data.validation above 0")
         for path, network in self.networks().items():
@@ -130,7 +152,6 @@ class StudySpec(Frozen):
                 )
             if network.schedule == "plateau" and self.validate_every_epochs != 1:
                 raise ValueError(f"{path}.schedule: plateau looks at every epoch, so validate_every_epochs must be 1")
-        return self
 
     def networks(self) -> dict[str, NetworkSpec]:
         """Every network of the study by its dotted path."""

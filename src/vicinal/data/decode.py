@@ -1,9 +1,10 @@
-"""One way from encoded images to uint8 arrays, for every source: Pillow in threads, one pass, nothing read twice."""
+"""One way from encoded images to uint8 arrays, for every source: Pillow in threads, one pass, nothing read twice.
+
+Shapes: n images read, (H, W, C) an image.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import io
 import os
 from collections import deque
@@ -17,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from vicinal.data.types import Item, Split
+from vicinal.data.types import Item, Split, digests_of
 from vicinal.errors import UsageError
+from vicinal.workspace import available_memory
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 # Closed list: Pillow also opens formats that start other programs (EPS) or that hold no photographs.
@@ -82,18 +84,6 @@ class Reader:
         return _pixels(data, where, self.side, self.shape)
 
 
-def available_memory() -> int | None:
-    """Bytes of memory that a program can still take, or None where the system does not say."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return None
-
-
 def _decode_all(
     parts: Sequence[tuple[Split, NDArray[np.int64]]],
     image_size: int | None,
@@ -121,7 +111,7 @@ def _decode_one(
         for position, (data, where) in enumerate(items, start):
             pixels = _pixels(data, where, image_size, shape)
             images[position] = pixels
-            digests[position] = np.frombuffer(hashlib.sha256(pixels.data).digest(), dtype=np.uint8)
+            digests[position] = digests_of([pixels.data])
 
     tasks = _tasks(split.items(index))
     if workers == 1:

@@ -5,7 +5,6 @@ Shapes: N images, B of a batch, (H, W, C) an image, uint8.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vicinal.data.decode import Reader
-from vicinal.data.types import Split
+from vicinal.data.types import Split, digests_of
 
 
 class LazyImages:
@@ -62,10 +61,7 @@ class LazyImages:
         """The images at `index` (int64 positions, or a bool mask of length N)."""
         return LazyImages(self._split, self._positions[index.cpu().numpy()], self._reader, self._name)
 
-    def content_hash(self) -> str:
-        """SHA-256 over what names each image and its size on disk, not over pixels: a stream is not read twice."""
-        assert self._split.identities is not None  # checked where the stream is made
-        digest = hashlib.sha256(f"{self._name} {self.shape}".encode())
-        for identity in self._split.identities(self._positions):
-            digest.update(identity.encode() + b"\0")
-        return digest.hexdigest()
+    def digests(self) -> NDArray[np.uint8]:
+        """uint8 (N, 32) of what names each image and its size on disk, not of pixels: lazy images are not read twice."""
+        assert self._split.identities is not None  # checked where lazy images are made
+        return digests_of(f"{self._name} {identity}".encode() for identity in self._split.identities(self._positions))

@@ -1,17 +1,18 @@
-"""From a `DataSpec` to images in memory: find the source, decide which image goes where, read only those images."""
+"""From a `DataSpec` to images: find the source, decide which image goes where, read only those images.
+
+Shapes: N images, (H, W, C) an image, uint8.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from vicinal.config import DataSpec
 from vicinal.data.decode import Reader, decode_splits
@@ -24,18 +25,45 @@ from vicinal.data.sources import (
     find_named,
     find_parquet,
     find_shards,
-    parquet_files,
-    shard_files,
+    is_parquet,
+    is_shards,
 )
-from vicinal.data.splits import stratified_split, stratified_subset
-from vicinal.data.types import ROLES, ImageData, ImageSet, Role, Source
+from vicinal.data.splits import Assigned, assign
+from vicinal.data.types import ROLES, ImageData, ImageSet, Role, Source, hash_of_images
 from vicinal.errors import UsageError
 
-SOURCES_HELP = (
-    f"embedded/fashion-mnist, {', '.join(f'torch/{name}' for name in KNOWN)}, hfds/OWNER/NAME, "
-    "a folder of class folders (or of train/, val/, test/ with class folders), Parquet (a file or a folder), "
-    "or a folder of WebDataset shards (train*.tar, val*.tar, test*.tar)"
+
+@dataclass(frozen=True)
+class SourceKind:
+    """A kind of source: how a user writes it, when `data.source` means it, its reader, and the options that only some take."""
+
+    name: str
+    written: str
+    means: Callable[[str], bool]
+    find: Callable[[DataSpec], Source]
+    options: tuple[str, ...] = ()
+
+
+def _under(prefix: str) -> Callable[[str], bool]:
+    return lambda source: source.startswith(prefix)
+
+
+COLUMNS = ("image_column", "label_column")
+# The first kind that a source means reads it: to add one, write a reader in sources/ and a line here.
+KINDS: tuple[SourceKind, ...] = (
+    SourceKind("embedded/", "embedded/fashion-mnist", _under("embedded/"), find_embedded),
+    SourceKind("torch/", ", ".join(f"torch/{name}" for name in KNOWN), _under("torch/"), find_named, ("root",)),
+    SourceKind("hfds/", "hfds/OWNER/NAME", _under("hfds/"), find_hub, COLUMNS),
+    SourceKind("Parquet", "Parquet (a file or a folder)", is_parquet, find_parquet, COLUMNS),
+    SourceKind("WebDataset", "a folder of WebDataset shards (train*.tar, val*.tar, test*.tar)", is_shards, find_shards),
+    SourceKind(
+        "class folder",
+        "a folder of class folders (or of train/, val/, test/ with class folders)",
+        lambda source: Path(source).expanduser().is_dir(),
+        find_folders,
+    ),
 )
+SOURCES_HELP = ", ".join(kind.written for kind in KINDS[:-1]) + f", or {KINDS[-1].written}"
 
 
 def load_data(spec: DataSpec) -> ImageData:
@@ -51,104 +79,66 @@ def load_data(spec: DataSpec) -> ImageData:
     """
     source = _find(spec)
     _check_labels(source)
-    where, notes = _assign(source, spec)
-    if spec.lazy:
-        return _lazy(source, spec, where, notes)
-    sets = [name for name in ROLES if len(where[name][1])]
-    decoded = decode_splits([(source.splits[where[s][0]], where[s][1]) for s in sets], spec.image_size)
-    pixels = {s: images for s, (images, _) in zip(sets, decoded, strict=True)}
-    digests = {s: digest for s, (_, digest) in zip(sets, decoded, strict=True)}
-    shape = pixels["train"].shape[1:]
-
-    def image_set(name: Role) -> ImageSet:
-        role, index = where[name]
-        images = pixels.get(name, np.empty((0, *shape), dtype=np.uint8))
-        return ImageSet(torch.from_numpy(images), torch.from_numpy(source.splits[role].labels[index]))
-
+    where, notes = assign(source, spec)
+    sets = _lazy_sets(source, spec, where) if spec.lazy else _decoded_sets(source, spec, where)
     return ImageData(
         name=source.name,
         source=spec.source,
         class_names=source.class_names,
-        content_hash=_content_hash(source, where, digests, shape),
-        train=image_set("train"),
-        validation=image_set("validation"),
-        test=image_set("test"),
+        content_hash=_content_hash(source, where, sets),
+        train=sets["train"],
+        validation=sets["validation"],
+        test=sets["test"],
         notes=(*source.notes, *notes),
     )
 
 
-def _lazy(
-    source: Source, spec: DataSpec, where: dict[Role, tuple[Role, NDArray[np.int64]]], notes: list[str]
-) -> ImageData:
+def _decoded_sets(source: Source, spec: DataSpec, where: Mapping[Role, Assigned]) -> dict[Role, ImageSet]:
+    """All images in memory, read in one pass."""
+    filled = [name for name in ROLES if len(where[name].positions)]
+    parts = [(source.splits[where[name].split], where[name].positions) for name in filled]
+    decoded = dict(zip(filled, decode_splits(parts, spec.image_size), strict=True))
+    shape = decoded["train"][0].shape[1:]
+    none = np.empty((0, *shape), dtype=np.uint8), np.empty((0, 32), dtype=np.uint8)
+
+    def image_set(name: Role) -> ImageSet:
+        pixels, digests = decoded.get(name, none)
+        return ImageSet(torch.from_numpy(pixels), where[name].labels(source), digests)
+
+    return {name: image_set(name) for name in ROLES}
+
+
+def _lazy_sets(source: Source, spec: DataSpec, where: Mapping[Role, Assigned]) -> dict[Role, ImageSet]:
     """The same sets with images that are read when they are asked for; nothing but labels is read here."""
     if spec.image_size is None:
         raise UsageError("data.lazy needs data.image_size: the side in px that every image is brought to")
     if any(split.identities is None for split in source.splits.values()):
         raise UsageError(f"data.lazy goes with folders, Parquet, WebDataset shards and hfds/, not with {spec.source}")
-    reader, name = Reader(spec.image_size), source.name
+    reader = Reader(spec.image_size)
 
-    def image_set(of: Role) -> ImageSet:
-        role, index = where[of]
-        split = source.splits[role]
-        return ImageSet(LazyImages(split, index, reader, f"{name} {role}"), torch.from_numpy(split.labels[index]))
+    def image_set(name: Role) -> ImageSet:
+        at = where[name]
+        images = LazyImages(source.splits[at.split], at.positions, reader, f"{source.name} {at.split}")
+        return ImageSet(images, at.labels(source))
 
-    sets = {of: image_set(of) for of in ROLES}
-    digest = hashlib.sha256(json.dumps(source.class_names).encode())
-    for of in ROLES:
-        digest.update(sets[of].content_hash().encode())
-    return ImageData(
-        name=name,
-        source=spec.source,
-        class_names=source.class_names,
-        content_hash=digest.hexdigest(),
-        **sets,
-        notes=(*source.notes, *notes),
-    )
-
-
-# --- finding ----------------------------------------------------------------------------------------------------------
+    return {name: image_set(name) for name in ROLES}
 
 
 def _find(spec: DataSpec) -> Source:
-    prefix, slash, rest = spec.source.partition("/")
-    prefix = prefix if slash else ""
-    path = Path(spec.source).expanduser()
-    columns = (spec.image_column, spec.label_column)
-    has_columns = False
-    find: Callable[[], Source]
-    if prefix == "embedded":
-        if rest != "fashion-mnist":
-            raise UsageError(f"data.source={spec.source} is not known: the embedded images are embedded/fashion-mnist")
-        find = find_embedded
-    elif prefix == "torch":
-        find = partial(find_named, rest, spec.root)
-    elif prefix == "hfds":
-        if not rest:
-            raise UsageError(
-                "data.source=hfds/ names no data set: give hfds/OWNER/NAME, for example hfds/uoft-cs/cifar100"
-            )
-        has_columns, find = True, partial(find_hub, rest, *columns)
-    elif path.is_file() and path.suffix != ".parquet":
+    """The source that `data.source` means, images unread. Raises UsageError where it means none or cannot be read."""
+    kind = next((kind for kind in KINDS if kind.means(spec.source)), None)
+    if kind is None and Path(spec.source).expanduser().is_file():
         raise UsageError(f"data.source={spec.source} is a file, but no .parquet file: allowed are {SOURCES_HELP}")
-    elif path.is_file() or (path.is_dir() and parquet_files(path)):
-        has_columns, find = True, partial(find_parquet, path, *columns)
-    elif path.is_dir() and shard_files(path):
-        find = partial(find_shards, path)
-    elif path.is_dir():
-        find = partial(find_folders, path)
-    else:
+    if kind is None:
         raise UsageError(
             f"data.source={spec.source}: no such folder or file, and no known name; allowed are {SOURCES_HELP}"
         )
-    for key, value, fits, kinds in (
-        ("image_column", spec.image_column, has_columns, "Parquet and hfds/"),
-        ("label_column", spec.label_column, has_columns, "Parquet and hfds/"),
-        ("root", spec.root, prefix == "torch", "torch/"),
-    ):
-        if value is not None and not fits:
-            raise UsageError(f"data.{key} goes with {kinds} sources, not with {spec.source}: leave it out")
+    for option in dict.fromkeys(option for each in KINDS for option in each.options):
+        if getattr(spec, option) is not None and option not in kind.options:
+            takers = " and ".join(each.name for each in KINDS if option in each.options)
+            raise UsageError(f"data.{option} goes with {takers} sources, not with {spec.source}: leave it out")
     try:
-        return find()
+        return kind.find(spec)
     except OSError as error:
         raise UsageError(f"cannot read {spec.source} ({error}): check the path and its permissions") from None
 
@@ -172,80 +162,14 @@ def _check_labels(source: Source) -> None:
         )
 
 
-# --- who goes where ---------------------------------------------------------------------------------------------------
-
-
-def _assign(source: Source, spec: DataSpec) -> tuple[dict[Role, tuple[Role, NDArray[np.int64]]], list[str]]:
-    """For each set that is given out, the source's split it comes from and the sorted positions in it; and notes."""
-    notes: list[str] = []
-    everything = {role: torch.arange(len(split.labels)) for role, split in source.splits.items()}
-    train = everything["train"]
-    test_role: Role = "test"
-    if "test" in source.splits:
-        test = everything["test"]
-    elif "validation" in source.splits:
-        test_role, test = "validation", everything["validation"]
-        notes.append("The source has no test split: its validation split is the test split.")
-    else:
-        test_role = "train"
-        train, test = _cut(source, train, spec.test, "test", spec.split_seed)
-        notes.append(
-            f"The source has no test split: {len(test)} test images were cut from its {len(train) + len(test)} images."
-        )
-    if spec.train_images is not None:
-        train = _keep(source, "train", train, "train_images", spec.train_images, spec.split_seed)
-    if spec.test_images is not None:
-        test = _keep(source, test_role, test, "test_images", spec.test_images, spec.split_seed)
-    validation_role: Role = "train"
-    validation = train[:0]
-    if "validation" in source.splits and test_role != "validation":
-        validation_role, validation = "validation", everything["validation"]
-    elif spec.validation:
-        train, validation = _cut(source, train, spec.validation, "validation", spec.split_seed)
-    return {
-        "train": ("train", train.numpy()),
-        "validation": (validation_role, validation.numpy()),
-        "test": (test_role, test.numpy()),
-    }, notes
-
-
-def _labels(source: Source, role: Role, index: Tensor) -> Tensor:
-    return torch.from_numpy(source.splits[role].labels)[index]
-
-
-def _cut(source: Source, index: Tensor, share: float, key: str, seed: int) -> tuple[Tensor, Tensor]:
-    """(kept, cut off) of the training images at `index`."""
-    try:
-        kept, held_out = stratified_split(_labels(source, "train", index), share, seed, class_names=source.class_names)
-    except UsageError as error:
-        way_out = ", or set data.validation=0" if key == "validation" else ""
-        raise UsageError(
-            f"cannot cut {key} images from the training images of {source.name}: {error}{way_out}"
-        ) from None
-    return index[kept], index[held_out]
-
-
-def _keep(source: Source, role: Role, index: Tensor, key: str, count: int, seed: int) -> Tensor:
-    try:
-        return index[stratified_subset(_labels(source, role, index), count, seed)]
-    except UsageError as error:
-        raise UsageError(f"data.{key}={count}: {error}") from None
-
-
-def _content_hash(
-    source: Source,
-    where: dict[Role, tuple[Role, NDArray[np.int64]]],
-    digests: dict[Role, NDArray[np.uint8]],
-    shape: Sequence[int],
-) -> str:
+def _content_hash(source: Source, where: Mapping[Role, Assigned], sets: Mapping[Role, ImageSet]) -> str:
     """SHA-256 over the images read, in the source's order: cutting them in another way changes nothing."""
-    digest = hashlib.sha256(json.dumps({"classes": source.class_names, "shape": list(shape)}).encode())
+    digest = hashlib.sha256(json.dumps(source.class_names).encode())
     for role in ROLES:
-        sets = [name for name in digests if where[name][0] == role]
-        if sets:
-            index = np.concatenate([where[name][1] for name in sets])
-            order = np.argsort(index)
-            digest.update(f"{role} {len(index)} ".encode())
-            digest.update(source.splits[role].labels[index[order]].astype("<i8").tobytes())
-            digest.update(np.concatenate([digests[name] for name in sets])[order].tobytes())
+        parts = [name for name in ROLES if where[name].split == role and len(sets[name])]
+        if parts:
+            order = np.argsort(np.concatenate([where[name].positions for name in parts]))
+            labels = np.concatenate([sets[name].labels.numpy() for name in parts])[order]
+            digests = np.concatenate([sets[name].digests for name in parts])[order]
+            digest.update(f"{role} {hash_of_images(sets['train'].images.shape[1:], labels, digests)}".encode())
     return digest.hexdigest()

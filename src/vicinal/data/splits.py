@@ -1,14 +1,20 @@
-"""Stratified draws: pure functions of labels, size and seed, the same on every platform and numpy version."""
+"""Which image goes where. The draws are stratified: pure functions of labels, size and seed, alike on every platform and numpy version.
+
+Shapes: N images.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vicinal.config import DataSpec
+from vicinal.data.types import Role, Source
 from vicinal.errors import UsageError
 
 _SUBSET, _SPLIT = 0, 1  # separate streams, so that a subset and a split with one seed are independent draws
@@ -60,6 +66,78 @@ def stratified_split(
     rank = _rank_in_class(classes, _draw(seed, _SPLIT).random_raw(len(classes)))
     held_out = rank < held[classes]
     return _sorted(np.flatnonzero(~held_out)), _sorted(np.flatnonzero(held_out))
+
+
+@dataclass(frozen=True, eq=False)
+class Assigned:
+    """Where the images of a set come from: one of the source's splits, and sorted positions (n,) in it."""
+
+    split: Role
+    positions: NDArray[np.int64]
+
+    def labels(self, source: Source) -> Tensor:
+        """int64 (n,)."""
+        return torch.from_numpy(source.splits[self.split].labels[self.positions])
+
+
+def assign(source: Source, spec: DataSpec) -> tuple[dict[Role, Assigned], list[str]]:
+    """Which image goes where: training, validation and test images by `spec`, and notes on it (see `load_data`).
+
+    Raises UsageError for counts and shares that the source's classes do not allow.
+    """
+    notes: list[str] = []
+    everything = {role: torch.arange(len(split.labels)) for role, split in source.splits.items()}
+    train = everything["train"]
+    test_role: Role = "test"
+    if "test" in source.splits:
+        test = everything["test"]
+    elif "validation" in source.splits:
+        test_role, test = "validation", everything["validation"]
+        notes.append("The source has no test split: its validation split is the test split.")
+    else:
+        test_role = "train"
+        train, test = _cut(source, train, spec.test, "test", spec.split_seed)
+        notes.append(
+            f"The source has no test split: {len(test)} test images were cut from its {len(train) + len(test)} images."
+        )
+    if spec.train_images is not None:
+        train = _keep(source, "train", train, "train_images", spec.train_images, spec.split_seed)
+    if spec.test_images is not None:
+        test = _keep(source, test_role, test, "test_images", spec.test_images, spec.split_seed)
+    validation_role: Role = "train"
+    validation = train[:0]
+    if "validation" in source.splits and test_role != "validation":
+        validation_role, validation = "validation", everything["validation"]
+    elif spec.validation:
+        train, validation = _cut(source, train, spec.validation, "validation", spec.split_seed)
+    return {
+        "train": Assigned("train", train.numpy()),
+        "validation": Assigned(validation_role, validation.numpy()),
+        "test": Assigned(test_role, test.numpy()),
+    }, notes
+
+
+def _labels(source: Source, role: Role, index: Tensor) -> Tensor:
+    return torch.from_numpy(source.splits[role].labels)[index]
+
+
+def _cut(source: Source, index: Tensor, share: float, key: str, seed: int) -> tuple[Tensor, Tensor]:
+    """(kept, cut off) of the training images at `index`."""
+    try:
+        kept, held_out = stratified_split(_labels(source, "train", index), share, seed, class_names=source.class_names)
+    except UsageError as error:
+        way_out = ", or set data.validation=0" if key == "validation" else ""
+        raise UsageError(
+            f"cannot cut {key} images from the training images of {source.name}: {error}{way_out}"
+        ) from None
+    return index[kept], index[held_out]
+
+
+def _keep(source: Source, role: Role, index: Tensor, key: str, count: int, seed: int) -> Tensor:
+    try:
+        return index[stratified_subset(_labels(source, role, index), count, seed)]
+    except UsageError as error:
+        raise UsageError(f"data.{key}={count}: {error}") from None
 
 
 def _classes(labels: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

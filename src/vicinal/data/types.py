@@ -1,9 +1,13 @@
-"""What loading gives (`ImageSet`, `ImageData`) and what a source is before its images are read (`Split`, `Source`)."""
+"""What loading gives (`ImageSet`, `ImageData`) and what a source is before its images are read (`Split`, `Source`).
+
+Shapes: N images (n of a part), (H, W, C) an image, C = 1 (grey) or 3 (RGB).
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +20,10 @@ from torch import Tensor
 
 
 class Images(Protocol):
-    """Images that are read when they are indexed, as a uint8 (N, H, W, C) tensor is indexed along N."""
+    """Images that are read when they are indexed, as a uint8 (N, H, W, C) tensor is indexed along N.
+
+    `digests` gives uint8 (N, 32), which tell one image from another without reading it.
+    """
 
     @property
     def shape(self) -> tuple[int, int, int, int]: ...
@@ -29,7 +36,7 @@ class Images(Protocol):
 
     def subset(self, index: Tensor) -> Images: ...
 
-    def content_hash(self) -> str: ...
+    def digests(self) -> NDArray[np.uint8]: ...
 
 
 Role = Literal["train", "validation", "test"]
@@ -45,11 +52,13 @@ class ImageSet:
 
     `images`: uint8 (N, H, W, C), C = 1 (grey) or 3 (RGB), contiguous; or lazy `Images`, which are read when asked for.
     `labels`: int64 (N,), positions in the class names.
-    Raises ValueError where the two do not have this form.
+    `known_digests`: uint8 (N, 32), the SHA-256 of each image's pixels where whoever read them has it; else it is computed.
+    Raises ValueError where images and labels do not have this form.
     """
 
     images: Tensor | Images
     labels: Tensor
+    known_digests: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.images, Tensor):
@@ -67,31 +76,48 @@ class ImageSet:
     def subset(self, index: Tensor) -> ImageSet:
         """The images at `index` (int64 positions, or a bool mask of length N), copied unless they are streamed."""
         images = self.images[index] if isinstance(self.images, Tensor) else self.images.subset(index)
-        return ImageSet(images, self.labels[index])
+        digests = None if self.known_digests is None else self.known_digests[index.cpu().numpy()]
+        return ImageSet(images, self.labels[index], digests)
+
+    @cached_property
+    def digests(self) -> NDArray[np.uint8]:
+        """uint8 (N, 32): the SHA-256 of each image's pixels, or of what names it and its size on disk where images are lazy."""
+        if self.known_digests is not None:
+            return self.known_digests
+        if not isinstance(self.images, Tensor):
+            return self.images.digests()
+        return digests_of(image.data for image in self.images.cpu().numpy())
 
     def content_hash(self) -> str:
-        """SHA-256 over labels and pixels; over labels, names and sizes on disk where images are streamed."""
+        """SHA-256 (hex) over form, labels and digests, in order."""
         return self._content_hash
 
     @cached_property
     def _content_hash(self) -> str:
-        digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
-        if isinstance(self.images, Tensor):
-            digest.update(self.images.numpy().tobytes())
-        else:
-            digest.update(self.images.content_hash().encode())
-        digest.update(self.labels.numpy().tobytes())
-        return digest.hexdigest()
+        return hash_of_images(self.images.shape[1:], self.labels.cpu().numpy(), self.digests)
+
+
+def digests_of(values: Iterable[bytes | memoryview]) -> NDArray[np.uint8]:
+    """uint8 (N, 32): the SHA-256 of each of N values."""
+    return np.frombuffer(b"".join(hashlib.sha256(value).digest() for value in values), dtype=np.uint8).reshape(-1, 32)
+
+
+def hash_of_images(form: Sequence[int], labels: NDArray[np.int64], digests: NDArray[np.uint8]) -> str:
+    """SHA-256 (hex) over (H, W, C), labels (N,) and digests (N, 32): the one hash of images, whoever holds them."""
+    digest = hashlib.sha256(json.dumps([len(labels), *form]).encode())
+    digest.update(labels.astype("<i8").tobytes())
+    digest.update(digests.tobytes())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
 class ImageData:
     """A source as it was loaded and split.
 
-    `name` is what tables show and `source` what the user gave. `content_hash` is a SHA-256 (hex) over class names,
-    image shape and, for each of the source's own splits, labels and pixels of the images read: all of them, or those
-    that `data.train_images` and `data.test_images` keep. It does not depend on the path, nor on how validation and test
-    images are cut. `validation` may be empty. `notes` are sentences that belong beside every figure made from the data.
+    `name` is what tables show and `source` what the user gave. `content_hash` is a SHA-256 (hex) over class names and, for
+    each of the source's own splits, the hash of the images read, in its own order: all of them, or those that
+    `data.train_images` and `data.test_images` keep. It does not depend on the path, nor on how validation and test images
+    are cut. `validation` may be empty. `notes` are sentences that belong beside every figure made from the data.
     """
 
     name: str

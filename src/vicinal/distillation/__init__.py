@@ -8,7 +8,6 @@ from vicinal.distillation.bank import (
     BankLayout,
     Manifest,
     TeacherBank,
-    format_bytes,
 )
 from vicinal.distillation.objective import (
     MixedLabels,
@@ -41,7 +40,6 @@ __all__ = [
     "TeacherBank",
     "Term",
     "choose_precision",
-    "format_bytes",
     "frozen_teacher",
     "objective_loss",
     "objective_needs",

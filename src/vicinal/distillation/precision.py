@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import time
 from pathlib import Path
 
 import torch
@@ -15,7 +14,7 @@ from vicinal.config import fingerprint
 from vicinal.distillation.teacher import FrozenTeacher, Precision
 from vicinal.errors import VicinalError
 from vicinal.functional import kl_divergence
-from vicinal.networks import Classifier
+from vicinal.networks import Classifier, call_seconds
 from vicinal.workspace import processor, write_json
 
 BF16_BOUND_NATS = 1e-3  # mean KL between a teacher's fp32 and bf16 answers that training may have
@@ -30,6 +29,8 @@ def choose_precision(network: Classifier, pixels: Tensor) -> Precision:
     Which one is faster is measured for a moment and remembered (`$XDG_CACHE_HOME/vicinal`), by machine, version and
     architecture, so that one machine always makes one choice and repeats its runs bit for bit.
     """
+    if next(network.parameters(), None) is None:  # a plain function, of which nothing says which one it is
+        return "fp32"
     if not _bf16_exists(pixels.device) or not _bf16_is_faster(network, pixels):
         return "fp32"
     exact, quick = FrozenTeacher(network, "fp32")(pixels), FrozenTeacher(network, "bf16")(pixels)
@@ -77,15 +78,11 @@ def _measured_gain(network: Classifier, pixels: Tensor) -> float:
     exact, quick = FrozenTeacher(network, "fp32"), FrozenTeacher(network, "bf16")
     some = pixels[:8]
     for teacher in (exact, quick):
-        _seconds(teacher, some)
-    some = pixels[: max(8, int(8 * TURN_S / _seconds(exact, some)))]
-    turns = [(_seconds(exact, some), _seconds(quick, some)) for _ in range(TURNS)]
+        _answer_seconds(teacher, some)
+    some = pixels[: max(8, int(8 * TURN_S / _answer_seconds(exact, some)))]
+    turns = [(_answer_seconds(exact, some), _answer_seconds(quick, some)) for _ in range(TURNS)]
     return min(seconds for seconds, _ in turns) / min(seconds for _, seconds in turns)
 
 
-def _seconds(teacher: FrozenTeacher, pixels: Tensor) -> float:
-    started = time.perf_counter()
-    answers = teacher(pixels)
-    if answers.device.type == "cuda":
-        torch.cuda.synchronize(answers.device)
-    return time.perf_counter() - started
+def _answer_seconds(teacher: FrozenTeacher, pixels: Tensor) -> float:
+    return call_seconds(lambda: teacher(pixels), pixels.device)

@@ -2,6 +2,7 @@
 
 from vicinal.evaluation.corrupted import CorruptedSet, predict_corrupted
 from vicinal.evaluation.features import measure_representation
+from vicinal.evaluation.measurement import Measurement, measure_images
 from vicinal.evaluation.measures import Measured
 from vicinal.evaluation.other_data import load_other, predict_other
 from vicinal.evaluation.pairs import draw_pairs, pairs_needed, vicinal_curves
@@ -13,11 +14,13 @@ __all__ = [
     "CorruptedSet",
     "EvaluationContext",
     "Measured",
+    "Measurement",
     "PredictionInputs",
     "Predictions",
     "TrainedNetwork",
     "draw_pairs",
     "load_other",
+    "measure_images",
     "measure_representation",
     "pairs_needed",
     "predict",

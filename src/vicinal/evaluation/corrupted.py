@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from vicinal.config import CorruptionsSpec, fingerprint
-from vicinal.data import SEVERITIES, ImageData, ImageSet, corrupt, published_corruptions, stratified_subset
+from vicinal.config import SEVERITIES, CorruptionsSpec, fingerprint
+from vicinal.data import ImageData, ImageSet, corrupt, published_corruptions, stratified_subset
 from vicinal.errors import UsageError
 from vicinal.evaluation.predict import predict
 from vicinal.evaluation.stored import EvaluationContext, TrainedNetwork, load_stored

@@ -109,7 +109,7 @@ class Measured:
         own, other = (Calibration(self.measures.ece_bins) for _ in range(2))
         own.update(self.predictions.test, self.predictions.test_labels)
         other.update(baseline.predictions.test, baseline.predictions.test_labels)
-        return own.over(other, self.measures.bootstrap_resamples, self.measures.confidence_level)
+        return own.minus(other, self.measures.bootstrap_resamples, self.measures.confidence_level)
 
     def versus_teacher(self, teacher: Measured) -> dict[str, Any]:
         """Linearity gain and alignment against a teacher, on the same pairs."""

@@ -12,21 +12,36 @@ Lam = Tensor | float
 
 
 def kl_divergence(p_logits: Tensor, q_logits: Tensor) -> Tensor:
-    """KL(p ‖ q) in nats for each sample, of the softmax of (..., K) logits; never below 0. Returns (...,)."""
+    """KL(p ‖ q) in nats for each sample, of the softmax of (..., K) logits; never below 0. Returns (...,).
+
+    Example:
+        >>> import torch
+        >>> one, flat = torch.tensor([[3.0, 0.0]]), torch.zeros(1, 2)
+        >>> [round(float(kl_divergence(*pair)), 3) for pair in ((one, flat), (flat, one), (one, one))]
+        [0.502, 0.855, 0.0]
+    """
     check_same_shape(p_logits, q_logits)
     return kl_of_logs(precise(p_logits).log_softmax(-1), precise(q_logits).log_softmax(-1))
 
 
 def prediction_entropy(logits: Tensor) -> Tensor:
-    """H of the softmax of (..., K) logits, in nats for each sample: between 0 and log K. Returns (...,)."""
+    """H of the softmax of (..., K) logits, in nats for each sample: between 0 and log K. Returns (...,).
+
+    Example:
+        >>> import torch
+        >>> [round(nats, 3) for nats in prediction_entropy(torch.tensor([[0.0, 0.0], [2.0, 0.0]])).tolist()]  # log 2, and less
+        [0.693, 0.365]
+    """
     return entropy_of_logs(precise(logits).log_softmax(-1))
 
 
 def precise(x: Tensor) -> Tensor:
+    """At least float32; float64 stays."""
     return x if x.dtype == torch.float64 else x.float()
 
 
 def as_weight(lam: Lam, like: Tensor) -> Tensor:
+    """λ as a tensor, () or (B,), of the type and on the device of `like`. Raises ValueError outside [0, 1], on a CPU."""
     weight = torch.as_tensor(lam, dtype=like.dtype, device=like.device)
     # Checked where looking costs nothing: on a GPU it would make every step wait.
     if weight.device.type == "cpu" and not bool(((weight >= 0) & (weight <= 1)).all()):
@@ -35,11 +50,13 @@ def as_weight(lam: Lam, like: Tensor) -> Tensor:
 
 
 def check_same_shape(a: Tensor, b: Tensor) -> None:
+    """Raises ValueError where two shapes differ."""
     if a.shape != b.shape:
         raise ValueError(f"shapes differ: {tuple(a.shape)} and {tuple(b.shape)}")
 
 
 def kl_of_logs(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """KL(p ‖ q), (...,), of (..., K) log-probabilities."""
     p = log_p.exp()
     # 0 · (−inf − x) is 0 in the limit. Rounding may leave −1e-8 where p equals q, and a divergence is never negative.
     terms = torch.where(p > 0, p * (log_p - log_q), torch.zeros_like(p))
@@ -47,5 +64,6 @@ def kl_of_logs(log_p: Tensor, log_q: Tensor) -> Tensor:
 
 
 def entropy_of_logs(log_p: Tensor) -> Tensor:
+    """H, (...,), of (..., K) log-probabilities."""
     p = log_p.exp()
     return -torch.where(p > 0, p * log_p, torch.zeros_like(p)).sum(-1).clamp_max(0)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vicinal.functional.divergences import Lam, kl_divergence, prediction_entropy
+from vicinal.functional.divergences import Lam, kl_divergence, precise, prediction_entropy
 from vicinal.functional.vicinal import nonlinearity_residual
 
 
@@ -19,6 +19,11 @@ def cross_entropy_with_teacher(teacher_logits: Tensor, student_logits: Tensor) -
     """−Σ_k p_t log p_s for each sample, in nats: minus the last term of eq. 10, whose log is expected under the teacher.
 
     (..., K) logits of one shape to (...,).
+
+    Example:
+        >>> import torch
+        >>> round(float(cross_entropy_with_teacher(torch.tensor([[30.0, 0.0]]), torch.zeros(1, 2))), 3)  # log 2
+        0.693
     """
     return prediction_entropy(teacher_logits) + kl_divergence(teacher_logits, student_logits)
 
@@ -33,6 +38,11 @@ def information_bound_per_sample(teacher_logits: Tensor, student_logits: Tensor)
 
     Returns:
         (...,) nats; its mean is the bound.
+
+    Example:
+        >>> import torch
+        >>> round(float(information_bound_per_sample(torch.tensor([[30.0, 0.0]]), torch.zeros(1, 2))), 3)
+        -0.693
     """
     return -kl_divergence(teacher_logits, student_logits)
 
@@ -49,16 +59,46 @@ def information_bound_of_mean(teacher_logits: Tensor, student_logits: Tensor) ->
 
     Returns:
         (...,) nats.
+
+    Example:
+        >>> import torch
+        >>> teacher = torch.tensor([[30.0, 0.0], [0.0, 30.0]])
+        >>> [round(float(information_bound_of_mean(teacher, student)), 3) for student in (teacher, 0 * teacher)]  # log 2, and nothing
+        [0.693, 0.0]
     """
     mean_cross_entropy = cross_entropy_with_teacher(teacher_logits, student_logits).mean(0)
-    return prediction_entropy(log_mean_prediction(teacher_logits)) - mean_cross_entropy
+    return information_bound_from_means(log_mean_prediction(teacher_logits), mean_cross_entropy)
+
+
+def information_bound_from_means(log_mean: Tensor, mean_cross_entropy: Tensor) -> Tensor:
+    """`information_bound_of_mean` from what can be averaged batch by batch: H[mean p_t] − the mean cross-entropy.
+
+    Args:
+        log_mean: (..., K) log of the teacher's mean answer, up to a constant.
+        mean_cross_entropy: (...,) mean of `cross_entropy_with_teacher` over the same samples.
+
+    Returns:
+        (...,) nats.
+
+    Example:
+        >>> import torch
+        >>> round(float(information_bound_from_means(torch.zeros(2), torch.tensor(0.5))), 3)  # log 2 − 0.5
+        0.193
+    """
+    return prediction_entropy(log_mean) - mean_cross_entropy
 
 
 def log_mean_prediction(logits: Tensor) -> Tensor:
-    """log of the mean softmax over the first dimension: (N, ..., K) to (..., K), N ≥ 1."""
+    """log of the mean softmax over the first dimension: (N, ..., K) to (..., K), N ≥ 1.
+
+    Example:
+        >>> import torch
+        >>> [round(p, 3) for p in log_mean_prediction(torch.tensor([[30.0, 0.0], [0.0, 30.0]])).exp().tolist()]
+        [0.5, 0.5]
+    """
     if len(logits) == 0:
         raise ValueError("the mean prediction needs at least one sample")
-    log_p = (logits if logits.dtype == torch.float64 else logits.float()).log_softmax(-1)
+    log_p = precise(logits).log_softmax(-1)
     return log_p.logsumexp(0) - log_p.new_tensor(len(logits)).log()
 
 
@@ -81,6 +121,13 @@ def entropy_decomposition(logits_i: Tensor, logits_j: Tensor, logits_mixed: Tens
     Args:
         logits_i, logits_j, logits_mixed: (B, K) answers to x_i, x_j and λ x_i + (1 − λ) x_j.
         lam: a number or (B,).
+
+    Example:
+        >>> import torch
+        >>> dog, cat = torch.tensor([[30.0, 0.0]]), torch.tensor([[0.0, 30.0]])
+        >>> parts = entropy_decomposition(dog, cat, torch.zeros(1, 2), 0.5)
+        >>> [round(abs(float(part)), 3) for part in parts]  # NL is 0: linear, and yet log 2 is left over
+        [0.693, 0.0, 0.0, 0.693]
     """
     nonlinearity = nonlinearity_residual(logits_i, logits_j, logits_mixed, lam)
     mixed, at_i, at_j = (prediction_entropy(z) for z in (logits_mixed, logits_i, logits_j))

@@ -11,6 +11,7 @@ from statistics import NormalDist
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 NUMBERS_AT_ONCE = 2_000_000  # resamples × samples drawn together: memory does not grow with either
@@ -34,7 +35,11 @@ def resampled_means(values: Tensor, resamples: int, seed: int = 0) -> Tensor:
 
 
 def interval(
-    values: Tensor, statistic: Callable[[Tensor], Tensor], resamples: int = 1000, coverage: float = 0.95, seed: int = 0
+    values: Tensor,
+    statistic: Callable[[Tensor], Tensor],
+    resamples: int = 1000,
+    confidence_level: float = 0.95,
+    seed: int = 0,
 ) -> tuple[Tensor, Tensor]:
     """Percentile interval of a statistic of the means of (N, M) values.
 
@@ -43,13 +48,19 @@ def interval(
 
     Returns:
         lower, upper: (...,) float64.
+
+    Example:
+        >>> import torch
+        >>> lower, upper = interval(torch.tensor([0.0, 1.0]).repeat(50)[:, None], lambda means: means)
+        >>> round(float(lower), 2), round(float(upper), 2)
+        (0.41, 0.6)
     """
-    return percentiles(statistic(resampled_means(values, resamples, seed)), coverage)
+    return percentiles(statistic(resampled_means(values, resamples, seed)), confidence_level)
 
 
-def percentiles(drawn: Tensor, coverage: float = 0.95) -> tuple[Tensor, Tensor]:
-    """(lower, upper) that hold the middle `coverage` of (R, ...) resampled values: (...,) float64 each."""
-    tail = (1 - coverage) / 2
+def percentiles(drawn: Tensor, confidence_level: float = 0.95) -> tuple[Tensor, Tensor]:
+    """(lower, upper) that hold the middle `confidence_level` of (R, ...) resampled values: (...,) float64 each."""
+    tail = (1 - confidence_level) / 2
     bounds = torch.quantile(drawn, torch.tensor([tail, 1 - tail], dtype=torch.float64), dim=0)
     return bounds[0], bounds[1]
 
@@ -67,18 +78,27 @@ def poisson_weights(first: int, count: int, resamples: int, seed: int = 0) -> Te
     blocks = -(-resamples // 4)  # Philox makes four numbers for each step of its counter
     bits = np.random.Philox(np.random.SeedSequence([seed, resamples]))
     bits.advance(first * blocks)
-    uniform = np.random.Generator(bits).random((count, 4 * blocks))[:, :resamples]
-    return torch.from_numpy(np.searchsorted(_POISSON_CDF, uniform, side="right").astype(np.float64))
+    return torch.from_numpy(poisson_quantile(np.random.Generator(bits).random((count, 4 * blocks))[:, :resamples]))
 
 
-def sample_size(pilot: Tensor, half_width: float, coverage: float = 0.95) -> int:
+def poisson_quantile(uniform: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Poisson(1) counts by inversion, of uniform numbers in [0, 1): the least k with P(X ≤ k) above each; shape as given."""
+    return np.searchsorted(_POISSON_CDF, uniform, side="right").astype(np.float64)
+
+
+def sample_size(pilot: Tensor, half_width: float, confidence_level: float = 0.95) -> int:
     """How many samples bring the interval of every mean to ± `half_width`, by the normal approximation; at least 2.
 
     Args:
         pilot: (N, L) values of N ≥ 2 samples; the L means have intervals of their own, of which the widest counts.
         half_width: above 0, in the values' unit.
+
+    Example:
+        >>> import torch
+        >>> sample_size(torch.tensor([[0.0], [1.0]]).repeat(50, 1), half_width=0.05)
+        389
     """
     if len(pilot) < 2 or not half_width > 0:
         raise ValueError(f"a pilot of at least 2 samples and a half-width above 0, got {len(pilot)} and {half_width}")
     deviation = float(pilot.double().std(0).max())
-    return max(2, math.ceil((NormalDist().inv_cdf(0.5 + coverage / 2) * deviation / half_width) ** 2))
+    return max(2, math.ceil((NormalDist().inv_cdf(0.5 + confidence_level / 2) * deviation / half_width) ** 2))

@@ -34,6 +34,13 @@ class Calibration(Metric):
     Args:
         bins: of the ECE, equal-width (lo, hi] and equal-mass.
         temperature: the logits are divided by it first (temperature scaling).
+
+    Example:
+        >>> import torch
+        >>> metric = Calibration(bins=10)
+        >>> metric.update(torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0]))
+        >>> {name: round(metric.compute()[name], 3) for name in ("accuracy", "confidence", "ece", "nll")}
+        {'accuracy': 0.5, 'confidence': 0.806, 'ece': 0.425, 'nll': 0.72}
     """
 
     full_state_update = False
@@ -80,7 +87,7 @@ class Calibration(Metric):
             },
         }
 
-    def intervals(self, resamples: int = 1000, coverage: float = 0.95, seed: int = 0) -> dict[str, list[float]]:
+    def intervals(self, resamples: int = 1000, confidence_level: float = 0.95, seed: int = 0) -> dict[str, list[float]]:
         """[lower, upper] of accuracy, confidence, ece, nll and brier: percentiles over resampled samples."""
         logits, labels = self._all()
         probabilities = logits.softmax(-1)
@@ -91,12 +98,12 @@ class Calibration(Metric):
         def statistic(means: Tensor) -> Tensor:
             return torch.cat([means[:, :4], means[:, 4:].abs().sum(1, keepdim=True)], 1)
 
-        lower, upper = interval(values, statistic, resamples, coverage, seed)
+        lower, upper = interval(values, statistic, resamples, confidence_level, seed)
         names = ("accuracy", "confidence", "nll", "brier", "ece")
         return {name: [float(low), float(high)] for name, low, high in zip(names, lower, upper, strict=True)}
 
-    def over(
-        self, other: Calibration, resamples: int = 1000, coverage: float = 0.95, seed: int = 0
+    def minus(
+        self, other: Calibration, resamples: int = 1000, confidence_level: float = 0.95, seed: int = 0
     ) -> dict[str, float | list[float]]:
         """Accuracy (percentage points) and ECE less another classifier's on the same samples, with paired intervals.
 
@@ -113,7 +120,7 @@ class Calibration(Metric):
             return torch.stack([means[:, 0], own - theirs], 1)
 
         exact = statistic(values.mean(0, keepdim=True))[0]
-        lower, upper = interval(values, statistic, resamples, coverage, seed)
+        lower, upper = interval(values, statistic, resamples, confidence_level, seed)
         return {
             "accuracy_pp": float(exact[0]),
             "accuracy_pp_interval": [float(lower[0]), float(upper[0])],

@@ -15,11 +15,10 @@ from torchmetrics.utilities.data import dim_zero_cat
 from vicinal.functional import (
     cross_entropy_with_teacher,
     entropy_decomposition,
-    kl_divergence,
+    information_bound_from_means,
+    information_bound_per_sample,
     log_mean_prediction,
-    prediction_entropy,
 )
-from vicinal.metrics.bootstrap import interval
 from vicinal.metrics.vicinal import along_pairs, symmetric_grid
 
 _CURVES = ("entropy_mixed", "entropy_clean", "nonlinearity", "residual_eq11")
@@ -34,6 +33,14 @@ class Information(Metric):
     Args:
         lam: (L,) grid. With `both_orders` it must be symmetric about 0.5.
         both_orders: each pair counts as (i, j) and as (j, i), which makes the curves symmetric.
+
+    Example:
+        >>> import torch
+        >>> metric = Information(torch.tensor([0.0, 0.5, 1.0]))
+        >>> dog, cat, flat = torch.tensor([[30.0, 0.0]]), torch.tensor([[0.0, 30.0]]), torch.zeros(1, 2)
+        >>> metric.update(dog, cat, torch.stack([cat, flat, dog], 1))
+        >>> [round(value, 3) for value in metric.compute()["residual_eq11"].abs().tolist()]
+        [0.0, 0.693, 0.0]
     """
 
     full_state_update = False
@@ -65,15 +72,6 @@ class Information(Metric):
         """lam and the four curves: (L,) float64 each."""
         return {"lam": self.lam, **{name: self.per_pair(name).mean(0) for name in _CURVES}}
 
-    def intervals(
-        self, resamples: int = 1000, coverage: float = 0.95, seed: int = 0
-    ) -> dict[str, tuple[Tensor, Tensor]]:
-        """(lower, upper) of each curve of `compute`, (L,) each: percentiles over resampled pairs."""
-        values = torch.cat([self.per_pair(name) for name in _CURVES], 1)
-        lower, upper = interval(values, lambda means: means, resamples, coverage, seed)
-        parts = zip(_CURVES, lower.split(len(self.lam)), upper.split(len(self.lam)), strict=True)
-        return {name: (low, high) for name, low, high in parts}
-
 
 class InformationBound(Metric):
     """The bound of eq. 10 on what a student's answers tell of its teacher's, in both readings, along λ, in nats.
@@ -83,11 +81,19 @@ class InformationBound(Metric):
 
     Args:
         lam, both_orders: as `Information`.
+
+    Example:
+        >>> import torch
+        >>> metric = InformationBound(torch.tensor([0.0, 0.5, 1.0]))
+        >>> teacher = torch.tensor([[[4.0, 0.0]] * 3, [[0.0, 4.0]] * 3])  # two pairs, three values of λ, two classes
+        >>> metric.update(teacher, 0 * teacher)
+        >>> [round(value, 3) + 0.0 for value in metric.compute()["bound_per_sample"].tolist()]
+        [-0.603, -0.603, -0.603]
     """
 
     full_state_update = False
     higher_is_better = None
-    divergence: list[Tensor]
+    per_sample: list[Tensor]
     cross_entropy: list[Tensor]
     log_mean: list[Tensor]
     count: list[Tensor]
@@ -95,7 +101,7 @@ class InformationBound(Metric):
     def __init__(self, lam: Tensor | None = None, both_orders: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.lam, self.both_orders = symmetric_grid(lam, both_orders), both_orders
-        for name in ("divergence", "cross_entropy", "log_mean", "count"):
+        for name in ("per_sample", "cross_entropy", "log_mean", "count"):
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
     def update(self, teacher_mixed: Tensor, student_mixed: Tensor) -> None:
@@ -109,7 +115,7 @@ class InformationBound(Metric):
                 f"expected two of one shape (P, {len(self.lam)}, K), got {tuple(teacher_mixed.shape)} and {tuple(student_mixed.shape)}"
             )
         teacher, student = teacher_mixed.double(), student_mixed.double()
-        self.divergence.append(kl_divergence(teacher, student))
+        self.per_sample.append(information_bound_per_sample(teacher, student))
         self.cross_entropy.append(cross_entropy_with_teacher(teacher, student))
         # Only the batch's mean answer is kept, with its weight, since the entropy is taken of the mean of all.
         self.log_mean.append(log_mean_prediction(teacher)[None])
@@ -117,16 +123,16 @@ class InformationBound(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """lam, bound_per_sample and bound_of_mean: (L,) float64 each."""
-        divergence, cross_entropy = _all(self.divergence).mean(0), _all(self.cross_entropy).mean(0)
+        per_sample, cross_entropy = _all(self.per_sample).mean(0), _all(self.cross_entropy).mean(0)
         count = _all(self.count)
         log_mean = (_all(self.log_mean) + (count / count.sum()).log()[:, None, None]).logsumexp(0)
         if self.both_orders:
-            divergence, cross_entropy = ((curve + curve.flip(0)) / 2 for curve in (divergence, cross_entropy))
+            per_sample, cross_entropy = ((curve + curve.flip(0)) / 2 for curve in (per_sample, cross_entropy))
             log_mean = torch.logaddexp(log_mean, log_mean.flip(0))  # an added constant changes no entropy
         return {
             "lam": self.lam,
-            "bound_per_sample": -divergence,
-            "bound_of_mean": prediction_entropy(log_mean) - cross_entropy,
+            "bound_per_sample": per_sample,
+            "bound_of_mean": information_bound_from_means(log_mean, cross_entropy),
         }
 
 

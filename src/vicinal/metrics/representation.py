@@ -12,10 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.manifold import TSNE
-from sklearn.metrics import silhouette_score, v_measure_score
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
@@ -48,6 +44,10 @@ def cluster_quality(features: Features, labels: Tensor | NDArray[Any], seed: int
     classes = len(np.unique(y))
     if classes < 2:
         raise ValueError(f"cluster quality compares classes; there is {classes}")
+    from sklearn.cluster import KMeans  # here: it takes a second to import, and most studies need none
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.metrics import silhouette_score, v_measure_score
+
     with threadpool_limits(limits=1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than clusters: they share one
         clusters = KMeans(n_clusters=classes, n_init=10, random_state=seed).fit_predict(x)
@@ -69,6 +69,8 @@ def embed(features: Features, seed: int = 0) -> Array:
     if x.shape[1] == 1:
         x = np.column_stack([x, np.zeros(len(x))])  # two components need two columns
     perplexity = min(PERPLEXITY, max(1.0, (len(x) - 1) / 3))
+    from sklearn.manifold import TSNE
+
     with threadpool_limits(limits=1):
         picture = TSNE(n_components=2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(x)
     return np.asarray(picture, dtype=np.float64)
@@ -109,6 +111,12 @@ def default_classes(class_names: Sequence[str], logits: Tensor, labels: Tensor, 
 
     Args:
         class_names: of all K classes; logits, labels: a teacher's, as `most_confused` takes them.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[0.0, 0.0, -9.0], [0.0, 0.0, -9.0], [-9.0, -9.0, 0.0]])
+        >>> default_classes(["cat", "dog", "car"], logits, torch.tensor([0, 1, 2]), count=2)
+        ['cat', 'dog']
     """
     by_name = {name.casefold(): name for name in class_names}
     if all(name in by_name for name in PAPER_CLASSES):
@@ -120,6 +128,11 @@ def draw_images(labels: Tensor, classes: Sequence[int], images_per_class: int | 
     """(n,) ascending positions of at most `images_per_class` images of each class: the same ones for every network.
 
     A function of the labels and the seed. None takes all.
+
+    Example:
+        >>> import torch
+        >>> draw_images(torch.tensor([0, 1, 2, 0, 1, 2]), classes=[0, 2], images_per_class=None).tolist()
+        [0, 2, 3, 5]
     """
     own = labels.cpu()
     parts = []
@@ -152,6 +165,13 @@ def represent(
 
     Raises:
         ValueError: a class is unknown, listed twice or without an image, or as `cluster_quality`.
+
+    Example:
+        >>> import torch
+        >>> features = torch.tensor([[0.0, 0.0], [0.0, 1.0], [9.0, 9.0], [9.0, 8.0]])
+        >>> entry = represent(features, torch.tensor([0, 0, 1, 1]), ["cat", "dog"], ["cat", "dog"])
+        >>> entry["v_score"], round(entry["silhouette"], 2), entry["labels"]
+        (1.0, 0.92, [0, 0, 1, 1])
     """
     if len(features) != len(labels):
         raise ValueError(f"expected as many labels as features, got {len(labels)} and {len(features)}")

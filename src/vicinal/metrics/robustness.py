@@ -13,8 +13,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities.data import dim_zero_cat
 
-from vicinal.config import CORRUPTIONS
-from vicinal.data import SEVERITIES, corruption_named
+from vicinal.config import CORRUPTIONS, SEVERITIES, corruption_named
 from vicinal.functional import expected_calibration_error
 from vicinal.metrics.bootstrap import interval
 
@@ -30,13 +29,13 @@ def accuracy_gain_pp(right: Tensor, baseline_right: Tensor) -> Tensor:
 
 
 def accuracy_gain_interval(
-    right: Tensor, baseline_right: Tensor, resamples: int = 1000, coverage: float = 0.95, seed: int = 0
+    right: Tensor, baseline_right: Tensor, resamples: int = 1000, confidence_level: float = 0.95, seed: int = 0
 ) -> tuple[Tensor, Tensor]:
     """Paired bootstrap interval of `accuracy_gain_pp` over images: lower and upper, (S,) float64 each.
 
     Every severity is resampled by the same images, as `vicinal.metrics.bootstrap` draws them.
     """
-    return interval(_gains(right, baseline_right).T, lambda means: means, resamples, coverage, seed)
+    return interval(_gains(right, baseline_right).T, lambda means: means, resamples, confidence_level, seed)
 
 
 def measure_corruptions(
@@ -45,7 +44,7 @@ def measure_corruptions(
     baseline: Mapping[str, Tensor] | None = None,
     bins: int = 15,
     resamples: int = 1000,
-    coverage: float = 0.95,
+    confidence_level: float = 0.95,
     *,
     severities: Sequence[int] = SEVERITIES,
 ) -> dict[str, dict[str, Any]]:
@@ -56,7 +55,7 @@ def measure_corruptions(
         labels: (N,) int64.
         baseline: the same of the network that gains are over; None where there is none.
         bins: of the ECE, equal-width (lo, hi].
-        resamples, coverage: of the bootstrap intervals.
+        resamples, confidence_level: of the bootstrap intervals.
 
     Returns:
         by corruption, in the order of `CORRUPTIONS`: severity; accuracy and ece (fractions), a number for each severity; gain_pp
@@ -64,13 +63,18 @@ def measure_corruptions(
 
     Raises ValueError for shapes that do not fit, a baseline without one of the corruptions, and answers that are not finite;
     UsageError for an unknown corruption.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[3.0, 0.0], [0.0, 3.0]]).repeat(5, 1, 1)  # the same at each of five severities
+        >>> figures = measure_corruptions({"fog": logits}, torch.tensor([0, 0]), baseline={"fog": logits[:, [1, 1]]})
+        >>> figures["fog"]["accuracy"], figures["fog"]["gain_pp"]
+        ([0.5, 0.5, 0.5, 0.5, 0.5], [50.0, 50.0, 50.0, 50.0, 50.0])
     """
     names = [name for name in CORRUPTIONS if name in {corruption_named(given) for given in logits}]
-    right: dict[str, Tensor] = {}
+    right = _right(names, logits, labels, len(severities))
     figures: dict[str, dict[str, Any]] = {}
     for name in names:
-        _check(name, logits[name], labels, len(severities))
-        right[name] = answers_right(logits[name].cpu(), labels.cpu())
         figures[name] = {
             "severity": list(severities),
             "accuracy": right[name].double().mean(1).tolist(),
@@ -81,22 +85,34 @@ def measure_corruptions(
             "gain_pp": None,
             "gain_pp_interval": None,
         }
-    if baseline is None or not names:
-        return figures
-    missing = [name for name in names if name not in baseline]
-    if missing:
-        raise ValueError(f"the baseline has no answers under {', '.join(missing)}")
-    for name in names:
-        _check(name, baseline[name], labels, len(severities))
-    over = [answers_right(baseline[name].cpu(), labels.cpu()) for name in names]
-    # All corruptions at once: the images are drawn once for all.
-    own, other = torch.cat([right[name] for name in names]), torch.cat(over)
-    lower, upper = accuracy_gain_interval(own, other, resamples, coverage)
-    parts = (part.split(len(severities)) for part in (accuracy_gain_pp(own, other), lower, upper))
-    for name, gain, low, high in zip(names, *parts, strict=True):
-        figures[name]["gain_pp"] = gain.tolist()
-        figures[name]["gain_pp_interval"] = {"lower": low.tolist(), "upper": high.tolist()}
+    if baseline is not None and names:
+        missing = [name for name in names if name not in baseline]
+        if missing:
+            raise ValueError(f"the baseline has no answers under {', '.join(missing)}")
+        gains = _gains_of_all(right, _right(names, baseline, labels, len(severities)), resamples, confidence_level)
+        for name in names:
+            figures[name] |= gains[name]
     return figures
+
+
+def _right(names: Sequence[str], logits: Mapping[str, Tensor], labels: Tensor, severities: int) -> dict[str, Tensor]:
+    """(S, N) bool by corruption. Raises ValueError for answers of another shape, or that are not finite."""
+    for name in names:
+        _check(name, logits[name], labels, severities)
+    return {name: answers_right(logits[name].cpu(), labels.cpu()) for name in names}
+
+
+def _gains_of_all(
+    right: Mapping[str, Tensor], baseline_right: Mapping[str, Tensor], resamples: int, confidence_level: float
+) -> dict[str, dict[str, Any]]:
+    """gain_pp and its interval by corruption, from (S, N) each; all at once, so that the images are resampled once for all."""
+    own, other = (torch.cat([by_name[name] for name in right]) for by_name in (right, baseline_right))
+    lower, upper = accuracy_gain_interval(own, other, resamples, confidence_level)
+    parts = [part.split(len(own) // len(right)) for part in (accuracy_gain_pp(own, other), lower, upper)]
+    return {
+        name: {"gain_pp": gain.tolist(), "gain_pp_interval": {"lower": low.tolist(), "upper": high.tolist()}}
+        for name, gain, low, high in zip(right, *parts, strict=True)
+    }
 
 
 class Robustness(Metric):
@@ -108,6 +124,14 @@ class Robustness(Metric):
 
     Args:
         bins: of the ECE, equal-width (lo, hi].
+
+    Example:
+        >>> import torch
+        >>> metric = Robustness()
+        >>> for severity, sure in ((1, 3.0), (5, -3.0)):
+        ...     metric.update("fog", severity, torch.tensor([[sure, 0.0], [3.0, 0.0]]), torch.tensor([0, 0]))
+        >>> metric.compute()["fog"]["accuracy"]
+        [1.0, 0.5]
     """
 
     full_state_update = False
@@ -140,19 +164,23 @@ class Robustness(Metric):
         return self._measured(None, 100, 0.95)
 
     def compute_against(
-        self, baseline: Robustness, resamples: int = 1000, coverage: float = 0.95
+        self, baseline: Robustness, resamples: int = 1000, confidence_level: float = 0.95
     ) -> dict[str, dict[str, Any]]:
         """`compute` with gain_pp and its paired interval over a baseline."""
-        return self._measured(baseline, resamples, coverage)
+        return self._measured(baseline, resamples, confidence_level)
 
-    def _measured(self, baseline: Robustness | None, resamples: int, coverage: float) -> dict[str, dict[str, Any]]:
+    def _measured(
+        self, baseline: Robustness | None, resamples: int, confidence_level: float
+    ) -> dict[str, dict[str, Any]]:
         answers, labels, severities = self._all()
         other = None
         if baseline is not None:
             other, other_labels, other_severities = baseline._all()
             if not torch.equal(labels, other_labels) or severities != other_severities:
                 raise ValueError("the baseline saw other images or severities, or the images in another order")
-        return measure_corruptions(answers, labels, other, self.bins, resamples, coverage, severities=severities)
+        return measure_corruptions(
+            answers, labels, other, self.bins, resamples, confidence_level, severities=severities
+        )
 
     def _all(self) -> tuple[dict[str, Tensor], Tensor, list[int]]:
         """Logits (S, N, K) by corruption, labels (N,) and the severities seen."""

@@ -23,7 +23,12 @@ from vicinal.metrics.bootstrap import interval, percentiles, poisson_weights
 
 
 def lam_grid(points: int = 21) -> Tensor:
-    """(L,) float64 values of λ from 0 to 1, both included, exactly symmetric about 0.5."""
+    """(L,) float64 values of λ from 0 to 1, both included, exactly symmetric about 0.5.
+
+    Example:
+        >>> lam_grid(5).tolist()
+        [0.0, 0.25, 0.5, 0.75, 1.0]
+    """
     half = torch.arange(points, dtype=torch.float64) / (points - 1)
     return torch.where(half <= 0.5, half, 1 - half.flip(0))
 
@@ -72,6 +77,14 @@ class VicinalCurves(Metric):
             makes the curves symmetric, as their expectation is.
         keep_pairs: keep the values of each pair (`per_pair`), or sums only.
         resamples, seed: of the Poisson bootstrap, drawn along with the sums.
+
+    Example:
+        >>> import torch
+        >>> curves = VicinalCurves(lam_grid(3))
+        >>> dog, cat = torch.tensor([[30.0, 0.0]]), torch.tensor([[0.0, 30.0]])
+        >>> curves.update(dog, cat, torch.stack([cat, torch.zeros(1, 2), dog], 1))  # linear: one half each at λ = 0.5
+        >>> [round(value, 3) for value in curves.compute()["nonlinearity"].tolist()]
+        [0.0, 0.0, 0.0]
     """
 
     full_state_update = False
@@ -174,7 +187,7 @@ class VicinalCurves(Metric):
         }
 
     def intervals(
-        self, resamples: int = 1000, coverage: float = 0.95, seed: int = 0
+        self, resamples: int = 1000, confidence_level: float = 0.95, seed: int = 0
     ) -> dict[str, tuple[Tensor, Tensor]]:
         """(lower, upper) of each curve of `compute`: percentiles over resampled pairs.
 
@@ -187,7 +200,7 @@ class VicinalCurves(Metric):
 
         if self.keep_pairs:
             values = torch.cat([self.per_pair(name) for name in _CURVES], 1)
-            lower, upper = interval(values, statistic, resamples, coverage, seed)
+            lower, upper = interval(values, statistic, resamples, confidence_level, seed)
         else:
             if (resamples, seed) != (self.resamples, self.seed):
                 raise ValueError(
@@ -196,7 +209,7 @@ class VicinalCurves(Metric):
                 )
             drawn = self.resampled_count.cpu().squeeze(1) > 0  # of very few pairs a resample may hold none
             means = self._means(self.resampled_sums, self.resampled_count)[drawn]
-            lower, upper = percentiles(statistic(means), coverage)
+            lower, upper = percentiles(statistic(means), confidence_level)
         order = (*_CURVES, "dominance")
         return {
             name: (low, high) for name, low, high in zip(order, lower.split(points), upper.split(points), strict=True)
@@ -214,6 +227,14 @@ class Alignment(Metric):
     `update(teacher_logits, student_logits, teacher_mixed, student_mixed)` takes (P, K), (P, K), (P, L, K) and (P, L, K);
     the mixed answers lie along `lam`. `compute` returns kl_real, kl_mixed (the mean over λ ~ Uniform(0, 1), by the
     trapezoidal rule along the grid), independent_response = kl_mixed − kl_real, and kl_mixed_by_lam (L,).
+
+    Example:
+        >>> import torch
+        >>> alignment = Alignment(lam_grid(3))
+        >>> teacher, student = torch.tensor([[2.0, 0.0]]), torch.zeros(1, 2)
+        >>> alignment.update(teacher, student, teacher.expand(1, 3, 2), student.expand(1, 3, 2))
+        >>> round(float(alignment.compute()["kl_real"]), 3), round(float(alignment.compute()["independent_response"]), 3)
+        (0.328, 0.0)
     """
 
     full_state_update = False
@@ -258,7 +279,7 @@ class Alignment(Metric):
             "kl_mixed_by_lam": by_lam,
         }
 
-    def interval(self, resamples: int = 1000, coverage: float = 0.95, seed: int = 0) -> tuple[Tensor, Tensor]:
+    def interval(self, resamples: int = 1000, confidence_level: float = 0.95, seed: int = 0) -> tuple[Tensor, Tensor]:
         """(lower, upper) of independent_response, () each: percentiles over resampled pairs.
 
         Raises ValueError where clean and mixed answers are not of the same pairs: P or 2 P clean ones go with P mixed ones.
@@ -268,5 +289,5 @@ class Alignment(Metric):
             raise ValueError(f"{len(real)} clean answers do not go with {len(by_lam)} pairs")
         per_pair = real.view(-1, len(by_lam)).mean(0)
         difference = torch.trapezoid(by_lam, self.lam) - per_pair
-        lower, upper = interval(difference[:, None], lambda means: means[:, 0], resamples, coverage, seed)
+        lower, upper = interval(difference[:, None], lambda means: means[:, 0], resamples, confidence_level, seed)
         return lower, upper

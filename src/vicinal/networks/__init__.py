@@ -1,9 +1,9 @@
-"""Teachers and students on timm: pixels in, logits out; their weights, costs, and how they run fastest."""
+"""Teachers and students, on timm or brought along: pixels in, logits out; their weights, costs, and how they run fastest."""
 
 from vicinal.networks.build import build_classifier
-from vicinal.networks.classifier import Classifier
+from vicinal.networks.classifier import Classifier, TimmClassifier
 from vicinal.networks.compiled import Compiled
-from vicinal.networks.cost import NetworkCost, compiling_pays, forward_flops, network_cost
+from vicinal.networks.cost import NetworkCost, call_seconds, compiling_pays, forward_flops, network_cost
 from vicinal.networks.fused import FUSING_IMAGES, fused
 from vicinal.networks.weights import file_hash, read_weights, save_weights
 
@@ -12,7 +12,9 @@ __all__ = [
     "Classifier",
     "Compiled",
     "NetworkCost",
+    "TimmClassifier",
     "build_classifier",
+    "call_seconds",
     "compiling_pays",
     "file_hash",
     "forward_flops",

@@ -6,25 +6,31 @@ Shapes: C channels, K classes, D features.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import timm
-import torch
 from torch import Tensor, nn
 
 from vicinal.config import NetworkSpec
 from vicinal.errors import UsageError
 from vicinal.networks import small  # noqa: F401  (registers the built-in networks with timm)
-from vicinal.networks.classifier import Classifier, bottleneck_head, new_classifier
-from vicinal.networks.weights import read_weights
+from vicinal.networks.classifier import TimmClassifier, bottleneck_head, new_classifier
+from vicinal.networks.weights import (
+    are_whole_classifiers,
+    check_class_count,
+    check_normalisation,
+    load_whole_classifier,
+    one_line,
+    read_weights,
+)
 
-_OWN_KEYS = {"mean", "std"}  # weights saved by vicinal hold their normalisation
 _HUB_PREFIXES = ("hf-hub:", "hf_hub:")  # timm's names for anyone's model on the Hugging Face hub
 _BUILT_IN = ("vicinal_resnet8", "vicinal_mobilenet")
 
 
-def build_classifier(spec: NetworkSpec, classes: int, channels: int) -> Classifier:
+def build_classifier(spec: NetworkSpec, classes: int, channels: int) -> TimmClassifier:
     """The network of a spec, in eval mode, with its weights loaded and a new head where it needs one.
 
     Args:
@@ -32,65 +38,54 @@ def build_classifier(spec: NetworkSpec, classes: int, channels: int) -> Classifi
 
     Raises:
         UsageError: an unknown model, weights that are missing, damaged or do not fit, more classes in the data than in a kept
-            head, or a normalisation that nobody states.
+            head, or a normalisation that neither timm nor the study states.
     """
-    if not timm.is_model(spec.model) and not spec.model.startswith(_HUB_PREFIXES):
-        close = difflib.get_close_matches(spec.model, timm.list_models(), n=3)
-        hint = f"; close ones: {', '.join(close)}" if close else ""
-        raise UsageError(f"no timm model is named {spec.model!r}{hint}")
-    local = None if spec.weights is None or spec.weights == "hub" else Path(spec.weights)
-    saved = read_weights(local) if local is not None else None
-    own = saved is not None and saved.keys() >= _OWN_KEYS and any(name.startswith("head.") for name in saved)
-    if spec.epochs == 0 and spec.head != "keep" and not own:
+    _check_model_name(spec.model)
+    saved = None if spec.weights is None or spec.weights == "hub" else read_weights(Path(spec.weights))
+    whole = saved if saved is not None and are_whole_classifiers(saved) else None
+    if spec.epochs == 0 and spec.head != "keep" and whole is None:
         raise UsageError(
             f"epochs: 0 would leave the new head of {spec.model} untrained; use head: keep, or epochs above 0"
         )
-    backbone = _timm_model(spec, channels, None if own else saved)
+    backbone = _timm_model(spec, channels, None if whole is not None else saved)
     mean, std = _normalisation(spec, backbone, channels)
-    if own and saved is not None:
-        _fit_normalisation(spec, saved, mean, std, channels)
-    head: nn.Module
-    if spec.head == "keep" and not own:
-        head = _kept_head(backbone, spec, classes)
-        cast(Any, backbone).reset_classifier(0)
-    else:
-        cast(Any, backbone).reset_classifier(0)
-        features = _feature_count(backbone, spec, channels)
-        as_saved = spec.head == "keep" and saved is not None and "head.weight" not in saved
-        head = (
-            bottleneck_head(features, classes)
-            if spec.head == "bottleneck" or as_saved
-            else new_classifier(features, classes)
-        )
-    network = Classifier(backbone, head, mean, std, spec.image_size)
-    if own and saved is not None:
-        _load_own_weights(network, saved, spec, classes)
+    if whole is not None:
+        check_normalisation(spec, whole, mean, std, channels)
+    head = _head(spec, backbone, whole, classes)
+    network = TimmClassifier(backbone, head, mean, std, spec.image_size)
+    if whole is not None:
+        load_whole_classifier(network, whole, spec, classes)
     return network.eval()
 
 
+def _check_model_name(name: str) -> None:
+    if not timm.is_model(name) and not name.startswith(_HUB_PREFIXES):
+        close = difflib.get_close_matches(name, timm.list_models(), n=3)
+        hint = f"; close ones: {', '.join(close)}" if close else ""
+        raise UsageError(f"no timm model is named {name!r}{hint}")
+
+
 def _timm_model(spec: NetworkSpec, channels: int, saved: dict[str, Tensor] | None) -> nn.Module:
+    """The model with its classifier, from the hub's weights, from a file of timm's (`saved`), or new."""
+    wanted: dict[str, Any] = {"pretrained": spec.weights == "hub", "in_chans": channels}
+    if saved is not None:
+        wanted |= {"pretrained": True, "pretrained_cfg_overlay": {"file": spec.weights}}
+        held = _classes_held(spec, saved)
+        if held is not None:  # as many as the file holds: timm would otherwise ask for the model's own number
+            wanted["num_classes"] = wanted["pretrained_cfg_overlay"]["num_classes"] = held
     try:
-        if saved is not None:
-            overlay: dict[str, Any] = {"file": spec.weights}
-            held = _classes_held(spec, saved)
-            if held is not None:  # as many as the file holds: timm would otherwise ask for the model's own number
-                overlay["num_classes"] = held
-                return timm.create_model(
-                    spec.model, pretrained=True, in_chans=channels, num_classes=held, pretrained_cfg_overlay=overlay
-                )
-            return timm.create_model(spec.model, pretrained=True, in_chans=channels, pretrained_cfg_overlay=overlay)
-        return timm.create_model(spec.model, pretrained=spec.weights == "hub", in_chans=channels)
+        return timm.create_model(spec.model, **wanted)
     except RuntimeError as error:
         if saved is None and spec.weights != "hub":
-            raise UsageError(f"timm cannot make {spec.model}: {_short(error)}") from None
-        raise UsageError(f"the weights {spec.weights} do not fit {spec.model}: {_short(error)}") from None
+            raise UsageError(f"timm cannot make {spec.model}: {one_line(error)}") from None
+        raise UsageError(f"the weights {spec.weights} do not fit {spec.model}: {one_line(error)}") from None
     except (OSError, ValueError) as error:
         if spec.weights == "hub":
             raise UsageError(
-                f"the hub's weights of {spec.model} could not be downloaded ({_short(error)}); "
+                f"the hub's weights of {spec.model} could not be downloaded ({one_line(error)}); "
                 "or give a local safetensors file as 'weights'"
             ) from None
-        raise UsageError(f"timm cannot make {spec.model}: {_short(error)}") from None
+        raise UsageError(f"timm cannot make {spec.model}: {one_line(error)}") from None
 
 
 def _classes_held(spec: NetworkSpec, saved: dict[str, Tensor]) -> int | None:
@@ -103,22 +98,18 @@ def _classes_held(spec: NetworkSpec, saved: dict[str, Tensor]) -> int | None:
     return 0 if weight is None else len(weight)
 
 
-def _short(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
-
-
 def _normalisation(
     spec: NetworkSpec, backbone: nn.Module, channels: int
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation, (C,) each: the study's, else timm's. Raises UsageError where neither has them or they are not for C."""
     cfg = getattr(backbone, "pretrained_cfg", None) or {}
     mean, std = spec.mean or cfg.get("mean"), spec.std or cfg.get("std")
     if not mean or not std:
         raise UsageError(
             f"timm does not state the normalisation of {spec.model}: give its 'mean' and 'std' in the study"
         )
-    if (
-        channels == 1 and len(mean) == 3
-    ):  # timm sums a first layer's filters over colours: the mean colour keeps the scale
+    if channels == 1 and len(mean) == 3:
+        # timm sums a first layer's filters over colours: the mean colour keeps the scale.
         mean, std = (sum(mean) / 3,), (sum(std) / 3,)
     if len(mean) == 1 and len(std) == 1:
         mean, std = tuple(mean) * channels, tuple(std) * channels
@@ -129,58 +120,28 @@ def _normalisation(
     return tuple(mean), tuple(std)
 
 
-def _fit_normalisation(
-    spec: NetworkSpec, saved: dict[str, Tensor], mean: tuple[float, ...], std: tuple[float, ...], channels: int
-) -> None:
-    """Weights saved by vicinal hold their normalisation; a study that states another is in error."""
-    stated = torch.tensor([mean, std])
-    held = torch.stack([saved["mean"].flatten(), saved["std"].flatten()])
-    if held.shape[1] != channels:
-        raise UsageError(f"{spec.weights} takes images of {held.shape[1]} channel(s), the data has {channels}")
-    if spec.mean is not None and not torch.allclose(stated, held, atol=1e-4):
-        raise UsageError(f"{spec.weights} was trained with mean and std {held.tolist()}; leave 'mean' and 'std' out")
+def _head(spec: NetworkSpec, backbone: nn.Module, whole: Mapping[str, Tensor] | None, classes: int) -> nn.Module:
+    """The head a spec asks for; the backbone is left without one and gives its pooled features."""
+    if spec.head == "keep" and whole is None:
+        head = cast(Any, backbone).get_classifier()
+        cast(Any, backbone).reset_classifier(0)
+        if not isinstance(head, nn.Linear):
+            raise UsageError(
+                f"head: keep needs a single linear classifier, which {spec.model} has not; use head: linear"
+            )
+        check_class_count(spec, head.out_features, classes)
+        return head
+    cast(Any, backbone).reset_classifier(0)
+    features = _feature_count(spec, backbone)
+    kept_bottleneck = spec.head == "keep" and whole is not None and "head.weight" not in whole
+    if spec.head == "bottleneck" or kept_bottleneck:
+        return bottleneck_head(features, classes)
+    return new_classifier(features, classes)
 
 
-def _kept_head(backbone: nn.Module, spec: NetworkSpec, classes: int) -> nn.Module:
-    head = cast(Any, backbone).get_classifier()
-    if not isinstance(head, nn.Linear):
-        raise UsageError(f"head: keep needs a single linear classifier, which {spec.model} has not; use head: linear")
-    _check_classes(spec, head.out_features, classes)
-    return head
-
-
-def _check_classes(spec: NetworkSpec, held: int, classes: int) -> None:
-    if held != classes:
-        raise UsageError(
-            f"the head in {spec.weights} has {held} classes and the data has {classes}: "
-            "use head: linear with epochs above 0 to train a new head, or other weights"
-        )
-
-
-def _load_own_weights(network: Classifier, saved: dict[str, Tensor], spec: NetworkSpec, classes: int) -> None:
-    state = dict(saved)
-    if spec.head != "keep" and spec.epochs > 0:
-        state = {name: t for name, t in state.items() if not name.startswith("head.")}
-    else:
-        last = max(name for name in state if name.startswith("head.") and name.endswith("weight"))
-        _check_classes(spec, len(state[last]), classes)
-    try:
-        missing, unexpected = network.load_state_dict(state, strict=False)
-    except RuntimeError as error:
-        raise UsageError(f"the weights {spec.weights} do not fit {spec.model}: {_short(error)}") from None
-    missing = [name for name in missing if not (name.startswith("head.") and spec.head != "keep" and spec.epochs > 0)]
-    if missing or unexpected:
-        name = (missing + unexpected)[0]
-        raise UsageError(
-            f"the weights {spec.weights} do not fit {spec.model} with head: {spec.head} (first difference: {name})"
-        )
-
-
-def _feature_count(backbone: nn.Module, spec: NetworkSpec, channels: int) -> int:
-    """Width of the pooled features, asked of the network itself: some timm models widen `num_features` before pooling."""
+def _feature_count(spec: NetworkSpec, backbone: nn.Module) -> int:
+    """D, asked of the network itself: some timm models widen `num_features` before pooling."""
     width = getattr(backbone, "head_hidden_size", None) or getattr(backbone, "num_features", None)
     if not isinstance(width, int):
-        raise UsageError(
-            f"{spec.model} does not say how many features it has, so it takes no new head (channels: {channels})"
-        )
+        raise UsageError(f"{spec.model} does not say how many features it has, so it takes no new head; use head: keep")
     return width

@@ -1,4 +1,7 @@
-"""A network called through torch.compile where that works."""
+"""A network called through torch.compile where that works.
+
+Shapes: B samples of a batch, K classes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a study will take before anything is spent: arithmetic, time and storage, from each network measured for a moment."""
+"""What a study will take before anything is spent: arithmetic, time and storage, from each network measured for a moment.
+
+Shapes: (C, H, W) an image.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,7 @@ def network_cost(network: Classifier, pixels: Tensor, batch_size: int) -> Networ
     flops = forward_flops(network, pixels)
     with torch.inference_mode():
         asked = fused(network, pixels)
-        ask = _seconds(lambda: asked(batch), pixels.device)
+        ask = _median_seconds(lambda: asked(batch), pixels.device)
     network.train()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.0)
 
@@ -53,7 +56,7 @@ def network_cost(network: Classifier, pixels: Tensor, batch_size: int) -> Networ
         loss.backward()
         optimizer.step()
 
-    seconds = _seconds(step, pixels.device)
+    seconds = _median_seconds(step, pixels.device)
     network.eval()
     return NetworkCost(flops, ask / len(batch), seconds / len(batch))
 
@@ -71,13 +74,15 @@ def compiling_pays(training_flops: float, device: torch.device) -> bool:
     return device.type == "cuda" and training_flops / NOMINAL_CUDA_FLOPS >= COMPILING_PAYS_S
 
 
-def _seconds(work: Callable[[], object], device: torch.device) -> float:
+def call_seconds(work: Callable[[], object], device: torch.device) -> float:
+    """Seconds of one call, until the device has done it."""
+    start = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def _median_seconds(work: Callable[[], object], device: torch.device) -> float:
     """Median seconds of a call, after one that warms up."""
-    taken = []
-    for _ in range(REPEATS + 1):
-        start = time.perf_counter()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        taken.append(time.perf_counter() - start)
-    return median(taken[1:])
+    return median([call_seconds(work, device) for _ in range(REPEATS + 1)][1:])

@@ -27,8 +27,13 @@ def fused(network: Classifier, pixels: Tensor) -> Classifier:
 
     Which layers meet is seen on one pass of `pixels`, (B, C, H, W) in [0, 1], so any architecture is served; the copy's answers to
     them are then held against the network's own, and a copy that differs by more than `FUSING_BOUND` is given unfolded.
+    A network without batch norms is copied and frozen only; one without parameters, a plain function, is given as it is.
     """
+    if next(network.parameters(), None) is None:
+        return network.eval()
     fast = _frozen(copy.deepcopy(network))
+    if not any(type(module) in _NORMS for module in fast.modules()):
+        return fast
     answers, meetings = _observed(fast, pixels)
     for layer_name, norm_name in meetings:
         layer, norm = fast.get_submodule(layer_name), cast(nn.BatchNorm2d, fast.get_submodule(norm_name))

@@ -1,4 +1,7 @@
-"""The two small built-in networks, registered with timm."""
+"""The two small built-in networks, registered with timm.
+
+Shapes: B samples, (C, H, W) an image, K classes, D features.
+"""
 
 from __future__ import annotations
 

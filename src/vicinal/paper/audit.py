@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache
-from importlib import resources
+from collections.abc import Iterator, Sequence
 from itertools import combinations
-from typing import Any, Literal
-
-import yaml
+from typing import Any
 
 from vicinal.claims import (
     CLAIMS,
@@ -18,57 +13,37 @@ from vicinal.claims import (
     ORDER_OF_MAGNITUDE,
     SMOOTH_CORRUPTIONS,
     Judgement,
+    ModelResults,
     Number,
-    Subject,
     corruption_text,
     decide,
     difference,
     judge,
+    listed,
     mean,
     mean_gain_by_corruption,
     mean_robustness_gain,
     ratio,
 )
+from vicinal.config import CORRUPTIONS
+from vicinal.paper.finding import Finding
+from vicinal.paper.running_text import running_text
 from vicinal.paper.tables import (
-    CORRUPTIONS,
     DATA_SETS,
     TEACHERS,
     Entry,
-    Loader,
     Printed,
     corruption_gain,
     entries,
     number,
     paper_evidence,
-    printed,
+    printed_numbers,
 )
 
-Kind = Literal["impossible", "repeated", "disagreement", "fact"]
-KIND_WORDS: dict[Kind, str] = {
-    "impossible": "Impossible entries",
-    "repeated": "Repeated rows",
-    "disagreement": "Text, figures and tables that disagree",
-    "fact": "What the tables say against the text",
-}
 BOUND_WORDS = (
     "|accuracy − confidence| ≤ ECE ≤ (1 − accuracy) + (1 − confidence), rounding of the printed digits allowed for"
 )
 REPEATED_CELLS = 3  # columns that two rows of a table have to share; fewer coincide by chance
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that the audit found: a sentence, the table rows it is about, and its numbers."""
-
-    key: str
-    kind: Kind
-    sentence: str
-    rows: tuple[tuple[int, str], ...] = ()  # table number and row as shown
-    data: Mapping[str, Any] = field(default_factory=dict)
-
-    def as_data(self) -> dict[str, Any]:
-        rows = [{"table": table, "row": row} for table, row in self.rows]
-        return {"key": self.key, "kind": self.kind, "sentence": self.sentence, "rows": rows, "numbers": dict(self.data)}
 
 
 def audit() -> list[Finding]:
@@ -80,7 +55,7 @@ def audit() -> list[Finding]:
         *_figure6(),
         *_baselines(),
         *_repeated_figures(),
-        *_text(),
+        *running_text(),
         *_facts(),
     ]
 
@@ -106,7 +81,7 @@ def impossible_entries(rows: Sequence[Entry]) -> Iterator[Finding]:
 
 def repeated_rows() -> Iterator[Finding]:
     """Rows of table 7 that share the numbers of several columns."""
-    table = printed()["table7_corruption_cifar100_pct"]
+    table = printed_numbers()["table7_corruption_cifar100_pct"]
     rows = [(name, corruption, table[name][corruption]) for name in table for corruption in table[name]]
     for (name, corruption, cells), (other, other_corruption, others) in combinations(rows, 2):
         same = [severity for severity, pair in enumerate(zip(cells, others, strict=True), 1) if pair[0] == pair[1]]
@@ -114,12 +89,12 @@ def repeated_rows() -> Iterator[Finding]:
             continue
         differ = [severity for severity in range(1, len(cells) + 1) if severity not in same]
         parts = [f"{cells[s - 1].text} and {others[s - 1].text} at severity {s}" for s in differ]
-        tail = f"; they differ in {_listed(parts)}" if differ else ""
+        tail = f"; they differ in {listed(parts)}" if differ else ""
         labels = (table7_label(name, corruption), table7_label(other, other_corruption))
         yield Finding(
             "repeated_row", "repeated",
             f"Table 7: {labels[0]} and {labels[1]} share {len(same)} of {len(cells)} numbers, severities "
-            f"{_listed(list(map(str, same)))} ({', '.join(cells[s - 1].text for s in same)}){tail}.",
+            f"{listed(list(map(str, same)))} ({', '.join(cells[s - 1].text for s in same)}){tail}.",
             ((7, labels[0]), (7, labels[1])),
             {"severities": same, "values": [float(cells[s - 1]) for s in same]},
         )  # fmt: skip
@@ -132,7 +107,7 @@ def table7_label(name: str, corruption: str) -> str:
 
 def _peak_gains() -> Iterator[Finding]:
     """Peak linearity gain: figure 5 and the text against table 6."""
-    figure, table = printed()["figure5_peak_linearity_gain"], printed()["table6_alignment_cifar100"]
+    figure, table = printed_numbers()["figure5_peak_linearity_gain"], printed_numbers()["table6_alignment_cifar100"]
     apart = [(name, figure[name], table[name][0]) for name in TEACHERS if _differ(figure[name], table[name][0])]
     if apart:
         yield Finding(
@@ -145,7 +120,7 @@ def _peak_gains() -> Iterator[Finding]:
     wrong = [name for name in TEACHERS if decide(_response_gap(table[name]))]
     if wrong:
         yield Finding("independent_response", "disagreement", "Table 6: KL mixed less KL real is not the independent response for "
-                      f"{_listed([TEACHERS[name] for name in wrong])}.", tuple((6, TEACHERS[name]) for name in wrong))  # fmt: skip
+                      f"{listed([TEACHERS[name] for name in wrong])}.", tuple((6, TEACHERS[name]) for name in wrong))  # fmt: skip
 
 
 def _response_gap(cells: Sequence[Printed]) -> Number:
@@ -154,9 +129,10 @@ def _response_gap(cells: Sequence[Printed]) -> Number:
 
 def _figure6() -> Iterator[Finding]:
     """Figure 6 calls its labels averages: which averages of table 7 they are."""
-    labels = printed()["figure6_extreme_teacher_gain_pp"]
+    labels = printed_numbers()["figure6_extreme_teacher_gain_pp"]
     gains = {name: corruption_gain(name) for name in TEACHERS}
-    extremes, found = [], {}
+    extremes: list[str] = []
+    found: dict[str, dict[str, Any]] = {}
     for corruption in CORRUPTIONS:
         label = labels[corruption]
         by_teacher = {name: mean(list(gains[name][corruption].values())) for name in TEACHERS}
@@ -190,7 +166,7 @@ def _figure6() -> Iterator[Finding]:
     odd = [c for c in CORRUPTIONS if not found[c]["is_extreme"] and not found[c]["is_mean"]]
     if odd:
         yield Finding("figure6_unexplained", "disagreement", "Figure 6: no average of table 7 gives the label of "
-                      f"{_listed([corruption_text(c) for c in odd])}.", data={c: found[c] for c in odd})  # fmt: skip
+                      f"{listed([corruption_text(c) for c in odd])}.", data={c: found[c] for c in odd})  # fmt: skip
 
 
 def _baselines() -> Iterator[Finding]:
@@ -217,7 +193,7 @@ def _baselines() -> Iterator[Finding]:
         )
         apart = [name for name, a, b in _columns(entry, twin) if not _equal(a, b)]
         if apart:
-            yield Finding("table1_table3", "disagreement", f"Tables 1 and 3 differ in {_listed(apart)} of {entry.row}.",
+            yield Finding("table1_table3", "disagreement", f"Tables 1 and 3 differ in {listed(apart)} of {entry.row}.",
                           ((1, twin.row), (3, entry.row)))  # fmt: skip
 
 
@@ -236,12 +212,12 @@ def _equal(a: Number | None, b: Number | None) -> bool:
 def _repeated_figures() -> Iterator[Finding]:
     """Figures 7 and 8 give accuracies that tables 1 and 3 give too, table 5 the teachers' ECE of table 3."""
     apart = []
-    for name, (_, accuracy) in printed()["figure8_students_cifar100"]["teacher_without_mixup"].items():
-        table = printed()["table1_temperature_cifar100"][name]["2"]["accuracy_pct"]
+    for name, (_, accuracy) in printed_numbers()["figure8_students_cifar100"]["teacher_without_mixup"].items():
+        table = printed_numbers()["table1_temperature_cifar100"][name]["2"]["accuracy_pct"]
         if _differ(accuracy, table):
             apart.append((f"student of {TEACHERS[name]}", "figure 8", accuracy, "table 1", table))
-    mobile = printed()["figure7_clusters_cifar100"]
-    table1 = printed()["table1_temperature_cifar100"]
+    mobile = printed_numbers()["figure7_clusters_cifar100"]
+    table1 = printed_numbers()["table1_temperature_cifar100"]
     for row, key in (("erm", "classic_training"), ("mixup", "mixup_classic")):
         accuracy, table = mobile[row]["mobilenetv2"][1], table1[key]["accuracy_pct"]
         if _differ(accuracy, table):
@@ -255,106 +231,16 @@ def _repeated_figures() -> Iterator[Finding]:
             data={f"{what}, {where_a}": [float(a), float(b)] for what, where_a, a, _, b in apart},
         )  # fmt: skip
     ece = {
-        name: (printed()["table5_nonlinearity_cifar100"][name][2], printed()["table3_cifar100"]["teachers"][name][2])
+        name: (
+            printed_numbers()["table5_nonlinearity_cifar100"][name][2],
+            printed_numbers()["table3_cifar100"]["teachers"][name][2],
+        )
         for name in TEACHERS
     }
     wrong = [name for name, (a, b) in ece.items() if _differ(a, b)]
     if wrong:
-        yield Finding("teacher_ece", "disagreement", f"Tables 3 and 5 differ in the ECE of {_listed([TEACHERS[n] for n in wrong])}.",
+        yield Finding("teacher_ece", "disagreement", f"Tables 3 and 5 differ in the ECE of {listed([TEACHERS[n] for n in wrong])}.",
                       tuple((5, TEACHERS[n]) for n in wrong))  # fmt: skip
-
-
-@cache
-def stated() -> Mapping[str, Any]:
-    """Numbers of the running text that a table gives as well, from the package's text.yaml."""
-    text = resources.files("vicinal.paper").joinpath("text.yaml").read_text(encoding="utf-8")
-    return yaml.load(text, Loader)  # type: ignore[no-any-return]  # noqa: S506 (a safe loader of our own file)
-
-
-def _text() -> Iterator[Finding]:
-    """The running text against the tables."""
-    text, cifar100 = stated(), paper_evidence()["cifar100"]
-    apart: list[tuple[str, str, str, str]] = []
-
-    def compare(where: str, what: str, said: Printed, table: Number, decimals: int, unit: str) -> None:
-        if decide(difference(number(said), table)):
-            apart.append((where, what, f"{said.text}{unit}", f"{table.value:.{decimals}f}{unit}"))
-
-    best = max(
-        (e for e in entries() if e.table == 2 and e.role == "kd_mixup"),
-        key=lambda e: e.accuracy.value if e.accuracy else 0,
-    )
-    best_of = paper_evidence()["cifar10"].teacher(TEACHERS[best.teacher or ""])
-    assert best_of is not None
-    own = paper_evidence()["cifar10"].reference("kd_mixup", best_of)
-    assert own is not None
-    compare(
-        "§6.2",
-        "accuracy of the best CIFAR-10 student",
-        text["best_student_cifar10"]["accuracy_pct"],
-        own.numbers["accuracy"],
-        2,
-        " %",
-    )
-    table3 = next(e for e in entries() if e.table == 3 and e.role == "baseline")
-    assert table3.accuracy is not None
-    for key, label in TEACHERS.items():
-        teacher = cifar100.teacher(label)
-        student = cifar100.reference("kd_mixup", teacher) if teacher is not None else None
-        assert teacher is not None
-        assert student is not None
-        accuracy = student.numbers["accuracy"]
-        for said in (text["gain_over_baseline_cifar100_pp"].get(key), text["smallest_gain_cifar100_pp"].get(key)):
-            where = text[
-                "gain_over_baseline_cifar100_pp"
-                if key in text["gain_over_baseline_cifar100_pp"]
-                else "smallest_gain_cifar100_pp"
-            ]["where"]
-            if said is not None:
-                baseline = Number(100 * table3.accuracy.value, interval=_hundred(table3.accuracy), printed=True)
-                gain = difference(accuracy, baseline)
-                # The text gives one or two digits of a difference: a unit of its last digit is within its care.
-                if abs(gain.value - said) > 2 * said.half + EPSILON:
-                    apart.append(
-                        (
-                            where,
-                            f"gain of {label}’s student over table 3’s baseline",
-                            f"{said.text} points",
-                            f"{gain.value:.2f} points",
-                        )
-                    )
-        if key in text["student_accuracy_cifar100_pct"]:
-            said = text["student_accuracy_cifar100_pct"]
-            compare(said["where"], f"accuracy of {label}’s student", said[key], accuracy, 2, " %")
-        for role, said, table in zip(
-            ("teacher", "student"),
-            text["figure3_accuracy_pct"][key],
-            (teacher.numbers["accuracy"], accuracy),
-            strict=True,
-        ):
-            compare("figure 3", f"accuracy of {label}{'’s student' if role == 'student' else ''}", said, table, 2, " %")
-        first = next((s for s, gain in student.corruption_gain["pixelate"].items() if decide(gain) < 0), None)
-        if first != text["pixelate_below_baseline_from_severity"][key]:
-            said = text["pixelate_below_baseline_from_severity"]
-            apart.append(
-                (
-                    said["where"],
-                    f"severity from which pixelate puts {label}’s student below the baseline",
-                    f"{said[key]}",
-                    f"{first}",
-                )
-            )
-    if apart:
-        yield Finding(
-            "text", "disagreement",
-            "The text and the tables give different numbers: "
-            + "; ".join(f"{what}, {said} in {where} and {table} by the table" for where, what, said, table in apart) + ".",
-            data={f"{where}: {what}": [said, table] for where, what, said, table in apart},
-        )  # fmt: skip
-
-
-def _hundred(value: Number) -> tuple[float, float] | None:
-    return None if value.interval is None else (100 * value.interval[0], 100 * value.interval[1])
 
 
 # --- what the tables say against the text -----------------------------------------------------------------------------
@@ -363,7 +249,7 @@ def _hundred(value: Number) -> tuple[float, float] | None:
 def _facts() -> Iterator[Finding]:
     """The failures behind contradicted claims, said with their counts."""
     cifar100 = paper_evidence()["cifar100"]
-    yield from _not_monotone(_judged("ece_falls"))
+    yield from _not_monotone(_judgement("ece_falls"))
     yield from _failing("ece_below_kd", "KD + mixup rows of table 1 have a higher ECE than their KD classic")
     yield from _failing("beats_mixup", "KD + mixup rows of table 1 are less accurate than mixup classic")
     yield from _orders(cifar100.plain_teachers)
@@ -383,7 +269,7 @@ def _facts() -> Iterator[Finding]:
     yield from _largest_ratio()
 
 
-def _judged(key: str) -> Judgement:
+def _judgement(key: str) -> Judgement:
     return judge(next(claim for claim in CLAIMS if claim.key == key), paper_evidence()["cifar100"])
 
 
@@ -391,7 +277,9 @@ def _not_monotone(judgement: Judgement) -> Iterator[Finding]:
     rises: dict[str, list[str]] = {}
     for case in judgement.cases:
         if case.sign < 0 and case.effect is not None:
-            rises.setdefault(case.of, []).append(f"{case.at.removeprefix('T = ')} by {-case.effect.value:.4f}")
+            rises.setdefault(case.subject, []).append(
+                f"{case.condition.removeprefix('T = ')} by {-case.effect.value:.4f}"
+            )
     if rises:
         yield Finding(
             "ece_not_monotone", "fact",
@@ -402,27 +290,29 @@ def _not_monotone(judgement: Judgement) -> Iterator[Finding]:
 
 
 def _failing(key: str, words: str) -> Iterator[Finding]:
-    failing = [case for case in _judged(key).cases if case.sign < 0]
+    failing = [case for case in _judgement(key).cases if case.sign < 0]
     if failing:
         by_teacher: dict[str, list[str]] = {}
         for case in failing:
-            by_teacher.setdefault(case.of, []).append(case.at.removeprefix("T = "))
+            by_teacher.setdefault(case.subject, []).append(case.condition.removeprefix("T = "))
         yield Finding(
             key, "fact",
-            f"{len(failing)} {words}: {'; '.join(f'{teacher} at T = {_listed(at)}' for teacher, at in by_teacher.items())}.",
-            tuple((1, f"{case.of}, {case.at}") for case in failing),
+            f"{len(failing)} {words}: {'; '.join(f'{teacher} at T = {listed(at)}' for teacher, at in by_teacher.items())}.",
+            tuple((1, f"{case.subject}, {case.condition}") for case in failing),
             {"count": len(failing), "by_teacher": by_teacher},
         )  # fmt: skip
 
 
-def _orders(teachers: Sequence[Subject]) -> Iterator[Finding]:
+def _orders(teachers: Sequence[ModelResults]) -> Iterator[Finding]:
     """The order of robustness gains against that of linearity gains."""
     cifar100 = paper_evidence()["cifar100"]
     peak, robust = {}, {}
     for teacher in teachers:
         student = cifar100.reference("kd_mixup", teacher)
         gain = (
-            student.toward[teacher.name].gain_peak if student is not None and teacher.name in student.toward else None
+            student.versus_teacher[teacher.name].gain_peak
+            if student is not None and teacher.name in student.versus_teacher
+            else None
         )
         if student is not None and gain is not None and student.corruption_gain:
             peak[teacher.name], robust[teacher.name] = gain.value, mean_robustness_gain(student).value
@@ -467,7 +357,3 @@ def _differ(a: Printed, b: Printed) -> bool:
 
 def _signed(value: float) -> str:
     return f"{value:+.1f}".replace("-", "−")
-
-
-def _listed(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""

@@ -8,13 +8,19 @@ from importlib import resources
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup, escape
 
-from vicinal import __version__
-from vicinal.claims import RULE
-from vicinal.paper.audit import BOUND_WORDS, KIND_WORDS
+from vicinal.claims import RULE, Verdict
+from vicinal.paper.audit import BOUND_WORDS
+from vicinal.paper.finding import KIND_WORDS
 from vicinal.paper.show import CITATION, MARK_NOTE, Shown, counted
 from vicinal.paper.tables import DATA_SETS
+from vicinal.version import __version__
 
-VERDICT_CLASSES = {"supported": "yes", "contradicted": "no", "undecided": "undecided", "not held": "fact"}
+VERDICT_CLASSES: dict[Verdict, str] = {  # of the style sheet
+    "supported": "yes",
+    "contradicted": "no",
+    "undecided": "undecided",
+    "no data": "fact",
+}
 
 
 def html_page(shown: Shown) -> str:

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from vicinal import __version__
 from vicinal.claims import RULE, Judgement, judge, judge_all
-from vicinal.paper.audit import KIND_WORDS, Finding, audit, table7_label
-from vicinal.paper.tables import CORRUPTIONS, DATA_SETS, TEACHERS, entries, paper_evidence, printed
+from vicinal.config import CORRUPTIONS
+from vicinal.paper.audit import audit, table7_label
+from vicinal.paper.finding import KIND_WORDS, Finding
+from vicinal.paper.tables import DATA_SETS, TEACHERS, entries, paper_evidence, printed_numbers
+from vicinal.version import __version__
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,7 +24,7 @@ MARK_NOTE = "‡ an ECE that the row's accuracy and confidence rule out; § a ro
 
 @dataclass(frozen=True)
 class PaperTable:
-    """A table of the paper as printed; `marks` holds the sign of what the audit found, by row."""
+    """A table of the paper as printed; `marks`: the sign of what the audit found, by row."""
 
     number: int
     title: str
@@ -33,7 +35,7 @@ class PaperTable:
 
 def paper_tables(findings: Sequence[Finding]) -> list[PaperTable]:
     """Tables 1 to 7 with the printed digits."""
-    content = printed()
+    content = printed_numbers()
     tables: list[tuple[int, str, tuple[str, ...], tuple[tuple[str, ...], ...]]] = []
     columns = {1: ("Accuracy %", "Confidence %", "ECE")}
     titles = {1: "Temperature, CIFAR-100", 2: "CIFAR-10", 3: "CIFAR-100", 4: "ImageNet"}
@@ -78,7 +80,7 @@ def as_json(shown: Shown) -> str:
     """All of it as JSON: the numbers as in the package's results.yaml, the audit, and the claims with every case."""
     content: dict[str, Any] = {
         "source": {"paper": CITATION, "licence": "CC BY 4.0", "written_by": f"vicinal {__version__}"},
-        "numbers": {key: value for key, value in printed().items() if key != "source"},
+        "numbers": {key: value for key, value in printed_numbers().items() if key != "source"},
         "audit": [finding.as_data() for finding in shown.findings],
         "rule": RULE,
         "claims": [
@@ -106,10 +108,10 @@ def claim_words(judgement: Judgement) -> dict[str, str]:
 
 
 def counted(judgements: Iterable[Judgement]) -> str:
-    """5 supported, 11 contradicted, 3 undecided, 1 not held."""
+    """5 supported, 11 contradicted, 3 undecided, 1 no data."""
     verdicts = [judgement.verdict for judgement in judgements]
     return ", ".join(
-        f"{verdicts.count(v)} {v}" for v in ("supported", "contradicted", "undecided", "not held") if v in verdicts
+        f"{verdicts.count(v)} {v}" for v in ("supported", "contradicted", "undecided", "no data") if v in verdicts
     )
 
 
@@ -158,4 +160,4 @@ def print_everything(shown: Shown, console: Console) -> None:
     console.print(table)
 
 
-VERDICT_STYLES = {"supported": "green", "contradicted": "bold red", "undecided": "yellow", "not held": "dim"}
+VERDICT_STYLES = {"supported": "green", "contradicted": "bold red", "undecided": "yellow", "no data": "dim"}

@@ -11,7 +11,8 @@ from typing import Any
 
 import yaml
 
-from vicinal.claims import EPSILON, Evidence, Number, Subject, Toward, difference
+from vicinal.claims import EPSILON, Evidence, ModelResults, Number, StudentVersusTeacher, difference, temperature_text
+from vicinal.config import CORRUPTIONS
 
 DATA_SETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet"}
 CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet": 1000}
@@ -21,8 +22,7 @@ TEACHERS = {
     "resnet152v2": "ResNet152V2",
     "convnext_tiny": "ConvNeXt-Tiny",
 }
-RELIABILITY_TABLES = {"cifar10": "table2_cifar10", "cifar100": "table3_cifar100", "imagenet": "table4_imagenet"}
-CORRUPTIONS = ("gaussian_noise", "motion_blur", "fog", "jpeg_compression", "contrast", "pixelate")
+PERFORMANCE_TABLES = {"cifar10": 2, "cifar100": 3, "imagenet": 4}
 
 
 class Printed(float):
@@ -37,6 +37,7 @@ class Printed(float):
 
     @property
     def half(self) -> float:
+        """Half a unit of the last digit."""
         decimals = len(self.text.partition(".")[2]) if "e" not in self.text.lower() else 0
         return 0.5 * 10.0**-decimals
 
@@ -53,20 +54,19 @@ Loader.add_constructor("tag:yaml.org,2002:float", _printed)
 
 
 @cache
-def printed() -> Mapping[str, Any]:
+def printed_numbers() -> Mapping[str, Any]:
     """The content of the package's results.yaml, decimals as `Printed`."""
     text = resources.files("vicinal.paper").joinpath("results.yaml").read_text(encoding="utf-8")
     return MappingProxyType(yaml.load(text, Loader))  # noqa: S506 (a safe loader of our own file)
 
 
-def number(value: Printed, scale: float = 1.0, doubtful: bool = False) -> Number:
+def number(value: Printed, scale: float = 1.0) -> Number:
     """A printed decimal as evidence, with the interval that its rounding leaves."""
     exact = float(value)
     return Number(
         exact * scale,
         interval=((exact - value.half) * scale, (exact + value.half) * scale),
         printed=True,
-        doubtful=doubtful,
     )
 
 
@@ -113,11 +113,11 @@ class Entry:
 @cache
 def entries() -> tuple[Entry, ...]:
     """Every row of tables 1 to 4."""
-    return (*_temperature_entries(), *_reliability_entries())
+    return (*_temperature_entries(), *_performance_entries())
 
 
 def _temperature_entries() -> Iterator[Entry]:
-    table = printed()["table1_temperature_cifar100"]
+    table = printed_numbers()["table1_temperature_cifar100"]
     for key, arm, row in (
         ("classic_training", "baseline", "Classic training"),
         ("mixup_classic", "mixup", "Mixup classic"),
@@ -129,7 +129,7 @@ def _temperature_entries() -> Iterator[Entry]:
                 yield _entry(1, "cifar100", f"{label}, KD classic", "kd", teacher, 2.0, _percent_cells(cells), 0.01)
                 continue
             temperature = key if key == "sigma" else float(key)
-            shown = f"{label}, T = {'σ' if key == 'sigma' else key}"
+            shown = f"{label}, T = {temperature_text(temperature)}"
             yield _entry(1, "cifar100", shown, "kd_mixup", teacher, temperature, _percent_cells(cells), 0.01)
 
 
@@ -137,18 +137,18 @@ def _percent_cells(cells: Mapping[str, Any]) -> tuple[Any, Any, Any]:
     return cells["accuracy_pct"], cells["confidence_pct"], cells["ece"]
 
 
-def _reliability_entries() -> Iterator[Entry]:
-    for position, (data, key) in enumerate(RELIABILITY_TABLES.items()):
-        table = printed()[key]
+def _performance_entries() -> Iterator[Entry]:
+    for data, table_number in PERFORMANCE_TABLES.items():
+        table = printed_numbers()[f"table{table_number}_{data}"]
         for teacher, label in TEACHERS.items():
             yield _entry(
-                2 + position, data, f"{label} (teacher)", "teacher", teacher, None, tuple(table["teachers"][teacher])
+                table_number, data, f"{label} (teacher)", "teacher", teacher, None, tuple(table["teachers"][teacher])
             )
         for teacher, label in TEACHERS.items():
             yield _entry(
-                2 + position, data, f"KD + mixup, {label}", "kd_mixup", teacher, 2.0, tuple(table["kd_mixup"][teacher])
+                table_number, data, f"KD + mixup, {label}", "kd_mixup", teacher, 2.0, tuple(table["kd_mixup"][teacher])
             )
-        yield _entry(2 + position, data, "Baseline", "baseline", None, None, tuple(table["baseline"]))
+        yield _entry(table_number, data, "Baseline", "baseline", None, None, tuple(table["baseline"]))
 
 
 def _entry(
@@ -183,7 +183,7 @@ def paper_evidence() -> Mapping[str, Evidence]:
 def _evidence(data: str) -> Evidence:
     rows = [entry for entry in entries() if entry.data == data]
     teachers = {entry.teacher: _numbers(entry) for entry in rows if entry.role == "teacher"}
-    # Table 1 repeats the T = 2 rows of table 3 and holds the other temperatures; the first entry stands.
+    # Table 1 repeats the T = 2 rows of table 3 and adds the other temperatures; the first entry stands.
     students: dict[tuple[str, str | None, float | str | None], dict[str, Number]] = {}
     for entry in rows:
         if entry.role != "teacher":
@@ -192,19 +192,19 @@ def _evidence(data: str) -> Evidence:
             students[entry.role, entry.teacher, entry.temperature] = {**_numbers(entry), **known}
     if data == "cifar100":
         for name, numbers in teachers.items():
-            mean_nl, peak_nl, _ = printed()["table5_nonlinearity_cifar100"][name]
+            mean_nl, peak_nl, _ = printed_numbers()["table5_nonlinearity_cifar100"][name]
             numbers |= {"nl_mean": number(mean_nl), "nl_peak": number(peak_nl)}
-    subjects = [
-        Subject(
+    students_of_arms = [
+        ModelResults(
             name=arm, arm=arm, teacher=TEACHERS.get(teacher or ""), temperature=temperature, numbers=numbers,
             **(_beyond(teacher) if data == "cifar100" and arm == "kd_mixup" and temperature == 2 and teacher is not None else {}),
         )
         for (arm, teacher, temperature), numbers in students.items()
     ]  # fmt: skip
-    taught = [Subject(TEACHERS[name or ""], model=name, numbers=numbers) for name, numbers in teachers.items()]
+    taught = [ModelResults(TEACHERS[name or ""], model=name, numbers=numbers) for name, numbers in teachers.items()]
     if data == "cifar100":
-        _add_mixup_teachers(taught, subjects)
-    return Evidence(DATA_SETS[data], tuple(taught), tuple(subjects), CLASSES[data])
+        _add_mixup_teachers(taught, students_of_arms)
+    return Evidence(DATA_SETS[data], tuple(taught), tuple(students_of_arms), CLASSES[data])
 
 
 def _numbers(entry: Entry) -> dict[str, Number]:
@@ -215,20 +215,22 @@ def _numbers(entry: Entry) -> dict[str, Number]:
                 100 * value.value, interval=(100 * value.interval[0], 100 * value.interval[1]), printed=True
             )
     if entry.ece is not None:
-        found["ece"] = Number(entry.ece.value, interval=entry.ece.interval, printed=True, doubtful=entry.is_impossible)
+        found["ece"] = Number(
+            entry.ece.value, interval=entry.ece.interval, printed=True, impossible=entry.is_impossible
+        )
     return found
 
 
 def _beyond(teacher: str) -> dict[str, Any]:
     """What section 7 says of a teacher's KD + mixup student."""
-    gain, real, mixed, independent = map(number, printed()["table6_alignment_cifar100"][teacher])
-    toward = Toward(gain_peak=gain, kl_real=real, kl_mixed=mixed, independent_response=independent)
-    return {"toward": {TEACHERS[teacher]: toward}, "corruption_gain": corruption_gain(teacher)}
+    gain, real, mixed, independent = map(number, printed_numbers()["table6_alignment_cifar100"][teacher])
+    beside = StudentVersusTeacher(gain_peak=gain, kl_real=real, kl_mixed=mixed, independent_response=independent)
+    return {"versus_teacher": {TEACHERS[teacher]: beside}, "corruption_gain": corruption_gain(teacher)}
 
 
 def corruption_gain(teacher: str) -> dict[str, dict[int, Number]]:
     """Accuracy of a teacher's student less the baseline's, percentage points, by corruption and severity (table 7)."""
-    table = printed()["table7_corruption_cifar100_pct"]
+    table = printed_numbers()["table7_corruption_cifar100_pct"]
     return {
         corruption: {
             severity: difference(number(own), number(baseline))
@@ -240,19 +242,19 @@ def corruption_gain(teacher: str) -> dict[str, dict[int, Number]]:
     }
 
 
-def _add_mixup_teachers(teachers: list[Subject], students: list[Subject]) -> None:
+def _add_mixup_teachers(teachers: list[ModelResults], students: list[ModelResults]) -> None:
     """Figure 8: the students of teachers trained with mixup, and the V-scores of both kinds."""
-    figure = printed()["figure8_students_cifar100"]
+    figure = printed_numbers()["figure8_students_cifar100"]
     for name, (v_score, accuracy) in figure["teacher_with_mixup"].items():
         label = f"{TEACHERS[name]} + mixup"
-        teachers.append(Subject(label, model=name, trained_with_mixup=True))
+        teachers.append(ModelResults(label, model=name, trained_with_mixup=True))
         numbers = {"accuracy": number(accuracy), "v_score": number(v_score)}
-        students.append(Subject("kd_mixup", "kd_mixup", label, 2.0, numbers=numbers))
+        students.append(ModelResults("kd_mixup", "kd_mixup", label, 2.0, numbers=numbers))
     for position, student in enumerate(students):
         key = next((key for key, label in TEACHERS.items() if label == student.teacher), None)
         if student.arm == "kd_mixup" and student.temperature == 2 and key in figure["teacher_without_mixup"]:
             numbers = {**student.numbers, "v_score": number(figure["teacher_without_mixup"][key][0])}
-            students[position] = Subject(
+            students[position] = ModelResults(
                 student.name, student.arm, student.teacher, student.temperature, numbers=numbers,
-                toward=student.toward, corruption_gain=student.corruption_gain,
+                versus_teacher=student.versus_teacher, corruption_gain=student.corruption_gain,
             )  # fmt: skip

@@ -10,11 +10,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from vicinal.claims import listed
 from vicinal.report.figures import SUBSCRIPT, FigureSet, Styles, figure_context
-from vicinal.report.findings import choice, findings
-from vicinal.report.paper import judged_section
+from vicinal.report.findings import findings, recommendation
+from vicinal.report.paper import study_claims
 from vicinal.report.rows import ARM_LABELS, Model, Results, Row, mean_and_spread
-from vicinal.report.tables import COLUMNS, further_context, further_definitions, measures, shown_table, table_notes
+from vicinal.report.tables import COLUMNS, measures, optional_context, optional_definitions, shown_table, table_notes
 
 PAPER = "https://arxiv.org/abs/2606.12171"
 
@@ -61,7 +62,7 @@ INDEX_PLACE = "<!-- index -->"
 
 
 def html_page(results: Results, figures: Sequence[FigureSet], paper_part: Mapping[str, Any]) -> str:
-    """The report as one HTML file that needs nothing else; `paper_part` is `paper_pages.paper_context`."""
+    """The report as one HTML file that needs nothing else; `paper_part` is `paper.paper_context`."""
     raw = results.raw
     environment = Environment(
         loader=PackageLoader("vicinal", "report"),
@@ -78,20 +79,20 @@ def html_page(results: Results, figures: Sequence[FigureSet], paper_part: Mappin
         created=str(raw.get("created") or "")[:10],
         description=raw.get("description") or "",
         run_words=what_was_run(results),
-        optimistic=raw["selection"] == "paper_best_test",
+        optimistic=results.selected_on_test,
         selection=results.selection_sentence,
-        choice=choice(results),
+        recommendation=recommendation(results),
         findings=findings(results),
         verdict_words=VERDICT_WORDS,
-        judged=judged_section(results),
+        study_claims=study_claims(results),
         columns=COLUMNS,
         sections=shown_table(results),
         table_notes=table_notes(results),
         colours=_table_colours(results),
         figures=[figure_context(figure) for figure in figures],
         definitions=[(term, text.format(bins=raw["measures"].get("ece_bins", 15))) for term, text in DEFINITIONS],
-        further=further_context(results),
-        further_definitions=further_definitions(measures(results)),
+        optional=optional_context(results),
+        optional_definitions=optional_definitions(measures(results)),
         selected=what_was_selected(results),
         command=raw.get("command") or "",
         facts=rerun_facts(results),
@@ -138,7 +139,7 @@ def _table_colours(results: Results) -> dict[Row, str]:
 
 def what_was_run(results: Results) -> list[str]:
     """Data, networks, seeds, machine and time, in a few sentences."""
-    raw, data = results.raw, results.raw["data"]
+    raw, data = results.raw, results.data
     shape = " × ".join(map(str, (data.get("image_shape") or [])[:2]))
     classes = len(data.get("class_names") or [])
     about = ", ".join(
@@ -146,13 +147,15 @@ def what_was_run(results: Results) -> list[str]:
     )
     counts = [f"{data[part]:,} {word}" for part, word in (("train", "training"), ("validation", "validation"), ("test", "test"))
               if data.get(part)]  # fmt: skip
-    sentences = [f"{data.get('name') or data.get('source')}{f' ({about})' if about else ''}: {_listed(counts)} images."]
+    sentences = [
+        f"{data.get('name') or data.get('source')}{f' ({about})' if about else ''}: {listed(counts) or 'no'} images."
+    ]
     if results.teachers:
         teachers = [f"{row.label} ({_network(row)})" for row in results.teachers]
-        sentences.append(f"{'Teachers' if len(teachers) > 1 else 'Teacher'}: {_listed(teachers)}.")
+        sentences.append(f"{'Teachers' if len(teachers) > 1 else 'Teacher'}: {listed(teachers)}.")
     if results.students:
         arms = list(dict.fromkeys(ARM_LABELS.get(row.arm or "", row.arm or "") for row in results.students))
-        sentences.append(f"Student: {_network(results.students[0])}, trained as {_listed(arms)}.")
+        sentences.append(f"Student: {_network(results.students[0])}, trained as {listed(arms)}.")
     seeds = results.seeds
     sentences.append(
         f"{'Seeds' if len(seeds) > 1 else 'Seed'} {', '.join(map(str, seeds))}. {results.selection_sentence}"
@@ -204,16 +207,12 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def _listed(items: Sequence[str]) -> str:
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else "no"
-
-
 def what_was_selected(results: Results) -> list[str]:
     """Every choice between training and the table, in sentences."""
     raw, measures = results.raw, results.raw["measures"]
     lines = [results.selection_sentence]
     epochs = [_selected_epochs(row) for row in results.rows if row.models[0].get("selected_epoch") is not None]
-    if epochs and raw["selection"] != "last":
+    if epochs and results.selection != "last":
         lines.append(f"Epochs selected: {'; '.join(epochs)}.")
     if measures.get("calibrated_on"):
         lines.append(f"Temperature scaling is fitted on the {measures['calibrated_on']} split, never on test images.")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, Literal
 
-from vicinal import __version__
-from vicinal.config import SCHEMA, SELECTION_SENTENCES
-from vicinal.errors import UsageError
+import numpy as np
+from numpy.typing import NDArray
+
+from vicinal.claims import TEMPERATURE_SYMBOLS, temperature_text
+from vicinal.config import SELECTION_SENTENCES
+from vicinal.results import read_results
 
 Model = dict[str, Any]  # one trained network of results.json with its measures
 
@@ -24,28 +26,23 @@ ARM_LABELS = {
     "linear_target": "Linear target",
     "label_smoothing": "Label smoothing",
 }
-TEMPERATURE_SYMBOLS = {"sigma": "σ", "teacher_sigma": "σ_t"}
 SCALED = "_after_temperature_scaling"  # ending of every key measured after temperature scaling
-
-_TOP_KEYS = ("study", "version", "environment", "selection", "data", "measures", "teachers", "students")
-_MODEL_KEYS = ("seed", "accuracy", "confidence", "ece", "nll", "brier", "reliability", "vicinity")
-_RELIABILITY_KEYS = ("count", "accuracy", "confidence")
-_VICINITY_KEYS = ("lam", "nonlinearity", "entropy", "dominance", "linearity_information")
 
 
 @dataclass(frozen=True, eq=False)  # compared by identity, so that a row can be a key
 class Row:
-    """One line of the table and one curve of a figure: a teacher, or an arm with its teacher and temperature."""
+    """One line of the table and one curve of a figure: a teacher, or an arm with its teacher and temperature, over its seeds."""
 
     label: str
     arm: str | None  # None for a teacher
-    teacher: str | None  # the teacher itself, or the one asked; None for students that ask none
+    teacher: str | None  # the teacher itself, or a student's; None for students without one
     temperature: float | str | None
     temperature_rank: int  # position among the temperatures of its arm, for the dash pattern
     models: tuple[Model, ...]  # by seed
 
     @property
     def is_teacher(self) -> bool:
+        """Whether it is a teacher, not a student."""
         return self.arm is None
 
     @property
@@ -60,20 +57,32 @@ class Row:
 
     @property
     def name(self) -> str:
-        """The label with the teacher asked, for sentences."""
+        """The label with the teacher's name, for sentences."""
         return self.label if self.is_teacher or self.teacher is None else f"{self.label} ({self.teacher})"
+
+    @property
+    def model_name(self) -> str | None:
+        """The name of its architecture."""
+        name: str | None = self.models[0].get("model")
+        return name
+
+    @property
+    def trained_with_mixup(self) -> bool:
+        """Whether its own objective mixed images."""
+        mixing = (self.models[0].get("objective") or {}).get("mixing") or {}
+        return bool(mixing.get("distribution", "none") != "none")
 
     def values(self, key: str) -> list[float]:
         """The scalar of every seed that has it."""
         return [float(value) for model in self.models if (value := model.get(key)) is not None]
 
     def by_seed(self, key: str) -> dict[int, float]:
+        """The scalar by seed, of every seed that has it."""
         return {model["seed"]: float(value) for model in self.models if (value := model.get(key)) is not None}
 
     def interval(self, key: str) -> tuple[float, float] | None:
         """The bootstrap interval of a scalar; only where one seed stands in the row."""
-        bounds = (self.models[0].get("intervals") or {}).get(key) if len(self.models) == 1 else None
-        return (float(bounds[0]), float(bounds[1])) if bounds and None not in bounds else None
+        return stored_interval(self.models[0], key) if len(self.models) == 1 else None
 
 
 @dataclass(frozen=True)
@@ -82,16 +91,18 @@ class Results:
 
     raw: dict[str, Any]
     teachers: tuple[Row, ...]
-    unguided: tuple[Row, ...]  # students that ask no teacher
-    guided: tuple[Row, ...]  # students that ask one, in the order of the teachers
+    undistilled: tuple[Row, ...]  # students without a teacher
+    distilled: tuple[Row, ...]  # students of a teacher, in the order of the teachers
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        return self.teachers + self.unguided + self.guided
+        """Teachers, then students."""
+        return self.teachers + self.undistilled + self.distilled
 
     @property
     def students(self) -> tuple[Row, ...]:
-        return self.unguided + self.guided
+        """The students without a teacher, then those of each."""
+        return self.undistilled + self.distilled
 
     @property
     def seeds(self) -> list[int]:
@@ -99,65 +110,53 @@ class Results:
         return sorted({model["seed"] for row in self.students or self.teachers for model in row.models})
 
     @property
+    def selection(self) -> str:
+        """How epochs were selected, by the word of the study file."""
+        return str(self.raw["selection"])
+
+    @property
+    def selected_on_test(self) -> bool:
+        """Whether the test images selected the epochs, so that test metrics are optimistic."""
+        return self.selection == "paper_best_test"
+
+    @property
     def selection_sentence(self) -> str:
-        selection = self.raw["selection"]
-        return SELECTION_SENTENCES.get(selection, f"Selection of epochs: {selection}.")
+        """What must be said beside every table."""
+        return SELECTION_SENTENCES.get(self.selection, f"Selection of epochs: {self.selection}.")
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The data set's entry."""
+        found: dict[str, Any] = self.raw["data"]
+        return found
+
+    def images(self, split: Literal["train", "validation", "test"]) -> int:
+        """How many images a split has; 0 where it is not known."""
+        return int(self.data.get(split) or 0)
 
     @property
     def coverage(self) -> str:
         """The coverage of the intervals, as in 95 %."""
-        return f"{100 * self.raw['measures'].get('interval', 0.95):g}\u00a0%"
+        return f"{100 * self.confidence_level:g}\u00a0%"
 
-    def asked_by(self, teacher: str) -> list[Row]:
-        """The students compared with a teacher: those that ask none, then those that ask it."""
-        return [*self.unguided, *(row for row in self.guided if row.teacher == teacher)]
+    @property
+    def confidence_level(self) -> float:
+        """Of every interval; a test is clear where p is below 1 less this."""
+        return float(self.raw["measures"].get("confidence_level", 0.95))
+
+    @property
+    def data_name(self) -> str:
+        """The name of the data, as shown."""
+        return str(self.data.get("name") or self.data.get("source") or "these data")
+
+    def compared_with(self, teacher: str) -> list[Row]:
+        """The students set beside a teacher: those without a teacher, then its own."""
+        return [*self.undistilled, *(row for row in self.distilled if row.teacher == teacher)]
 
 
 def load_results(folder: Path) -> Results:
     """The results of a study folder; UsageError in one line where they are missing, damaged or of another schema."""
-    path = folder / "results.json"
-    again = f"run the study again with `vicinal run STUDY --out {folder}`"
-    if not path.is_file():
-        raise UsageError(
-            f"{folder} holds no results.json: it is no study folder or its study has not finished; {again}, "
-            "which continues what is there, then ask for the report"
-        )
-    try:
-        # NaN and infinities are no JSON; where one slipped in, its cell stays empty.
-        raw = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read as JSON ({' '.join(str(error).split())}); {again}") from None
-    if not isinstance(raw, dict):
-        raise UsageError(f"{path} is no mapping of results; {again}")
-    if raw.get("schema") != SCHEMA:
-        writer = f"vicinal {raw['version']}" if raw.get("version") else "an unknown version of vicinal"
-        raise UsageError(
-            f"{folder}: results.json has schema {raw.get('schema')!r}, written by {writer}, and vicinal {__version__} reads "
-            f"schema {SCHEMA}; make the report with {writer}, or run the study again into a new folder"
-        )
-    missing = _first_missing(raw)
-    if missing:
-        raise UsageError(f"{folder}: results.json, written by vicinal {raw.get('version')}, lacks {missing!r}; {again}")
-    return arrange(raw)
-
-
-def _first_missing(raw: dict[str, Any]) -> str | None:
-    """The dotted path of the first key that the report cannot do without, or None."""
-    for key in _TOP_KEYS:
-        if key not in raw:
-            return key
-    if not raw["teachers"] and not raw["students"]:
-        return "teachers[0]"
-    for role, names in (("teachers", ("name",)), ("students", ("arm", "teacher", "temperature"))):
-        for position, model in enumerate(raw[role]):
-            for key in (*names, *_MODEL_KEYS):
-                if key not in model:
-                    return f"{role}[{position}].{key}"
-            for part, keys in (("reliability", _RELIABILITY_KEYS), ("vicinity", _VICINITY_KEYS)):
-                for key in keys:
-                    if key not in model[part]:
-                        return f"{role}[{position}].{part}.{key}"
-    return None
+    return arrange(read_results(folder).to_json())
 
 
 def arrange(raw: dict[str, Any]) -> Results:
@@ -177,10 +176,10 @@ def arrange(raw: dict[str, Any]) -> Results:
         label = student_label(arm, temperature, several=len(temperatures[arm]) > 1)
         students.append(Row(label, arm, teacher, temperature, temperatures[arm].index(temperature), tuple(models)))
     order = [row.teacher for row in teachers]
-    guided = [row for row in students if row.teacher is not None]
+    distilled = [row for row in students if row.teacher is not None]
     # A stable sort: the file's order stays inside each teacher; a teacher absent from the file comes last.
-    guided.sort(key=lambda row: order.index(row.teacher) if row.teacher in order else len(order))
-    return Results(raw, teachers, tuple(row for row in students if row.teacher is None), tuple(guided))
+    distilled.sort(key=lambda row: order.index(row.teacher) if row.teacher in order else len(order))
+    return Results(raw, teachers, tuple(row for row in students if row.teacher is None), tuple(distilled))
 
 
 def _grouped(models: Iterable[Model], key: Any) -> list[tuple[Any, list[Model]]]:
@@ -195,8 +194,12 @@ def student_label(arm: str, temperature: float | str | None, several: bool) -> s
     label = ARM_LABELS.get(arm, arm.replace("_", " "))
     if temperature is None or (not several and temperature not in TEMPERATURE_SYMBOLS):
         return label
-    shown = TEMPERATURE_SYMBOLS[temperature] if isinstance(temperature, str) else f"{temperature:g}"
-    return f"{label} · T = {shown}"
+    return f"{label} · {temperature_label(temperature)}"
+
+
+def temperature_label(temperature: float | str | None) -> str:
+    """T = 2, T = σ; nothing for none."""
+    return "" if temperature is None else f"T = {temperature_text(temperature)}"
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None] | None:
@@ -219,28 +222,47 @@ def at_half(model: Model, quantity: str, curves: str = "vicinity") -> float | No
     return None if value is None else float(value)
 
 
-def interval_at_half(model: Model, quantity: str) -> tuple[float, float] | None:
-    """The bootstrap interval of a vicinal quantity at λ = 0.5."""
-    position = half_position(model["vicinity"]["lam"])
-    bounds = (model["vicinity"].get("intervals") or {}).get(quantity)
-    if position is None or not bounds:
-        return None
-    lower, upper = bounds["lower"][position], bounds["upper"][position]
-    return None if lower is None or upper is None else (float(lower), float(upper))
+def stored_interval(model: Model, key: str) -> tuple[float, float] | None:
+    """The bootstrap interval of a scalar of one seed; None where it was not stored."""
+    bounds = (model.get("intervals") or {}).get(key)
+    return (float(bounds[0]), float(bounds[1])) if bounds and None not in bounds else None
 
 
-def against(model: Model, teacher: str) -> dict[str, Any] | None:
-    """Linearity gain and alignment of a student against a teacher: the one it asked, or any it was measured against."""
-    if model.get("teacher") == teacher and model.get("linearity_gain") is not None:
-        return model
+def corruption_values(model: Model, corruption: str, key: str) -> dict[int, float]:
+    """A quantity of a model under a corruption, by severity; empty where it was not measured."""
+    found = (model.get("corruptions") or {}).get(corruption) or {}
+    pairs = zip(found.get("severity") or [], found.get(key) or [], strict=False)
+    return {int(severity): float(value) for severity, value in pairs if value is not None}
+
+
+def corruption_gain_bounds(model: Model, corruption: str) -> dict[int, tuple[float, float]]:
+    """The paired interval of the gain over the baseline, percentage points, by severity."""
+    found = (model.get("corruptions") or {}).get(corruption) or {}
+    bounds = found.get("gain_pp_interval") or {}
+    triples = zip(found.get("severity") or [], bounds.get("lower") or [], bounds.get("upper") or [], strict=False)
+    return {int(s): (float(low), float(high)) for s, low, high in triples if low is not None and high is not None}
+
+
+def versus_teacher(model: Model, teacher: str) -> dict[str, Any]:
+    """Linearity gain, alignment and information of a student beside a teacher; empty where it was not measured."""
     found: dict[str, Any] | None = (model.get("versus_teacher") or {}).get(teacher)
-    return found
+    return found or {}
 
 
 def gain_at_half(model: Model, teacher: str) -> float | None:
-    """Δ_lin(0.5) of a student against a teacher."""
+    """Δ_lin(0.5) of a student over a teacher."""
     position = half_position(model["vicinity"]["lam"])
-    measured = against(model, teacher)
-    gain = (measured or {}).get("linearity_gain")
+    gain = versus_teacher(model, teacher).get("linearity_gain")
     value = None if gain is None or position is None else gain[position]
     return None if value is None else float(value)
+
+
+def floats(values: Sequence[float | None]) -> NDArray[np.float64]:
+    """A list of results.json as float64, NaN where a value is missing."""
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def mean_over_lam(lam: Sequence[float], values: Sequence[float | None]) -> float | None:
+    """The mean of a curve over λ ~ Uniform(0, 1), by the trapezoidal rule; None where a point is missing."""
+    mean = float(np.trapezoid(floats(values), floats(lam)))
+    return mean if np.isfinite(mean) else None

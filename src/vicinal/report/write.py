@@ -21,20 +21,20 @@ from vicinal.report.paper import (
 )
 from vicinal.report.rows import load_results
 from vicinal.report.tables import (
-    against_csv,
-    further_csv,
-    further_markdown,
     measures,
+    optional_csv,
+    optional_markdown,
     summary_csv,
     summary_markdown,
+    versus_teacher_csv,
     vicinity_csv,
 )
 from vicinal.workspace import write_atomically
 
 # What a report may write or not, so that an earlier one's can go.
 OPTIONAL = {
-    "tables/further.csv",
-    "tables/further.md",
+    "tables/optional.csv",
+    "tables/optional.md",
     *(f"figures/{name}.svg" for name in ("pareto", "risk_coverage", "information")),
 }
 
@@ -49,7 +49,7 @@ def write_report(folder: Path) -> Path:
     results = load_results(folder)
     beyond = pareto(results), risk_coverage(results), information(results)
     figures = [figure for figure in (*all_figures(results), *beyond) if figure is not None]
-    further = measures(results)
+    optional = measures(results)
     part = PaperPart(tuple(paper_tables(results)), tuple(paper_figures(results, folder)))
     files = {
         "tables/summary.csv": summary_csv(results),
@@ -57,13 +57,13 @@ def write_report(folder: Path) -> Path:
         "tables/vicinity.csv": vicinity_csv(results),
         "tables/claims.csv": claims_csv(results),
         "tables/claims.md": claims_markdown(results),
-        **({"tables/versus_teacher.csv": against_csv(results)} if results.students else {}),
+        **({"tables/versus_teacher.csv": versus_teacher_csv(results)} if results.students else {}),
         **(
             {
-                "tables/further.csv": further_csv(results, further),
-                "tables/further.md": further_markdown(results, further),
+                "tables/optional.csv": optional_csv(results, optional),
+                "tables/optional.md": optional_markdown(results, optional),
             }
-            if further
+            if optional
             else {}
         ),
         **{f"figures/{figure.name}.svg": figure.file() for figure in figures},

@@ -1,6 +1,28 @@
 """A study to runs, runs to `results.json`: what is done is skipped, what was killed continues."""
 
 from vicinal.study.banks import Shard, build, info, verify
-from vicinal.study.study import Study
+from vicinal.study.executor import Executor, InOrder, Job, in_order
+from vicinal.study.groups import bank_layout
+from vicinal.study.plan import PlannedRun, StudyPlan
+from vicinal.study.run import Study, execute, run_job
+from vicinal.study.summary import PlanSummary, RunSummary, summarize
 
-__all__ = ["Shard", "Study", "build", "info", "verify"]
+__all__ = [
+    "Executor",
+    "InOrder",
+    "Job",
+    "PlanSummary",
+    "PlannedRun",
+    "RunSummary",
+    "Shard",
+    "Study",
+    "StudyPlan",
+    "bank_layout",
+    "build",
+    "execute",
+    "in_order",
+    "info",
+    "run_job",
+    "summarize",
+    "verify",
+]

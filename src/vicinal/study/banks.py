@@ -18,14 +18,17 @@ from vicinal.distillation import (
     FrozenTeacher,
     Manifest,
     TeacherBank,
-    format_bytes,
     frozen_teacher,
 )
 from vicinal.errors import UsageError, VicinalError
 from vicinal.inputs import ImagePipeline, slice_rows
-from vicinal.study.study import PlannedRun, Study
+from vicinal.study.checks import check_banks
+from vicinal.study.groups import bank_layout, banks_of_study
+from vicinal.study.networks import load_network
+from vicinal.study.plan import PlannedRun
+from vicinal.study.run import Study
 from vicinal.training import training_plan
-from vicinal.workspace import StudyProgress, hold
+from vicinal.workspace import StudyProgress, format_bytes, hold
 
 # Of the span of a batch's logits, that an answer asked again may differ by. A float32 forward pass on the same device differs by the
 # order of sums alone; another device may compute its products with fewer bits (TF32 has 11), and bf16 has 8.
@@ -62,12 +65,12 @@ def build(study: Study, part: Shard) -> list[str]:
             is there without its teacher.
         VicinalError: training fails, or a bank belongs to other weights.
     """
-    banks = study.bankable()
+    banks = banks_of_study(study.plan)
     if not banks:
         raise UsageError(f"no student of {study.spec.name} asks a teacher, so there are no answers to store")
-    study.check_banks()
+    check_banks(study.plan, study.bank_root)
     _check_room(study, [layout for _, layout in banks.values()])
-    teachers = [run for run in study.unique_runs() if run.spec.role == "teacher" and not run.folder.is_done]
+    teachers = [run for run in study.plan.teachers if not run.folder.is_done]
     if teachers and part.rank:
         raise UsageError(
             f"{teachers[0].spec.name} is not trained yet, which --slice 0/{part.world} does first; start --slice {part} after that"
@@ -101,7 +104,7 @@ def _check_room(study: Study, layouts: list[BankLayout]) -> None:
 
 def _fill(study: Study, run: PlannedRun, part: Shard, progress: StudyProgress) -> str:
     """Ask for what a bank lacks of a part of every batch; returns the line about it."""
-    with contextlib.closing(study.open_bank(run)) as bank:
+    with contextlib.closing(study.open_bank(run, bank_layout(run, study.plan))) as bank:
         layout, title = bank.layout, f"bank {_title(bank.layout)}"
         missing = [
             [p for p in range(layout.batches) if not bank.holds(epoch, p, part.rows(layout.batch_images(p)))]
@@ -112,7 +115,7 @@ def _fill(study: Study, run: PlannedRun, part: Shard, progress: StudyProgress) -
         images = sum(rows[p].stop - rows[p].start for positions in missing for p in positions)
         if images:
             asking = progress.inference(title, images, "asking")
-            pipeline, plan = study.pipeline(run), training_plan(run.spec, layout.images)
+            pipeline, plan = study.context.pipeline(run), training_plan(run.spec, layout.images)
             teacher = _teacher(study, run, bank, pipeline)
             bank.precision = teacher.precision
             for epoch, positions in enumerate(missing):
@@ -129,7 +132,7 @@ def _fill(study: Study, run: PlannedRun, part: Shard, progress: StudyProgress) -
 def _teacher(study: Study, run: PlannedRun, bank: TeacherBank, pipeline: ImagePipeline) -> FrozenTeacher:
     """The teacher as the bank's other answers were asked, or as a run would ask it."""
     assert run.teacher is not None
-    return frozen_teacher(study.load_network(run.teacher), run.spec, pipeline, bank.precision or "")
+    return frozen_teacher(load_network(study.context, run.teacher), run.spec, pipeline, bank.precision or "")
 
 
 # --- info -------------------------------------------------------------------------------------------------------------
@@ -208,7 +211,7 @@ def verify(study: Study, batches: int) -> Iterator[str]:
         UsageError: there is no bank of this study, or no trained teacher to ask.
         VicinalError: a record is damaged, the teacher's weights are not those of the bank, or an answer differs.
     """
-    banks = [run for key, (run, _) in study.bankable().items() if (study.bank_root / key / MANIFEST).exists()]
+    banks = [run for key, (run, _) in banks_of_study(study.plan).items() if (study.bank_root / key / MANIFEST).exists()]
     if not banks:
         raise UsageError(
             f"{study.out} holds no bank of {study.spec.name} with these values; vicinal bank build makes them, "
@@ -220,7 +223,7 @@ def verify(study: Study, batches: int) -> Iterator[str]:
             raise UsageError(
                 f"{run.teacher.folder.path} holds no trained teacher to ask; bring the folder along with the banks"
             )
-        with contextlib.closing(study.open_bank(run, create=False)) as bank:
+        with contextlib.closing(study.open_bank(run, bank_layout(run, study.plan), create=False)) as bank:
             yield _verified(study, run, bank, batches)
 
 
@@ -239,7 +242,7 @@ def _verified(study: Study, run: PlannedRun, bank: TeacherBank, batches: int) ->
             "vicinal bank build fills it"
         )
     chosen = whole[np.unique(np.linspace(0, len(whole) - 1, min(batches, len(whole))).round().astype(int))]
-    pipeline, plan = study.pipeline(run), training_plan(run.spec, layout.images)
+    pipeline, plan = study.context.pipeline(run), training_plan(run.spec, layout.images)
     teacher = _teacher(study, run, bank, pipeline)
     share = _tolerance(bank, study)
     largest, span = 0.0, 0.0
@@ -269,7 +272,7 @@ def _tolerance(bank: TeacherBank, study: Study) -> float:
     """Of the span of the logits."""
     if bank.precision == "bf16":
         return TOLERANCE_BF16
-    return TOLERANCE_SAME_DEVICE if bank.was_computed_on(study.device) else TOLERANCE_OTHER_DEVICE
+    return TOLERANCE_SAME_DEVICE if bank.was_computed_on(study.context.device) else TOLERANCE_OTHER_DEVICE
 
 
 # --- shared -----------------------------------------------------------------------------------------------------------

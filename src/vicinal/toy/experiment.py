@@ -22,7 +22,7 @@ from vicinal.config import ARMS, Objective
 from vicinal.distillation import objective_loss
 from vicinal.functional import confidence, expected_calibration_error, mix, nonlinearity_residual
 
-AMBIVALENT = 0.75  # below this largest probability a network does not commit itself
+AMBIVALENT = 0.75  # a largest probability below this is called ambivalent
 TITLES = {
     "teacher": "Teacher: ERM, wider, few steps",
     "erm": "ERM",
@@ -101,11 +101,11 @@ def train(
 
 @dataclass(frozen=True)
 class Field:
-    """One network's answers: the probability of class 1 over the picture, and its figures."""
+    """One network: its probability of class 1 over the picture, and its metrics."""
 
     name: str
     probability: Array  # (grid, grid), rows from below
-    figures: dict[str, float]
+    metrics: dict[str, float]  # ambivalent_share, accuracy, confidence, ece: shares; nonlinearity_at_half: nats
 
 
 @dataclass(frozen=True)
@@ -113,59 +113,87 @@ class Toy:
     """All that the figure shows."""
 
     spec: ToySpec
-    points: Array
-    labels: NDArray[np.int64]
+    points: Array  # (N, 2)
+    labels: NDArray[np.int64]  # (N,)
     extent: tuple[float, float, float, float]  # left, right, bottom, top
     fields: tuple[Field, ...]
     seconds: float
 
 
+@dataclass(frozen=True)
+class _Drawn:
+    """Everything that is drawn at random but the weights: points to train and to test on, and pairs of training points."""
+
+    points: Tensor
+    labels: Tensor
+    fresh: Tensor
+    fresh_labels: Tensor
+    first: Tensor
+    second: Tensor
+
+    @classmethod
+    def of(cls, spec: ToySpec) -> _Drawn:
+        draws = np.random.Generator(np.random.Philox(np.random.SeedSequence([spec.seed, 0])))
+        points, labels = half_circles(spec.points, spec.noise, draws)
+        fresh, fresh_labels = half_circles(spec.fresh_points, spec.noise, draws)
+        first = torch.from_numpy(draws.integers(spec.points, size=spec.pairs))
+        second = (first + torch.from_numpy(draws.integers(1, spec.points, size=spec.pairs))) % spec.points
+        return cls(points, labels, fresh, fresh_labels, first, second)
+
+
 def run_toy(spec: ToySpec, advance: Callable[[str], None] = lambda _: None) -> Toy:
-    """Train the five networks and ask them. `advance` is told the title of each network before it trains."""
+    """Train the teacher and five students and measure them.
+
+    Args:
+        advance: called with the title of each network before it trains.
+    """
     started = time.perf_counter()
-    draws = np.random.Generator(np.random.Philox(np.random.SeedSequence([spec.seed, 0])))
-    points, labels = half_circles(spec.points, spec.noise, draws)
-    fresh, fresh_labels = half_circles(spec.fresh_points, spec.noise, draws)
-    first = torch.from_numpy(draws.integers(spec.points, size=spec.pairs))
-    second = (first + torch.from_numpy(draws.integers(1, spec.points, size=spec.pairs))) % spec.points
-    middle = points.numpy().astype(np.float64)
-    (left, bottom), (right, top) = middle.min(0) - 0.35, middle.max(0) + 0.35
+    drawn = _Drawn.of(spec)
+    points = drawn.points.numpy().astype(np.float64)
+    (left, bottom), (right, top) = points.min(0) - 0.35, points.max(0) + 0.35
     across, up = np.meshgrid(np.linspace(left, right, spec.grid), np.linspace(bottom, top, spec.grid))
     grid = torch.from_numpy(np.column_stack([across.ravel(), up.ravel()])).float()
+    fields = tuple(_field(name, model, grid, drawn, spec) for name, model in _networks(spec, drawn, advance).items())
+    extent = (float(left), float(right), float(bottom), float(top))
+    return Toy(spec, points, drawn.labels.numpy(), extent, fields, time.perf_counter() - started)
 
+
+def _networks(spec: ToySpec, drawn: _Drawn, advance: Callable[[str], None]) -> dict[str, nn.Module]:
+    """The trained teacher and students, by the keys of `TITLES`."""
     advance(TITLES["teacher"])
     teacher = train(
-        network(spec.teacher_width, spec.seed + 1), ARMS["baseline"], points, labels, None,
+        network(spec.teacher_width, spec.seed + 1), ARMS["baseline"], drawn.points, drawn.labels, None,
         spec.teacher_steps, spec.learning_rate, spec.seed,
     )  # fmt: skip
     networks = {"teacher": teacher}
-    distilled = {"temperature": spec.temperature}
+    temperature = {"temperature": spec.temperature}
     for name, objective in {
         "erm": ARMS["baseline"],
         "mixup": ARMS["mixup"],
-        "kd": ARMS["kd"].model_copy(update=distilled),
-        "kd_mixup": ARMS["kd_mixup"].model_copy(update=distilled),
-        "kd_mixup_labels": ARMS["kd_mixup"].model_copy(update={**distilled, "alpha": 1.0}),
+        "kd": ARMS["kd"].model_copy(update=temperature),
+        "kd_mixup": ARMS["kd_mixup"].model_copy(update=temperature),
+        "kd_mixup_labels": ARMS["kd_mixup"].model_copy(update={**temperature, "alpha": 1.0}),
     }.items():
         advance(TITLES[name])
         # One seed for all: the students start from the same weights and see the same partners.
-        student = network(spec.student_width, spec.seed)
         networks[name] = train(
-            student, objective, points, labels, teacher, spec.student_steps, spec.learning_rate, spec.seed
-        )
-    fields = []
-    for name, model in networks.items():
-        with torch.no_grad():
-            field, known = model(grid).double().softmax(-1), model(fresh).double().softmax(-1)
-            i, j = points[first], points[second]
-            residual = nonlinearity_residual(model(i).double(), model(j).double(), model(mix(i, j, 0.5)).double(), 0.5)
-        figures = {
-            "ambivalent_share": float((confidence(field) < AMBIVALENT).double().mean()),
-            "accuracy": float((known.argmax(-1) == fresh_labels).double().mean()),
-            "confidence": float(confidence(known).mean()),
-            "ece": float(expected_calibration_error(known, fresh_labels)),
-            "nonlinearity_at_half": float(residual.mean()),
-        }
-        fields.append(Field(name, field[:, 1].reshape(spec.grid, spec.grid).numpy(), figures))
-    extent = (float(left), float(right), float(bottom), float(top))
-    return Toy(spec, middle, labels.numpy(), extent, tuple(fields), time.perf_counter() - started)
+            network(spec.student_width, spec.seed), objective, drawn.points, drawn.labels, teacher,
+            spec.student_steps, spec.learning_rate, spec.seed,
+        )  # fmt: skip
+    return networks
+
+
+def _field(name: str, model: nn.Module, grid: Tensor, drawn: _Drawn, spec: ToySpec) -> Field:
+    """A trained network over the picture, on fresh points and between pairs of training points."""
+    with torch.no_grad():
+        field, fresh = model(grid).double().softmax(-1), model(drawn.fresh).double().softmax(-1)
+        i, j = drawn.points[drawn.first], drawn.points[drawn.second]
+        residual = nonlinearity_residual(model(i).double(), model(j).double(), model(mix(i, j, 0.5)).double(), 0.5)
+    metrics = {
+        "ambivalent_share": float((confidence(field) < AMBIVALENT).double().mean()),
+        "accuracy": float((fresh.argmax(-1) == drawn.fresh_labels).double().mean()),
+        "confidence": float(confidence(fresh).mean()),
+        "ece": float(expected_calibration_error(fresh, drawn.fresh_labels)),
+        "nonlinearity_at_half": float(residual.mean()),
+    }
+    return Field(name, field[:, 1].reshape(spec.grid, spec.grid).numpy(), metrics)

@@ -34,7 +34,7 @@ def draw_figure(toy: Toy) -> Figure:
         x = margin + (at % 3) * (panel_w + gap)
         y = height - margin - (at // 3) * (panel_h + top + gap)
         figure.text(x / width, (y - 10) / height, TITLES[field.name], fontsize=TEXT + 1.5, fontweight="bold", color=ink)
-        figure.text(x / width, (y - 23) / height, _words(field.figures), fontsize=TEXT, color=muted)
+        figure.text(x / width, (y - 23) / height, _words(field.metrics), fontsize=TEXT, color=muted)
         axes = figure.add_axes((x / width, (y - top - panel_h) / height, panel_w / width, panel_h / height))
         images.append(_draw_field(axes, toy, field, scale, ink))
     # The bar and the legend share the foot: the scale under the last column, the marks to its left.
@@ -92,10 +92,10 @@ def _draw_field(axes: Axes, toy: Toy, field: Field, scale: LinearSegmentedColorm
     return image
 
 
-def _words(figures: dict[str, float]) -> str:
+def _words(metrics: dict[str, float]) -> str:
     return (
-        f"accuracy {figures['accuracy']:.3f} · ECE {figures['ece']:.3f} · "
-        f"ambivalent {100 * figures['ambivalent_share']:.0f}\u00a0%"
+        f"accuracy {metrics['accuracy']:.3f} · ECE {metrics['ece']:.3f} · "
+        f"ambivalent {100 * metrics['ambivalent_share']:.0f}\u00a0%"
     )
 
 

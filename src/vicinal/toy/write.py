@@ -12,11 +12,11 @@ import torch
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from vicinal import __version__
 from vicinal.errors import UsageError
 from vicinal.report import FONTS
 from vicinal.toy.experiment import AMBIVALENT, Toy
 from vicinal.toy.figure import CAPTION, draw_figure
+from vicinal.version import __version__
 from vicinal.workspace import STUDY_FILE, write_atomically, write_json
 
 
@@ -40,7 +40,7 @@ def check_toy_folder(folder: Path) -> None:
         if place.exists() and not place.is_dir():
             raise UsageError(f"{place} is a file; choose a folder with --out")
     if (folder / STUDY_FILE).exists():
-        raise UsageError(f"{folder} holds a study; choose another folder with --out")
+        raise UsageError(f"{folder} contains a study; choose another folder with --out")
 
 
 def write_toy(folder: Path, toy: Toy) -> list[Path]:
@@ -61,7 +61,7 @@ def write_toy(folder: Path, toy: Toy) -> list[Path]:
             "spec": asdict(toy.spec),
             "ambivalent_below": AMBIVALENT,
             "area": dict(zip(("left", "right", "bottom", "top"), toy.extent, strict=True)),
-            "networks": {field.name: field.figures for field in toy.fields},
+            "networks": {field.name: field.metrics for field in toy.fields},
             "seconds": round(toy.seconds, 2),
         },
     )

@@ -16,7 +16,7 @@ from vicinal.distillation import Need, StudentOutputs, TeacherAnswers, objective
 from vicinal.errors import VicinalError
 from vicinal.evaluation import predict
 from vicinal.inputs import VicinalBatch
-from vicinal.networks import Classifier, Compiled, build_classifier, save_weights
+from vicinal.networks import Compiled, TimmClassifier, build_classifier, save_weights
 from vicinal.training.parallel import SINGLE, Parallel
 from vicinal.training.phases import run_images
 from vicinal.training.schedule import learning_rate, lowered, watch_plateau
@@ -187,7 +187,7 @@ class Learner:
             _set_generators(outside)
 
 
-def _optimizer(network: Classifier, spec: NetworkSpec, phase: Phase, device: torch.device) -> torch.optim.Optimizer:
+def _optimizer(network: TimmClassifier, spec: NetworkSpec, phase: Phase, device: torch.device) -> torch.optim.Optimizer:
     fused = device.type in ("cpu", "cuda")
     if phase.name == "head_warmup":
         return torch.optim.Adam(network.head.parameters(), lr=spec.head_warmup_lr, fused=fused)
@@ -213,7 +213,7 @@ def _looks(run: RunSpec, epoch: int) -> bool:
 
 
 def _summary(
-    run: RunSpec, state: State, network: Classifier, train_images: int, device: torch.device
+    run: RunSpec, state: State, network: TimmClassifier, train_images: int, device: torch.device
 ) -> dict[str, Any]:
     images = run_images(run, train_images)
     return {

@@ -18,9 +18,10 @@ from vicinal.workspace.files import (
     write_file_atomically,
     write_json,
 )
-from vicinal.workspace.lock import check_not_held, hold
-from vicinal.workspace.machine import environment, free_bytes, keep_freed_memory, processor
-from vicinal.workspace.progress import StudyProgress, format_seconds
+from vicinal.workspace.format import format_bytes, format_seconds
+from vicinal.workspace.lock import check_not_held, hold, locked
+from vicinal.workspace.machine import available_memory, environment, free_bytes, keep_freed_memory, processor
+from vicinal.workspace.progress import StudyProgress
 from vicinal.workspace.run_folder import RunFolder
 from vicinal.workspace.study_folder import STUDY_FILE, check_out_folder, check_study_folder, open_study_folder
 
@@ -28,16 +29,19 @@ __all__ = [
     "STUDY_FILE",
     "RunFolder",
     "StudyProgress",
+    "available_memory",
     "cannot_write",
     "check_not_held",
     "check_out_folder",
     "check_study_folder",
     "clear_leftovers",
     "environment",
+    "format_bytes",
     "format_seconds",
     "free_bytes",
     "hold",
     "keep_freed_memory",
+    "locked",
     "open_study_folder",
     "processor",
     "read_json",

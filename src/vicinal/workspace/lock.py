@@ -1,4 +1,4 @@
-"""One holder of a folder at a time."""
+"""The kernel's locks: one holder of a folder at a time, and of a file for the time of a change."""
 
 from __future__ import annotations
 
@@ -17,19 +17,34 @@ LOCK_FILE = ".lock"
 
 
 @contextlib.contextmanager
+def locked(file: int | TextIO, *, shared: bool = False, wait: bool = True) -> Iterator[None]:
+    """Hold the kernel's lock on an open file, which ends with the process at the latest, however that ends.
+
+    Args:
+        file: open, or its number.
+        shared: for processes that work side by side and keep out those who want it for themselves.
+        wait: until the others are done; without, BlockingIOError where another process holds it.
+    """
+    fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+    try:
+        yield
+    finally:
+        fcntl.flock(file, fcntl.LOCK_UN)
+
+
+@contextlib.contextmanager
 def hold(folder: Path, shared: bool = False) -> Iterator[None]:
     """Hold a study folder for this process; a second process gets a UsageError that says who holds it.
 
-    `shared` is for processes that work in it side by side and keep others out. The lock is the kernel's, so it ends with the
-    process, however that ends.
+    `shared` is for processes that work in it side by side and keep others out.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / LOCK_FILE).open("a+", encoding="utf-8")
     except OSError as error:
         raise UsageError(f"cannot use {folder}: {error.strerror}; choose another folder with --out") from None
-    with file:
-        _lock(file, folder, shared)
+    with file, contextlib.ExitStack() as held:
+        _take(held, file, folder, shared)
         file.truncate(0)
         started = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         file.write(f"process {os.getpid()} on {socket.gethostname()} since {started}")
@@ -39,15 +54,14 @@ def hold(folder: Path, shared: bool = False) -> Iterator[None]:
 
 def check_not_held(folder: Path) -> None:
     """UsageError where another process holds the folder now: the early word of what `hold` makes sure of."""
-    held = folder / LOCK_FILE
-    with contextlib.suppress(OSError), held.open(encoding="utf-8") as file:
-        _lock(file, folder)
+    path = folder / LOCK_FILE
+    with contextlib.suppress(OSError), path.open(encoding="utf-8") as file, contextlib.ExitStack() as held:
+        _take(held, file, folder)
 
 
-def _lock(file: TextIO, folder: Path, shared: bool = False) -> None:
-    """Take the kernel's lock on an open file, until it is closed."""
+def _take(held: contextlib.ExitStack, file: TextIO, folder: Path, shared: bool = False) -> None:
     try:
-        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        held.enter_context(locked(file, shared=shared, wait=False))
     except OSError:
         file.seek(0)
         holder = file.read().strip() or "another process"

@@ -44,17 +44,23 @@ def environment(device: torch.device) -> dict[str, Any]:
     }
 
 
-def free_bytes(device: torch.device) -> int:
-    """Memory of a device that nobody uses now; where the system does not say, half of what it has."""
-    import torch
-
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+def available_memory() -> int | None:
+    """Bytes of memory that a program can still take; all of it where the system does not say, None where it says nothing."""
     with contextlib.suppress(OSError, ValueError, IndexError):
-        for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines():
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def free_bytes(device: torch.device) -> int:
+    """Bytes of a device's memory that nobody uses now; 0 where the system does not say."""
+    import torch
+
+    return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else available_memory() or 0
 
 
 def keep_freed_memory(keep: bool = True) -> bool:

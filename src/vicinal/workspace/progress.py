@@ -9,6 +9,8 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from vicinal.workspace.format import format_seconds
+
 PLAIN_LINE_SECONDS = 10.0
 
 
@@ -137,10 +139,3 @@ class InferenceProgress:
         if self._study._bars is not None:
             self._study._bars.remove_task(self._bar)
         self._study.say(f"{self._title}: {text} in {format_seconds(time.monotonic() - self._started)}")
-
-
-def format_seconds(seconds: float) -> str:
-    """95 as 1:35, 7265 as 2:01:05."""
-    whole = max(round(seconds), 0)
-    hours, minutes = divmod(whole // 60, 60)
-    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from vicinal import __version__
 from vicinal.config import SCHEMA
 from vicinal.errors import UsageError
+from vicinal.version import __version__
 from vicinal.workspace.files import read_json, write_json
 from vicinal.workspace.lock import LOCK_FILE
 

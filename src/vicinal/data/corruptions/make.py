@@ -1,4 +1,4 @@
-"""The six corruptions the paper measures on, at five severities: made for any images, or read from the published files.
+"""The six corruptions the paper measures on, at five severities, made for any images.
 
 Formulas and strengths are those of Hendrycks and Dietterich (ICLR 2019, arXiv:1903.12261): CIFAR-10-C's for images below
 64 px, ImageNet-C's from 64 px up. The published sets were drawn without a fixed seed; here image k's randomness is a
@@ -23,13 +23,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from torch import Tensor
 
-from vicinal.config import CORRUPTIONS, Corruption
+from vicinal.config import CORRUPTIONS, Corruption, corruption_named
 from vicinal.errors import UsageError
 
-SEVERITIES = (1, 2, 3, 4, 5)
 Strengths = Literal["cifar", "imagenet"]
 IMAGENET_FROM = 64  # px of the shorter side
 
@@ -108,16 +107,6 @@ def corrupt(
         part = images[start : start + at_once]
         corrupted[start : start + at_once] = _MAKERS[name](part, strength, draws, offset + start)
     return corrupted
-
-
-def corruption_named(corruption: str, severity: int = 1) -> Corruption:
-    """The corruption of this name. Raises UsageError if it or the severity is unknown."""
-    for name in CORRUPTIONS:
-        if name == corruption:
-            if severity not in SEVERITIES or isinstance(severity, bool):
-                raise UsageError(f"severity {severity!r} is not known: choose one of 1 (mild) to 5 (severe)")
-            return name
-    raise UsageError(f"corruption {corruption!r} is not known: choose one of {', '.join(CORRUPTIONS)}")
 
 
 @dataclass(frozen=True)
@@ -297,32 +286,3 @@ _MAKERS: Mapping[Corruption, Callable[[Tensor, Any, _Draws, int], Tensor]] = Map
         "pixelate": _pixelate,
     }
 )
-
-
-def contact_sheet(image: Tensor, seed: int = 0, *, strengths: Strengths | None = None, tile: int = 112) -> Image.Image:
-    """All 30 pictures of an image: a row for each corruption, the clean image first, then the five severities.
-
-    Args:
-        image: uint8 (H, W, 1 or 3). Each picture is enlarged by a whole number to about `tile` px, pixels left square.
-
-    Returns:
-        an RGB image.
-    """
-    height, width, _ = image.shape
-    zoom = max(1, round(tile / max(height, width)))
-    across, down, gap, margin, line = width * zoom, height * zoom, 4, 124, 20
-    columns, rows = len(SEVERITIES) + 1, len(CORRUPTIONS)
-    sheet = Image.new("RGB", (margin + columns * (across + gap), line + rows * (down + gap)), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
-    for column in range(columns):
-        title = f"severity {column}" if column else "clean"
-        draw.text((margin + column * (across + gap), 2), title, "black", font)
-    for row, name in enumerate(CORRUPTIONS):
-        top = line + row * (down + gap)
-        draw.text((4, top + down // 2 - 8), name.replace("_", " "), "black", font)
-        made = [corrupt(image[None], name, severity, seed, strengths=strengths)[0] for severity in SEVERITIES]
-        for column, picture in enumerate([image, *made]):
-            pixels = picture.cpu().expand(height, width, 3).contiguous().numpy()
-            large = Image.fromarray(pixels).resize((across, down), Image.Resampling.NEAREST)
-            sheet.paste(large, (margin + column * (across + gap), top))
-    return sheet

@@ -1,4 +1,7 @@
-"""Published corruption files (CIFAR-10-C, CIFAR-100-C) in place of those made here."""
+"""Published corruption files (CIFAR-10-C, CIFAR-100-C) in place of those made here.
+
+Shapes: N test images, (H, W, C) an image.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vicinal.config import CORRUPTIONS, Corruption
-from vicinal.data.corruptions.make import SEVERITIES, corruption_named
+from vicinal.config import CORRUPTIONS, SEVERITIES, Corruption, corruption_named
 from vicinal.errors import UsageError
 
 

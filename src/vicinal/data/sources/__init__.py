@@ -1,11 +1,11 @@
-"""The kinds of sources, a file each: from what the user gives to a `Source` whose images are not yet read."""
+"""The kinds of sources, a file each: from a `DataSpec` to a `Source` whose images are not yet read."""
 
 from vicinal.data.sources.embedded import find_embedded
 from vicinal.data.sources.folders import find_folders
 from vicinal.data.sources.hub import find_hub
 from vicinal.data.sources.named import KNOWN, find_named
-from vicinal.data.sources.parquet import find_parquet, parquet_files
-from vicinal.data.sources.shards import find_shards, shard_files
+from vicinal.data.sources.parquet import find_parquet, is_parquet
+from vicinal.data.sources.shards import find_shards, is_shards
 
 __all__ = [
     "KNOWN",
@@ -15,6 +15,6 @@ __all__ = [
     "find_named",
     "find_parquet",
     "find_shards",
-    "parquet_files",
-    "shard_files",
+    "is_parquet",
+    "is_shards",
 ]

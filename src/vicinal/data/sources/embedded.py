@@ -2,6 +2,8 @@
 
 The file holds 10,000 training images, then 5,000 test images, each 28 x 28 bytes, class after class with equal counts
 (so labels need not be stored), compressed as .xz. `scripts/make_embedded_images.py` makes it.
+
+Shapes: N images of 28 x 28 px.
 """
 
 from __future__ import annotations
@@ -14,8 +16,9 @@ from importlib.resources.abc import Traversable
 import numpy as np
 from numpy.typing import NDArray
 
+from vicinal.config import DataSpec
 from vicinal.data.types import Source, Split, split_of_arrays
-from vicinal.errors import VicinalError
+from vicinal.errors import UsageError, VicinalError
 
 FASHION_CLASSES = (
     "T-shirt/top",
@@ -29,6 +32,7 @@ FASHION_CLASSES = (
     "Bag",
     "Ankle boot",
 )
+NAME = "embedded/fashion-mnist"
 FILE_NAME = "fashion-mnist-part.xz"
 TRAIN_PER_CLASS, TEST_PER_CLASS = 1000, 500
 SIDE = 28  # px
@@ -41,8 +45,10 @@ def embedded_file() -> Traversable:
     return resources.files("vicinal.data") / "assets" / FILE_NAME
 
 
-def find_embedded() -> Source:
-    """The embedded images. Raises VicinalError if the packaged file is missing or damaged."""
+def find_embedded(spec: DataSpec) -> Source:
+    """The embedded images. Raises UsageError for another name, VicinalError if the packaged file is missing or damaged."""
+    if spec.source != NAME:
+        raise UsageError(f"data.source={spec.source} is not known: the embedded images are {NAME}")
     images = decode_embedded(embedded_file())
     cut = len(FASHION_CLASSES) * TRAIN_PER_CLASS
     return Source(
@@ -71,4 +77,4 @@ def _split(images: NDArray[np.uint8], per_class: int) -> Split:
     classes = len(FASHION_CLASSES)
     turns = images.reshape(classes, per_class, SIDE, SIDE).swapaxes(0, 1).reshape(-1, SIDE, SIDE)
     labels = np.tile(np.arange(classes, dtype=np.int64), per_class)
-    return split_of_arrays(turns, labels, "embedded/fashion-mnist")
+    return split_of_arrays(turns, labels, NAME)

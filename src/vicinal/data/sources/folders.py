@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vicinal.config import DataSpec
 from vicinal.data.decode import SUFFIXES
 from vicinal.data.types import Item, Role, Source, Split
 from vicinal.errors import UsageError
@@ -21,12 +22,13 @@ SPLIT_FOLDERS: dict[str, Role] = {
 }
 
 
-def find_folders(root: Path) -> Source:
-    """The images below `root`, unread; classes are sorted by name, images within a class too.
+def find_folders(spec: DataSpec) -> Source:
+    """The images below the folder `spec.source`, unread; classes are sorted by name, images within a class too.
 
     Raises UsageError for a folder without class folders, an empty class folder, fewer than two classes, or splits whose
     classes differ.
     """
+    root = Path(spec.source).expanduser()
     folders = _visible(root)
     if not folders and not any(root.iterdir()):
         raise UsageError(f"the folder {root} is empty: give one that holds a folder of images for each class")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vicinal.config import DataSpec
 from vicinal.data.sources.parquet import IMAGE_COLUMNS, LABEL_COLUMN, pick
 from vicinal.data.types import Item, Role, Source, Split
 from vicinal.errors import UsageError
@@ -22,11 +23,14 @@ _SPLITS: dict[str, Role] = {
 }
 
 
-def find_hub(name: str, image_column: str | None, label_column: str | None) -> Source:
-    """The splits of the data set `name`, images unread. No code of the data set is run.
+def find_hub(spec: DataSpec) -> Source:
+    """The splits of the data set hfds/OWNER/NAME, images unread. No code of the data set is run.
 
     Raises UsageError if `datasets` is not installed, the data set cannot be loaded, or its columns do not fit.
     """
+    name = spec.source.removeprefix("hfds/")
+    if not name:
+        raise UsageError("data.source=hfds/ names no data set: give hfds/OWNER/NAME, for example hfds/uoft-cs/cifar100")
     try:
         import datasets
     except ImportError:
@@ -44,7 +48,7 @@ def find_hub(name: str, image_column: str | None, label_column: str | None) -> S
     if "train" not in by_role:
         raise UsageError(f"hfds/{name} has no split train; it has {', '.join(found)}: give another data set")
     features = by_role["train"].features
-    image, label = _columns(name, features, datasets, image_column, label_column)
+    image, label = _columns(name, features, datasets, spec.image_column, spec.label_column)
     unused = [split for split, rows in found.items() if not any(rows is used for used in by_role.values())]
     return Source(
         name,

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vicinal.config import DataSpec
 from vicinal.data.sources.embedded import FASHION_CLASSES
 from vicinal.data.types import Source, Split, split_of_arrays
 from vicinal.errors import UsageError
@@ -25,14 +26,15 @@ DEFAULT_ROOT = "~/.cache/vicinal"
 _CIFAR_URL = "https://www.cs.toronto.edu/~kriz/"
 
 
-def find_named(name: str, root: str | None) -> Source:
-    """The data set `name` from `root` (default ~/.cache/vicinal), downloaded there if its files are missing.
+def find_named(spec: DataSpec) -> Source:
+    """The data set torch/NAME from `spec.root` (default ~/.cache/vicinal), downloaded there if its files are missing.
 
     Raises UsageError for an unknown name, a failed download or files that are not what they should be.
     """
+    name = spec.source.removeprefix("torch/")
     if name not in KNOWN:
         raise UsageError(f"torch/{name} is not known: use one of {', '.join(f'torch/{n}' for n in KNOWN)}")
-    return KNOWN[name](Path(root or DEFAULT_ROOT).expanduser())
+    return KNOWN[name](Path(spec.root or DEFAULT_ROOT).expanduser())
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from vicinal.config import DataSpec
 from vicinal.data.types import Item, Role, Source, Split
 from vicinal.errors import UsageError
 
@@ -32,16 +33,23 @@ def parquet_files(root: Path) -> list[Path]:
     return []
 
 
-def find_parquet(path: Path, image_column: str | None, label_column: str | None) -> Source:
+def is_parquet(source: str) -> bool:
+    """Whether `data.source` is a Parquet file or a folder of them."""
+    path = Path(source).expanduser()
+    return path.suffix == ".parquet" if path.is_file() else path.is_dir() and bool(parquet_files(path))
+
+
+def find_parquet(spec: DataSpec) -> Source:
     """The images of one Parquet file or of a folder of them (see `parquet_files`), unread.
 
     Class names come from the schema's `huggingface` metadata, else they are the labels themselves.
     Raises UsageError for files, columns or labels that cannot be used.
     """
+    path = Path(spec.source).expanduser()
     by_role, notes = _files_by_role(path)
     schemas = {file: _schema(file) for files in by_role.values() for file in files}
     first = by_role["train"][0]
-    image, label = _columns(schemas[first], first, image_column, label_column)
+    image, label = _columns(schemas[first], first, spec.image_column, spec.label_column)
     for file, schema in schemas.items():
         for column in (image, label):
             if column not in schema.names:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vicinal.config import DataSpec
 from vicinal.data.decode import SUFFIXES
 from vicinal.data.types import Item, Role, Source, Split
 from vicinal.errors import UsageError
@@ -38,8 +39,15 @@ def shard_files(root: Path) -> list[Path]:
     return sorted(p for p in root.iterdir() if _SHARD.fullmatch(p.name.lower()) and p.is_file())
 
 
-def find_shards(root: Path) -> Source:
+def is_shards(source: str) -> bool:
+    """Whether `data.source` is a folder of shards."""
+    root = Path(source).expanduser()
+    return root.is_dir() and bool(shard_files(root))
+
+
+def find_shards(spec: DataSpec) -> Source:
     """The images in the shards of a folder, unread. Raises UsageError for a damaged shard or an image without a class."""
+    root = Path(spec.source).expanduser()
     by_role: dict[Role, list[Path]] = {}
     for shard in shard_files(root):
         match = _SHARD.fullmatch(shard.name.lower())

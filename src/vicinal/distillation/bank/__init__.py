@@ -1,7 +1,7 @@
 """A teacher's answers along a plan, stored once in records of fixed size and read by every student that shares it."""
 
 from vicinal.distillation.bank.codec import AnswerCodec, AnswerParts
-from vicinal.distillation.bank.layout import BankLayout, format_bytes
+from vicinal.distillation.bank.layout import BankLayout
 from vicinal.distillation.bank.manifest import MANIFEST, Manifest
 from vicinal.distillation.bank.store import ANSWERS, BankContent, TeacherBank
 
@@ -14,5 +14,4 @@ __all__ = [
     "BankLayout",
     "Manifest",
     "TeacherBank",
-    "format_bytes",
 ]

@@ -8,6 +8,7 @@ from typing import Any, Literal, cast
 from vicinal.config import AnswersSpec, fingerprint
 from vicinal.distillation.bank.codec import EXACT, AnswerCodec
 from vicinal.distillation.bank.records import CHECK_BYTES
+from vicinal.workspace import format_bytes
 
 FORMAT = 3  # of answers.bin and bank.json
 
@@ -74,11 +75,3 @@ class BankLayout:
     def batch_images(self, position: int) -> int:
         """Of batch number `position`: the last one is as small as it comes."""
         return min(self.batch_size, self.images - position * self.batch_size)
-
-
-def format_bytes(count: int) -> str:
-    """2880 as 2,880 B, 5100000000 as 5.1 GB."""
-    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e4)):
-        if count >= size:
-            return f"{count / (1e3 if unit == 'kB' else size):.3g} {unit}"
-    return f"{count:,} B"

@@ -13,13 +13,13 @@ from typing import Any, Self, cast
 import torch
 from torch import Tensor
 
-from vicinal import __version__
 from vicinal.config import AnswersSpec
 from vicinal.distillation.bank.codec import AnswerCodec
 from vicinal.distillation.bank.layout import FORMAT, BankLayout
 from vicinal.distillation.teacher import Precision
 from vicinal.errors import VicinalError
 from vicinal.functional import kl_divergence
+from vicinal.version import __version__
 from vicinal.workspace import write_json
 
 MANIFEST = "bank.json"

@@ -8,7 +8,6 @@ a crash tears, the checksums notice.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import zlib
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vicinal.workspace import cannot_write
+from vicinal.workspace import cannot_write, locked
 
 CHECK_BYTES = 4
 _CHUNK_BYTES = 2**22  # read at a time where a whole file is looked through
@@ -85,11 +84,8 @@ class Records:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other processes out of what is changed meanwhile; they may go on reading and writing records."""
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        try:
+        with locked(self._file):
             yield
-        finally:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
 
 
 def checksums(content: NDArray[np.uint8], first: int) -> NDArray[np.uint32]:

@@ -23,12 +23,14 @@ from vicinal.report.figures.core import (
     vicinal_curve,
 )
 from vicinal.report.figures.information import information
-from vicinal.report.figures.svg import ARM_SLOTS, SUBSCRIPT, Key, Panel, css, render, sentinel
+from vicinal.report.figures.svg import ARM_SLOTS, COLOURS, FONTS, SUBSCRIPT, Key, Panel, compose, css, render, sentinel
 from vicinal.report.figures.trade_offs import pareto, risk_coverage
 
 __all__ = [
     "ARM_SLOTS",
+    "COLOURS",
     "DASHES",
+    "FONTS",
     "MARKERS",
     "SUBSCRIPT",
     "TEXT",
@@ -41,6 +43,7 @@ __all__ = [
     "all_figures",
     "band_words",
     "common_limits",
+    "compose",
     "css",
     "dagger_words",
     "draw_curve",

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from vicinal.report.figures.svg import ARM_SLOTS, Key, Panel, compose, render, sentinel
-from vicinal.report.rows import SCALED, Model, Results, Row, against, mean_and_spread
+from vicinal.report.rows import SCALED, Model, Results, Row, floats, mean_and_spread, versus_teacher
 
 Array = NDArray[np.float64]
 
@@ -57,6 +57,7 @@ class Styles:
 
     @classmethod
     def of(cls, results: Results) -> Styles:
+        """One colour for each arm, the known ones first; more arms than colours repeat them."""
         others = [arm for row in results.students if (arm := row.arm) is not None and arm not in KNOWN_ARMS]
         arms = {arm: f"arm-{1 + slot}" for slot, arm in enumerate(KNOWN_ARMS)}
         free = [4, 5, *(slot for slot in range(4) if KNOWN_ARMS[slot] not in {row.arm for row in results.students})]
@@ -68,6 +69,7 @@ class Styles:
         return cls(arms, {row.label: MARKERS[k % len(MARKERS)] for k, row in enumerate(results.teachers)}, repeats)
 
     def key(self, row: Row) -> Key:
+        """The legend entry of a row."""
         if row.is_teacher:
             return Key(f"Teacher {row.label}", "ink", marker=self.markers[row.label], width=1.9)
         label = row.label + (" † (scaled)" if row.shown_scaled else " †" if row.scale_free else "")
@@ -102,10 +104,6 @@ class Curve:
     upper: Array | None = None
 
 
-def floats(values: Sequence[float | None]) -> Array:
-    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-
-
 def over_seeds(x: Sequence[float], curves: Sequence[Sequence[float | None]], bounds: dict[str, Any] | None) -> Curve:
     """The mean over seeds with a band of one sample standard deviation, or the one seed with its bootstrap interval."""
     stack = np.stack([floats(curve) for curve in curves])
@@ -129,25 +127,19 @@ def _shown(model: Model, key: str, scale_free: bool) -> Any:
 
 
 def gain_curve(row: Row, teacher: Row) -> Curve | None:
-    """Δ_lin over λ against a teacher; None where it was not measured.
+    """Δ_lin over λ of a student over a teacher; None where it was not measured.
 
-    Of a scale-free student it is computed with the NL after temperature scaling, without a band.
+    Of a scale-free student it is the gain after temperature scaling of both, which has no band.
     """
-    if row.scale_free:
-        scaled = [(model, model.get("vicinity" + SCALED)) for model in row.models]
-        if any(curves is None for _, curves in scaled):
-            return None
-        asked = {model["seed"]: model for model in teacher.models}
-        pairs = [(asked.get(model["seed"], teacher.models[0])["vicinity"], curves) for model, curves in scaled]
-        gains = [list(floats(t["nonlinearity"]) - floats(s["nonlinearity"])) for t, s in pairs if s is not None]
-        return over_seeds(row.models[0]["vicinity"]["lam"], gains, None)
-    measured = [
-        found for model in row.models if (found := against(model, teacher.label)) and found.get("linearity_gain")
-    ]
-    if not measured:
-        return None
+    measured = [versus_teacher(model, teacher.label) for model in row.models]
     lam = row.models[0]["vicinity"]["lam"]
-    return over_seeds(lam, [m["linearity_gain"] for m in measured], measured[0].get("linearity_gain_interval"))
+    if row.scale_free:
+        scaled = [found.get("linearity_gain" + SCALED) for found in measured]
+        return None if None in scaled else over_seeds(lam, [gain for gain in scaled if gain is not None], None)
+    known = [found for found in measured if found.get("linearity_gain")]
+    if not known:
+        return None
+    return over_seeds(lam, [found["linearity_gain"] for found in known], known[0].get("linearity_gain_interval"))
 
 
 def reliability_curve(row: Row) -> Curve:
@@ -168,6 +160,7 @@ def reliability_curve(row: Row) -> Curve:
 
 
 def new_axes(title: str, x_label: str, y_label: str, left: float = 33.0, height: float = HEIGHT) -> tuple[Figure, Axes]:
+    """A panel of `WIDTH` × `height` px with a title and room of `left` px for the labels of the y axis."""
     figure = Figure(figsize=(WIDTH / 72, height / 72))
     bottom, top, right = 29.0, 21.0, 8.0
     area = (left / WIDTH, bottom / height, (WIDTH - left - right) / WIDTH, (height - bottom - top) / height)
@@ -196,6 +189,7 @@ def panel_title(name: str, rest: str) -> str:
 
 
 def draw_curve(axes: Axes, curve: Curve, key: Key, band: bool, every: int | None = None, points: bool = False) -> None:
+    """Draw a curve as its key says."""
     colour = sentinel(key.colour)
     pattern = tuple(float(length) for length in key.dash.split())
     if band and curve.lower is not None and curve.upper is not None:
@@ -217,6 +211,7 @@ def draw_curve(axes: Axes, curve: Curve, key: Key, band: bool, every: int | None
 
 
 def lam_axis(axes: Axes) -> None:
+    """An x axis of λ from 0 to 1."""
     axes.set_xlim(0, 1)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
 
@@ -234,6 +229,7 @@ def common_limits(curves: Sequence[Curve], zero: bool) -> tuple[float, float]:
 
 
 def band_words(results: Results, unit: str) -> str:
+    """What the bands of a caption are: over seeds, or a bootstrap interval over a unit such as "test images"."""
     if len(results.seeds) > 1:
         words = "Lines: mean over seeds; bands: one sample standard deviation either side"
         single = any(len(row.models) == 1 for row in results.rows)
@@ -256,7 +252,7 @@ def blocks(results: Results) -> list[tuple[str, list[Row]]]:
     """For each teacher the rows of its panel; for a study without teachers one block of all."""
     if not results.teachers:
         return [("Students", list(results.students))]
-    return [(t.label, [t, *results.asked_by(t.label)]) for t in results.teachers]
+    return [(t.label, [t, *results.compared_with(t.label)]) for t in results.teachers]
 
 
 def confidence_accuracy(results: Results, styles: Styles) -> FigureSet:
@@ -326,7 +322,7 @@ def vicinal_curves(results: Results, styles: Styles) -> FigureSet:
 def linearity_gain(results: Results, styles: Styles) -> FigureSet:
     """Δ_lin over λ (the paper's figure 5), one panel for each teacher."""
     blocks = [
-        (t, [(row, c) for row in results.asked_by(t.label) if (c := gain_curve(row, t))]) for t in results.teachers
+        (t, [(row, c) for row in results.compared_with(t.label) if (c := gain_curve(row, t))]) for t in results.teachers
     ]
     blocks = [(teacher, curves) for teacher, curves in blocks if curves]
     limits = common_limits([curve for _, curves in blocks for _, curve in curves], zero=True)
@@ -343,8 +339,8 @@ def linearity_gain(results: Results, styles: Styles) -> FigureSet:
     return FigureSet(
         "linearity_gain",
         "Linearity gain over the teacher",
-        "NL of the teacher minus NL of the student: above 0 the student is the more linear of the two. Students that ask no "
-        f"teacher are compared with each. {band_words(results, 'pairs of images')}{dagger_words(rows)}",
+        "NL of the teacher minus NL of the student: above 0 the student is the more linear of the two. Students without "
+        f"a teacher are compared with each. {band_words(results, 'pairs of images')}{dagger_words(rows)}",
         styles.keys(rows),
         tuple(panels),
         min(3, max(1, len(panels))),
@@ -403,14 +399,14 @@ def _alignment_label(row: Row) -> str:
 
 
 def _alignments(results: Results, teacher: str) -> list[tuple[Row, float, float]]:
-    """Mean KL real and KL mixed of every student measured against a teacher."""
+    """Mean KL real and KL mixed of every student beside a teacher."""
 
     def kl(model: Model, key: str) -> list[float]:
-        value = ((against(model, teacher) or {}).get("alignment") or {}).get(key)
+        value = (versus_teacher(model, teacher).get("alignment") or {}).get(key)
         return [] if value is None else [float(value)]
 
     found = []
-    for row in results.asked_by(teacher):
+    for row in results.compared_with(teacher):
         real = mean_and_spread([value for model in row.models for value in kl(model, "kl_real")])
         mixed = mean_and_spread([value for model in row.models for value in kl(model, "kl_mixed")])
         if real and mixed:

@@ -8,14 +8,13 @@ from vicinal.report.figures.core import (
     Styles,
     common_limits,
     draw_curve,
-    floats,
     lam_axis,
     new_axes,
     over_seeds,
     panel_title,
 )
 from vicinal.report.figures.svg import Key, Panel, render
-from vicinal.report.rows import Model, Results, Row, against
+from vicinal.report.rows import Model, Results, Row, floats, versus_teacher
 
 _SUM_DASH, _BOUND_DASH = "5 3", "2 2"
 
@@ -27,7 +26,7 @@ def information(results: Results) -> FigureSet | None:
     bounds = {
         (teacher, row): found
         for teacher in results.teachers
-        for row in results.guided
+        for row in results.distilled
         if row.teacher == teacher.label and not row.scale_free and (found := _bounds(row, teacher.label)) is not None
     }
     if not sides and not bounds:
@@ -46,7 +45,7 @@ def information(results: Results) -> FigureSet | None:
         keys += both
         panels.append(render(figure, f"in{number}-11", f"Both sides of equation 11 over λ: {teacher.label}"))
     for number, teacher in enumerate(results.teachers):
-        students = [(row, found) for (asked, row), found in bounds.items() if asked is teacher]
+        students = [(row, found) for (own, row), found in bounds.items() if own is teacher]
         if not students:
             continue
         figure, axes = new_axes(panel_title(teacher.label, ": eq. 10, nats"), "λ", "")
@@ -93,7 +92,5 @@ def _bounds(row: Row, teacher: str) -> tuple[Curve, Curve] | None:
 
 
 def _bound_of(model: Model, teacher: str) -> dict[str, list[float]] | None:
-    # The copy at the top of a student's entry has no information; that of `versus_teacher` has.
-    held = (model.get("versus_teacher") or {}).get(teacher) or against(model, teacher) or {}
-    entry: dict[str, list[float]] | None = held.get("information")
+    entry: dict[str, list[float]] | None = versus_teacher(model, teacher).get("information")
     return entry

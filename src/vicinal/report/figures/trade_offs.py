@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullLocator
 
+from vicinal.claims import temperature_text
 from vicinal.report.figures.core import (
     FEWEST_IMAGES,
     HEIGHT,
@@ -21,13 +22,12 @@ from vicinal.report.figures.core import (
     blocks,
     common_limits,
     draw_curve,
-    floats,
     new_axes,
     panel_title,
 )
 from vicinal.report.figures.svg import Key, render, sentinel
 from vicinal.report.findings import pareto_front
-from vicinal.report.rows import ARM_LABELS, SCALED, TEMPERATURE_SYMBOLS, Results, Row, mean_and_spread
+from vicinal.report.rows import ARM_LABELS, SCALED, Results, Row, floats, mean_and_spread
 
 LOG_FROM = 8.0  # ECEs this many times apart go on a logarithmic axis
 PARETO_HEIGHT = HEIGHT + 35
@@ -164,10 +164,10 @@ def _draw_point(axes: Axes, p: Point, styles: Styles) -> None:
 
 def _several_temperatures(results: Results) -> set[str]:
     """The arms whose points need their temperature to be told apart."""
-    asked: dict[str, set[float | str | None]] = {}
+    used: dict[str, set[float | str | None]] = {}
     for row in results.students:
-        asked.setdefault(row.arm or "", set()).add(row.temperature)
-    return {arm for arm, temperatures in asked.items() if len(temperatures) > 1}
+        used.setdefault(row.arm or "", set()).add(row.temperature)
+    return {arm for arm, temperatures in used.items() if len(temperatures) > 1}
 
 
 def _name_temperatures(
@@ -184,13 +184,7 @@ def _name_temperatures(
     for k in order:
         row = shown[k].row
         t = row.temperature
-        words = (
-            ""
-            if row.arm not in several or t is None
-            else str(TEMPERATURE_SYMBOLS.get(t, t))
-            if isinstance(t, str)
-            else f"{t:g}"
-        )
+        words = "" if row.arm not in several or t is None else temperature_text(t)
         words += " †" if row.scale_free else ""
         if not words:
             continue
@@ -266,7 +260,7 @@ def risk_curve(row: Row, test_images: int) -> Curve | None:
 def risk_coverage(results: Results) -> FigureSet | None:
     """Errors among the surest answers, one panel for each teacher; None where it was not measured."""
     styles = Styles.of(results)
-    images = int(results.raw["data"].get("test") or 0)
+    images = results.images("test")
     curves = {row: curve for row in results.rows if (curve := risk_curve(row, images)) is not None and len(curve.x)}
     if not curves:
         return None

@@ -5,20 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
-from vicinal.report.findings.rule import p_words
-from vicinal.report.rows import (
-    SCALED,
-    Results,
-    Row,
-    against,
-    at_half,
-    gain_at_half,
-    half_position,
-    interval_at_half,
-    mean_and_spread,
+from vicinal.claims import decide, why_undecided
+from vicinal.report.evidence import (
+    compare_rows,
+    comparison_words,
+    number_at_half,
+    student_versus_teacher,
+    vicinal_curve_numbers,
 )
+from vicinal.report.rows import SCALED, Results, Row, gain_at_half, half_position, mean_and_spread, versus_teacher
 
 Verdict = Literal["yes", "no", "undecided", "fact"]
 
@@ -32,24 +27,16 @@ class Finding:
     text: str
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Whether one row's scalar is above another's, and how that is known."""
-
-    sign: int  # +1 above, -1 below, 0 undecided
-    reason: str
-
-
 def findings(results: Results) -> list[Finding]:
     """Everything that the results at hand can answer."""
     found: list[Finding | None] = [_accuracy(results)]
-    distilled = _distilled(results)
+    studied = _studied(results)
     for teacher in results.teachers:
-        rows = [row for row in distilled if row.teacher == teacher.label]
+        rows = [row for row in studied if row.teacher == teacher.label]
         found.append(_calibration(results, teacher, rows))
         found.append(_beyond_one_number(results, teacher, rows))
         found += _gains(results, teacher, rows)
-    found.append(_calibration_follows(results, distilled))
+    found.append(_calibration_follows(results, studied))
     found += [_dominance(results, teacher) for teacher in results.teachers]
     if not results.students:
         found += [_own_calibration(teacher) for teacher in results.teachers]
@@ -65,52 +52,14 @@ def findings(results: Results) -> list[Finding]:
     return [finding for finding in found if finding is not None]
 
 
-def compare(results: Results, a: Row, b: Row, key_a: str, key_b: str) -> Comparison:
-    """Compare two rows on a scalar: seed by seed where there are several, else by a paired test or the bootstrap intervals."""
-    values_a, values_b = a.by_seed(key_a), b.by_seed(key_b)
-    common = sorted(values_a.keys() & values_b.keys())
-    if len(common) > 1:
-        above = sum(values_a[seed] > values_b[seed] for seed in common)
-        below = sum(values_a[seed] < values_b[seed] for seed in common)
-        if len(common) in (above, below):
-            return Comparison(1 if above else -1, f"the same in each of the {len(common)} seeds")
-        return Comparison(0, f"undecided: higher in {above} of {len(common)} seeds")
-    paired = _paired_accuracy(results, a, b) if key_a == key_b == "accuracy" else None
-    if paired is not None:
-        return paired
-    first, second = a.interval(key_a), b.interval(key_b)
-    if first is None or second is None:
-        return Comparison(0, "undecided: one seed gives no spread, and no interval was stored")
-    if first[0] > second[1] or second[0] > first[1]:
-        sign = 1 if first[0] > second[1] else -1
-        return Comparison(sign, f"{results.coverage} intervals apart")
-    return Comparison(0, f"undecided: {results.coverage} intervals overlap, and one seed gives no spread")
-
-
-def _paired_accuracy(results: Results, a: Row, b: Row) -> Comparison | None:
-    """Two students of one seed by McNemar's test on the same test images; None where it was not stored."""
-    students = results.raw["students"]
-    places = [next((k for k, m in enumerate(students) if m is row.models[0]), None) for row in (a, b)]
-    for test in results.raw.get("mcnemar") or ():
-        if not all(place in test["students"] for place in places):
-            continue
-        i, j = (test["students"].index(place) for place in places)
-        p, above = test["p_value"][i][j], test["only_first"][i][j] > test["only_first"][j][i]
-        reason = f"McNemar’s test on the same images, {p_words(p)}"
-        if p < 1 - results.raw["measures"].get("confidence_level", 0.95):
-            return Comparison(1 if above else -1, reason)
-        return Comparison(0, f"undecided: {reason}, and one seed gives no spread")
-    return None
-
-
-def _distilled(results: Results) -> list[Row]:
-    """The students that the questions are about: KD + mixup, or else every arm that asks a teacher."""
-    rows = [row for row in results.guided if row.arm == "kd_mixup"]
-    return rows or list(results.guided)
+def _studied(results: Results) -> list[Row]:
+    """The students that the questions are about: KD + mixup, or else every arm with a teacher."""
+    rows = [row for row in results.distilled if row.arm == "kd_mixup"]
+    return rows or list(results.distilled)
 
 
 def _baseline(results: Results) -> Row | None:
-    return next((row for row in results.unguided if row.arm == "baseline"), None)
+    return next((row for row in results.undistilled if row.arm == "baseline"), None)
 
 
 def _mean(row: Row, key: str) -> float | None:
@@ -150,11 +99,15 @@ def _accuracy(results: Results) -> Finding | None:
     if not results.students:
         others = [row for _, row in scored if row is not best]
         text = f"Teacher {best.label} has the highest accuracy, {_percent(best_value)}"
-        verdicts = [compare(results, best, row, "accuracy", "accuracy") for row in others]
+        verdicts = [compare_rows(results, best, row, "accuracy") for row in others]
         if not others:
             return Finding("Accuracy", "fact", f"Teacher {best.label} reaches an accuracy of {_percent(best_value)}.")
         undecided = [row.label for row, comparison in zip(others, verdicts, strict=True) if comparison.sign <= 0]
-        tail = f"; undecided against {', '.join(undecided)}." if undecided else f" ({verdicts[0].reason})."
+        tail = (
+            f"; undecided against {', '.join(undecided)}."
+            if undecided
+            else f" ({comparison_words(results, verdicts[0])})."
+        )
         return Finding("Which teacher is the most accurate?", "undecided" if undecided else "fact", text + tail)
     text = f"{best.name} has the highest accuracy of the students, {_percent(best_value)}"
     if baseline is None:
@@ -167,13 +120,13 @@ def _accuracy(results: Results) -> Finding | None:
         return Finding(
             question, "no", f"No: the baseline has the highest accuracy of the students, {_percent(best_value)}."
         )
-    comparison = compare(results, best, baseline, "accuracy", "accuracy")
+    comparison = compare_rows(results, best, baseline, "accuracy")
     verdict: Verdict = "yes" if comparison.sign > 0 else "undecided"
     points = 100 * (best_value - base_value)
     return Finding(
         question,
         verdict,
-        f"{text}: {points:.1f} points above the baseline at {_percent(base_value)} ({comparison.reason}).",
+        f"{text}: {points:.1f} points above the baseline at {_percent(base_value)} ({comparison_words(results, comparison)}).",
     )
 
 
@@ -193,12 +146,15 @@ def _calibration(results: Results, teacher: Row, rows: list[Row]) -> Finding | N
             )
             signs.append(0)
             continue
-        comparison = compare(results, row, baseline, key, "ece")
+        comparison = compare_rows(results, row, baseline, key, "ece")
         signs.append(comparison.sign)
         scaled = " after temperature scaling" if row.scale_free else ""
         word = f"{_ratio(before, after)} lower" if after < before else f"{_ratio(after, before)} higher"
         answers.append(
-            (comparison.reason, f"{after:.3f} for {row.label}{scaled}, {word if after != before else 'the same'}")
+            (
+                comparison_words(results, comparison),
+                f"{after:.3f} for {row.label}{scaled}, {word if after != before else 'the same'}",
+            )
         )
     text = f"ECE is {before:.3f} for the baseline and {_by_reason(answers)}."
     return Finding(
@@ -235,13 +191,16 @@ def _beyond_one_number(results: Results, teacher: Row, rows: list[Row]) -> Findi
         own = _mean(row, own_key)
         if own is None:
             continue
-        comparison = compare(results, baseline, row, key, own_key)
+        comparison = compare_rows(results, baseline, row, key, own_key)
         signs.append(comparison.sign)
         after = _mean(row, key)
         also = f" ({after:.3f} when it is scaled too)" if after is not None and not row.scale_free else ""
         relation = {1: "it does not reach", -1: "it goes below", 0: "it is not told apart from"}[comparison.sign]
         answers.append(
-            (f"{relation}|{comparison.reason.removeprefix('undecided: ')}", f"the {own:.3f} of {row.label}{also}")
+            (
+                f"{relation}|{comparison_words(results, comparison).removeprefix('undecided: ')}",
+                f"the {own:.3f} of {row.label}{also}",
+            )
         )
     if not answers:
         return None
@@ -290,28 +249,23 @@ def _gain(results: Results, teacher: Row, row: Row) -> Finding | None:
             "undecided",
             f"Not said for {row.name}: Δ_lin of raw answers means nothing where logits have no scale of their own.",
         )
-    measured = [m for model in row.models if (m := against(model, teacher.label)) and m.get("linearity_gain")]
-    if not measured:
+    beside = student_versus_teacher(row, teacher.label)
+    inner = [number for lam, number in beside.gain.items() if 0 < lam < 1] if beside is not None else []
+    if not inner:
         return None
-    lam = np.asarray(row.models[0]["vicinity"]["lam"], dtype=float)
-    inner = (lam > 0) & (lam < 1)
-    gains = np.array([m["linearity_gain"] for m in measured], dtype=float)
-    bounds = [m.get("linearity_gain_interval") for m in measured]
-    known = all(b is not None for b in bounds)
-    lower = np.array([b["lower"] for b in bounds if b], dtype=float) if known else gains
-    upper = np.array([b["upper"] for b in bounds if b], dtype=float) if known else gains
-    # With several seeds every seed's interval has to agree.
-    positive, negative = np.all(lower[:, inner] > 0, axis=0), np.all(upper[:, inner] < 0, axis=0)
-    count, above, below = int(inner.sum()), int(positive.sum()), int(negative.sum())
-    with_interval = f", its {results.coverage} interval included" if known else " (no interval was stored)"
-    seeds = f" in each of {len(measured)} seeds" if len(measured) > 1 else ""
+    signs = [decide(number) for number in inner]
+    count, above, below = len(signs), signs.count(1), signs.count(-1)
+    spreads = {number.spread for number in inner}
+    seeds = f" in each of {len(row.models)} seeds" if "seeds" in spreads else ""
+    known = f", its {results.coverage} interval included" if "bootstrap" in spreads else ""
+    undecided = "the seeds disagree" if seeds else "its interval includes 0" if known else "no interval was stored"
     verdict: Verdict
     if above == count:
-        verdict, text = "yes", f"Δ_lin is above 0 at every λ between 0 and 1{with_interval}{seeds}"
+        verdict, text = "yes", f"Δ_lin is above 0 at every λ between 0 and 1{known}{seeds}"
     elif below == count:
         verdict, text = (
             "no",
-            f"Δ_lin is below 0 at every λ between 0 and 1{with_interval}{seeds}: the student is less linear than its teacher",
+            f"Δ_lin is below 0 at every λ between 0 and 1{known}{seeds}: the student is less linear than its teacher",
         )
     elif below:
         verdict = "no"
@@ -319,7 +273,7 @@ def _gain(results: Results, teacher: Row, row: Row) -> Finding | None:
         text = f"Δ_lin is below 0 at {below} of {count} λ between 0 and 1, above 0 at {above} and undecided at {rest}{seeds}"
     else:
         verdict = "undecided"
-        text = f"Δ_lin is above 0 at {above} of {count} λ between 0 and 1; at the other {count - above} its interval holds 0{seeds}"
+        text = f"Δ_lin is above 0 at {above} of {count} λ between 0 and 1; at the other {count - above} {undecided}"
     return Finding(question, verdict, f"{row.name}: {text}. {_gain_at_half_sentence(results, teacher, row)}".strip())
 
 
@@ -334,22 +288,22 @@ def _gain_at_half_sentence(results: Results, teacher: Row, row: Row) -> str:
         return ""
     text = f"At λ = 0.5 it is {_signed(own[0])} nats"
     position = half_position(row.models[0]["vicinity"]["lam"])
-    bounds = (against(row.models[0], teacher.label) or {}).get("linearity_gain_interval")
+    bounds = versus_teacher(row.models[0], teacher.label).get("linearity_gain_interval")
     if own[1] is not None:
         text += f" ± {own[1]:.3f} over {len(row.models)} seeds"
     elif bounds and position is not None:
         text += f" ({_signed(bounds['lower'][position])} to {_signed(bounds['upper'][position])})"
-    mixup = next((other for other in results.unguided if other.arm == "mixup"), None)
+    mixup = next((other for other in results.undistilled if other.arm == "mixup"), None)
     other = mean_gain(mixup) if mixup else None
-    return f"{text}; Mixup, which asks no teacher, stands at {_signed(other[0])}." if other else f"{text}."
+    return f"{text}; Mixup, without a teacher, stands at {_signed(other[0])}." if other else f"{text}."
 
 
-def _calibration_follows(results: Results, distilled: list[Row]) -> Finding | None:
+def _calibration_follows(results: Results, studied: list[Row]) -> Finding | None:
     """With two teachers or more: whether the better calibrated teacher has the better calibrated student."""
     pairs = []
     for teacher in results.teachers:
-        students = [row for row in distilled if row.teacher == teacher.label]
-        # Choosing among temperatures by test figures would favour one side, so this asks only where there is one student.
+        students = [row for row in studied if row.teacher == teacher.label]
+        # Choosing among temperatures by test metrics would favour one side, so this is answered only where there is one student.
         if len(students) != 1 or students[0].scale_free:
             return None
         ece, own = _mean(teacher, "ece"), _mean(students[0], "ece")
@@ -360,8 +314,8 @@ def _calibration_follows(results: Results, distilled: list[Row]) -> Finding | No
         return None
     ordered = sorted(pairs, key=lambda pair: pair[0])
     best, worst = ordered[0], ordered[-1]
-    of_teachers = compare(results, worst[2], best[2], "ece", "ece")
-    of_students = compare(results, worst[3], best[3], "ece", "ece")
+    of_teachers = compare_rows(results, worst[2], best[2], "ece")
+    of_students = compare_rows(results, worst[3], best[3], "ece")
     text = (
         f"Teacher ECE goes from {best[0]:.3f} ({best[2].label}) to {worst[0]:.3f} ({worst[2].label}), that of their {best[3].label} "
         f"students from {best[1]:.3f} to {worst[1]:.3f}"
@@ -370,38 +324,37 @@ def _calibration_follows(results: Results, distilled: list[Row]) -> Finding | No
         same = [p[1] for p in ordered] == sorted(p[1] for p in ordered)
         text += f"; the order of all {len(pairs)} is {'the same' if same else 'not the same'}"
     if of_teachers.sign == 0 or of_students.sign == 0:
-        reason = (of_teachers if of_teachers.sign == 0 else of_students).reason
+        reason = comparison_words(results, of_teachers if of_teachers.sign == 0 else of_students)
         return Finding("Does calibration pass from teacher to student?", "undecided", f"{text} ({reason}).")
     return Finding(
         "Does calibration pass from teacher to student?",
         "yes" if of_students.sign > 0 else "no",
-        f"{text} ({of_students.reason}).",
+        f"{text} ({comparison_words(results, of_students)}).",
     )
 
 
 def _dominance(results: Results, teacher: Row) -> Finding | None:
     """Whether D(0.5) of a teacher is above 1."""
-    values = [value for model in teacher.models if (value := at_half(model, "dominance")) is not None]
-    found = mean_and_spread(values)
-    if found is None:
+    number = number_at_half(vicinal_curve_numbers(teacher, "dominance"))
+    if number is None:
         return None
-    intervals = [interval_at_half(model, "dominance") for model in teacher.models]
-    text = f"D(0.5) of {teacher.label} is {found[0]:.2f}"
-    if found[1] is not None:
-        text += f" ± {found[1]:.2f} over {len(values)} seeds"
-    elif intervals[0]:
-        text += f" ({results.coverage} interval {_range(intervals[0])})"
-    bounds = [bound if bound else (value, value) for bound, value in zip(intervals, values, strict=False)]
+    spread = mean_and_spread(list(number.by_seed.values()))
+    text = f"D(0.5) of {teacher.label} is {number.value:.2f}"
+    if spread is not None and spread[1] is not None:
+        text += f" ± {spread[1]:.2f} over {len(number.by_seed)} seeds"
+    elif number.interval:
+        text += f" ({results.coverage} interval {_range(number.interval)})"
     verdict: Verdict
-    if all(lower > 1 for lower, _ in bounds):
+    sign = decide(number, 1.0)
+    if sign > 0:
         verdict, tail = "yes", "above 1: halfway between two images, mismatch outweighs the entropy of its answers"
-    elif all(upper < 1 for _, upper in bounds):
+    elif sign < 0:
         verdict, tail = (
             "no",
             "below 1: halfway between two images, mismatch does not outweigh the entropy of its answers",
         )
     else:
-        verdict, tail = "undecided", "not told apart from 1 within the interval"
+        verdict, tail = "undecided", f"not told apart from 1: {why_undecided(number)}"
     return Finding(f"Teacher {teacher.label}: does mismatch dominate (D > 1)?", verdict, f"{text}, {tail}.")
 
 

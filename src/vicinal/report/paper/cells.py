@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from vicinal.report.paper.printed import paper_numbers, paper_teacher
-from vicinal.report.paper.table import Bounds, SeedValue, Value
-from vicinal.report.rows import TEMPERATURE_SYMBOLS, Model, Results, Row
+from vicinal.claims import TEMPERATURE_SYMBOLS
+from vicinal.paper import printed_numbers
+from vicinal.report.paper.match import paper_teacher
+from vicinal.report.paper.table import SeedValue, Value
+from vicinal.report.rows import Model, Results, Row, stored_interval, temperature_label
 
 MAIN_TEMPERATURE = 2.0  # the paper fixes it after table 1
 
@@ -18,7 +20,7 @@ def value_of(
     paper: float | None = None,
     interval: Callable[[Model], Sequence[float | None] | None] = lambda _: None,
     scale: float = 1.0,
-    doubtful: bool = False,
+    scale_free: bool = False,
 ) -> Value | None:
     """The value of every seed that has it, times `scale`; None where no seed has."""
     seeds = []
@@ -32,7 +34,7 @@ def value_of(
             seeds.append(SeedValue(model["seed"], scale * float(found)))
         else:
             seeds.append(SeedValue(model["seed"], scale * float(found), scale * float(low), scale * float(high)))
-    return Value(tuple(seeds), paper, doubtful) if seeds else None
+    return Value(tuple(seeds), paper, scale_free) if seeds else None
 
 
 def scalar_value(
@@ -43,9 +45,9 @@ def scalar_value(
         row.models,
         lambda model: model.get(key),
         paper,
-        lambda model: (model.get("intervals") or {}).get(key),
+        lambda model: stored_interval(model, key),
         scale,
-        doubtful=needs_scale and row.scale_free,
+        scale_free=needs_scale and row.scale_free,
     )
 
 
@@ -54,39 +56,28 @@ def keep(**cells: Value | None) -> dict[str, Value]:
     return {key: value for key, value in cells.items() if value is not None}
 
 
-def trained_with_mixup(row: Row) -> bool:
-    """Whether a network's own objective mixed images; False where an older file does not say."""
-    mixing = (row.models[0].get("objective") or {}).get("mixing") or {}
-    return bool(mixing.get("distribution", "none") != "none")
-
-
 def teacher_label(row: Row) -> str:
     """A teacher's name; one trained with mixup says so."""
-    return row.label + (", trained with mixup" if trained_with_mixup(row) else "")
+    return row.label + (", trained with mixup" if row.trained_with_mixup else "")
 
 
 def papers_name(row: Row) -> str | None:
     """The paper's name of a teacher, which trained its own without mixup."""
-    return None if trained_with_mixup(row) else paper_teacher(row.models[0].get("model"))
+    return None if row.trained_with_mixup else paper_teacher(row.model_name)
 
 
 def students_of(results: Results, teacher: Row, arm: str) -> list[Row]:
-    """The students of an arm that ask a teacher: by temperature, numbers first."""
-    rows = [row for row in results.guided if row.arm == arm and row.teacher == teacher.label]
+    """A teacher's students of an arm: by temperature, numbers first."""
+    rows = [row for row in results.distilled if row.arm == arm and row.teacher == teacher.label]
     return sorted(rows, key=lambda row: temperature_order(row.temperature))
 
 
 def temperature_order(temperature: float | str | None) -> tuple[int, float]:
+    """A key that sorts fixed temperatures first, then the σ variants."""
     symbols = list(TEMPERATURE_SYMBOLS)
     if isinstance(temperature, str):
         return 1 + (symbols.index(temperature) if temperature in symbols else len(symbols)), 0.0
     return 0, temperature or 0.0
-
-
-def temperature_text(temperature: float | str | None) -> str:
-    if isinstance(temperature, str):
-        return f"T = {TEMPERATURE_SYMBOLS.get(temperature, temperature)}"
-    return "" if temperature is None else f"T = {temperature:g}"
 
 
 def main_student(results: Results, teacher: Row) -> Row | None:
@@ -95,33 +86,14 @@ def main_student(results: Results, teacher: Row) -> Row | None:
     return next((row for row in rows if row.temperature == MAIN_TEMPERATURE), rows[0] if rows else None)
 
 
-def unguided(results: Results, arm: str) -> Row | None:
-    return next((row for row in results.unguided if row.arm == arm), None)
+def undistilled(results: Results, arm: str) -> Row | None:
+    """The students of an arm without a teacher."""
+    return next((row for row in results.undistilled if row.arm == arm), None)
 
 
-def data_name(results: Results) -> str:
-    data = results.raw["data"]
-    return str(data.get("name") or data.get("source") or "these data")
-
-
-def corruption_models(row: Row | None) -> bool:
-    """Whether a row holds corruption results."""
+def has_corruptions(row: Row | None) -> bool:
+    """Whether a row has corruption results."""
     return row is not None and any(model.get("corruptions") for model in row.models)
-
-
-def severity_values(model: Model, corruption: str, key: str) -> dict[int, float]:
-    """A quantity of a model under a corruption, by severity; empty where it was not measured."""
-    found = (model.get("corruptions") or {}).get(corruption) or {}
-    pairs = zip(found.get("severity") or [], found.get(key) or [], strict=False)
-    return {int(severity): float(value) for severity, value in pairs if value is not None}
-
-
-def gain_bounds(model: Model, corruption: str) -> dict[int, Bounds]:
-    """The paired interval of the gain over the baseline, by severity."""
-    found = (model.get("corruptions") or {}).get(corruption) or {}
-    bounds = found.get("gain_pp_interval") or {}
-    triples = zip(found.get("severity") or [], bounds.get("lower") or [], bounds.get("upper") or [], strict=False)
-    return {int(s): (float(low), float(high)) for s, low, high in triples if low is not None and high is not None}
 
 
 def value_notes(results: Results, of: str) -> list[str]:
@@ -146,7 +118,7 @@ def setting_notes(results: Results, paper: Any) -> tuple[str, ...]:
     """What differs from the paper's setting; nothing where none of its values (`paper`) stand beside."""
     if not paper:
         return ()
-    numbers, data = paper_numbers()["setup"], results.raw["data"]
+    numbers, data = printed_numbers()["setup"], results.data
     recipe = numbers["recipe_in_the_authors_repository"]
     model = results.students[0].models[0] if results.students else results.teachers[0].models[0]
     ours = [str(model.get("model") or "a network of unknown name")]
@@ -165,6 +137,7 @@ def setting_notes(results: Results, paper: Any) -> tuple[str, ...]:
 
 
 def main_temperature_note(results: Results) -> list[str]:
+    """At which temperatures the students shown for KD + mixup were distilled."""
     students = [main_student(results, teacher) for teacher in results.teachers]
-    found = dict.fromkeys(temperature_text(row.temperature) for row in students if row is not None)
+    found = dict.fromkeys(temperature_label(row.temperature) for row in students if row is not None)
     return [f"KD + mixup at {' and '.join(found)}."] if found else []

@@ -27,26 +27,30 @@ def latex_escape(text: str) -> str:
 
 
 def latex_line(cells: Iterable[str]) -> str:
+    """A row of a table."""
     return " & ".join(cells) + r" \\"
 
 
 def latex_number(text: str) -> str:
+    """A number with a proper minus or plus."""
     return f"${text.replace('−', '-')}$" if text[0] in "+−" else text
 
 
 def latex_cell(value: Value | None, column: Quantity) -> str:
+    """A value with its marks and its spread over seeds."""
     if value is None:
         return "--"
     text = latex_number(column.text(value.mean))
     if value.best:
         text = rf"\textbf{{{text}}}"
-    if value.doubtful:
+    if value.scale_free:
         text += r"$^\dagger$"
     spread = f" {{\\scriptsize $\\pm$ {value.spread:.{column.digits}f}}}" if value.spread is not None else ""
     return text + spread
 
 
 def latex_paper(value: Value | None, column: Quantity) -> list[str]:
+    """The paper’s value and the difference to it; two empty cells where there is none."""
     if value is None or value.paper is None or value.difference is None:
         return ["", ""]
     return [latex_number(column.text(value.paper)), latex_number(column.difference_text(value.difference))]
@@ -89,7 +93,7 @@ def latex(table: PaperTable) -> str:
             lines.append(latex_line([*start, r"\quad paper", *(paper for paper, _ in pairs)]))
             lines.append(latex_line([*start, r"\quad $\Delta$", *(difference for _, difference in pairs)]))
     lines += [r"\bottomrule", r"\end{tabular}"]
-    notes = [*table.notes, *table.setting, *table.lacking()]
+    notes = [*table.notes, *table.setting, *table.missing_note()]
     if notes:
         lines.append(rf"\par\smallskip\footnotesize {latex_escape(' '.join(notes))}")
     return "\n".join([*lines, r"\end{table}"]) + "\n"

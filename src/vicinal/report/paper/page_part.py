@@ -1,4 +1,4 @@
-"""The part of the report that follows the paper: which of its tables and figures this study holds, as files and on the page."""
+"""The part of the report that follows the paper: which of its tables and figures this study has, as files and on the page."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 from markupsafe import Markup
 
 from vicinal.report.figures import figure_context
-from vicinal.report.paper.figures import PaperFigure
 from vicinal.report.paper.latex import latex
+from vicinal.report.paper.paper_figure import PaperFigure
 from vicinal.report.paper.table import PaperTable, Quantity, TableRow, Value, paper_text, spread_text
 from vicinal.report.rows import Results
 from vicinal.report.tables import ABSENT
@@ -19,27 +19,29 @@ MANY_ROWS = 12  # the numbers of a figure stand folded below it when they are mo
 
 @dataclass(frozen=True)
 class PaperPart:
-    """The paper's tables and figures from one study, held or not, in the paper's order."""
+    """The paper's tables and figures from one study, with data or without, in the paper's order."""
 
     tables: tuple[PaperTable, ...]
     figures: tuple[PaperFigure, ...]
 
-    def not_held(self) -> list[tuple[str, str]]:
+    def missing(self) -> list[tuple[str, str]]:
         """What is not here and what it needs, as in ("Figure 6", "measures.corruptions")."""
         everything = [(f"Table {t.number}" if t.number else t.title, bool(t.rows), t.missing) for t in self.tables]
-        everything += [(f"Figure {figure.number}", figure.held, figure.missing) for figure in self.figures]
+        everything += [(f"Figure {figure.number}", figure.is_drawn, figure.missing) for figure in self.figures]
         return [
-            (name + (", in part" if held else ""), "; ".join(missing)) for name, held, missing in everything if missing
+            (name + (", in part" if there else ""), "; ".join(missing))
+            for name, there, missing in everything
+            if missing
         ]
 
-    def not_held_words(self) -> list[str]:
+    def missing_words(self) -> list[str]:
         """The same as sentences without a full stop: "Figure 6 (needs measures.corruptions)"."""
-        return [f"{name} (needs {needs})" for name, needs in self.not_held()]
+        return [f"{name} (needs {needs})" for name, needs in self.missing()]
 
 
 def paper_files(results: Results, part: PaperPart) -> dict[str, str]:
-    """The files of everything that is held, by their path in the study folder, and an index of them."""
-    selection = results.raw["selection"]
+    """The files of everything that the study has, by their path in the study folder, and an index of them."""
+    selection = results.selection
     files: dict[str, str] = {}
     lines = ["# The paper's tables and figures from this study", "", results.selection_sentence, ""]
     for table in part.tables:
@@ -51,15 +53,15 @@ def paper_files(results: Results, part: PaperPart) -> dict[str, str]:
             files[f"paper/{figure.name}.svg"] = figure.figure.file()
         if figure.numbers is not None and figure.numbers.rows:
             files |= _table_files(figure.numbers, selection)
-        if figure.held:
+        if figure.is_drawn:
             numbers = f", its numbers in {figure.name}.csv, .md and .tex" if figure.numbers else ""
             lines.append(f"- Figure {figure.number}: {figure.title}: {figure.name}.svg{numbers}")
-    lines += ["", "Not held by this study:", "", *(f"- {words}" for words in part.not_held_words())]
+    lines += ["", "Not in this study:", "", *(f"- {words}" for words in part.missing_words())]
     return {**files, "paper/index.md": "\n".join(lines) + "\n"}
 
 
 def own_files(part: PaperPart) -> set[str]:
-    """Every path that a report may write here, so that what an earlier report wrote and this one does not hold can go."""
+    """Every path that a report may write here, so that what an earlier report wrote and this one does not can go."""
     names = {"performance", *(table.name for table in part.tables), *(figure.name for figure in part.figures)} - {
         "figure2"
     }
@@ -78,15 +80,15 @@ def _table_files(table: PaperTable, selection: str) -> dict[str, str]:
 
 
 def paper_context(part: PaperPart) -> dict[str, Any]:
-    """What the template needs: the items held, the list of what is not, and whether anything is new on the page."""
+    """What the template needs: the items that there are, the list of what is missing, and whether anything is new on the page."""
     items = [_table_item(table) for table in part.tables if table.rows]
-    items += [_figure_item(figure) for figure in part.figures if figure.held]
+    items += [_figure_item(figure) for figure in part.figures if figure.is_drawn]
     numbers = [*part.tables, *(figure.numbers for figure in part.figures if figure.numbers)]
     return {
         "items": items,
         # Once for all of the page; the files say it each.
         "setting": list(dict.fromkeys(note for table in numbers for note in table.setting)),
-        "not_held": part.not_held(),
+        "missing": part.missing(),
         # A part that only repeats is folded, and stays out of a print.
         "quiet": all(item["folded"] for item in items),
         "compared": any(t.has_paper for t in part.tables)
@@ -99,13 +101,13 @@ def _table_item(table: PaperTable) -> dict[str, Any]:
         "id": f"paper-{table.name}",
         "short": f"Table {table.number}" if table.number else "Performance",
         "heading": table.heading,
-        # Without the paper's values these rearrange what the report's own table holds.
+        # Without the paper's values these rearrange what stands in the report's own table.
         "folded": not table.has_paper and table.number != 7,
         "table": table_context(table),
         "numbers": None,
         "figure": None,
         "foreign": None,
-        "lacking": "; ".join(table.missing),
+        "missing": "; ".join(table.missing),
     }
 
 
@@ -125,7 +127,7 @@ def _figure_item(figure: PaperFigure) -> dict[str, Any]:
         else None,
         # Checked to run and load nothing where it was read.
         "foreign": Markup(figure.foreign) if figure.foreign else None,  # noqa: S704
-        "lacking": "; ".join(figure.missing),
+        "missing": "; ".join(figure.missing),
     }
 
 
@@ -155,11 +157,11 @@ def _row_context(table: PaperTable, row: TableRow, position: int) -> dict[str, A
 
 def _cell_context(value: Value | None, column: Quantity) -> dict[str, Any]:
     if value is None:
-        return {"text": ABSENT, "small": "", "paper": "", "best": False, "doubtful": False}
+        return {"text": ABSENT, "small": "", "paper": "", "best": False, "scale_free": False}
     return {
-        "text": column.text(value.mean) + (" †" if value.doubtful else ""),
+        "text": column.text(value.mean) + (" †" if value.scale_free else ""),
         "small": spread_text(value, column),
         "paper": paper_text(value, column),
         "best": value.best,
-        "doubtful": value.doubtful,
+        "scale_free": value.scale_free,
     }

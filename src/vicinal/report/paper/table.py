@@ -27,9 +27,11 @@ class Quantity:
     csv_only: bool = False
 
     def text(self, value: float) -> str:
+        """A value as shown."""
         return self.difference_text(value) if self.signed else f"{value:.{self.digits}f}".replace("-", "−")
 
     def difference_text(self, value: float) -> str:
+        """A signed value as shown."""
         rounded = round(value, self.digits)
         # What rounds to nothing has no sign.
         return (f"{rounded:+.{self.digits}f}" if rounded else f"{0:.{self.digits}f}").replace("-", "−")
@@ -51,7 +53,7 @@ class Value:
 
     seeds: tuple[SeedValue, ...]
     paper: float | None = None
-    doubtful: bool = False  # depends on the scale of logits that have none
+    scale_free: bool = False  # depends on the scale of logits that have none of their own
     best: bool = False  # of its column's comparison, where the paper marks it
 
     @property
@@ -88,12 +90,12 @@ class TableRow:
 
 @dataclass(frozen=True)
 class PaperTable:
-    """One table of the paper from this study. Without rows it is not held, and `missing` says what it needs;
+    """One table of the paper from this study. Without rows the study has no data for it, and `missing` says what it needs;
     with rows `missing` says which of the paper's are not here."""
 
     number: (
         int | None
-    )  # None for the layout of tables 2 to 4 on data that the paper has not, and for a figure's numbers
+    )  # None for the layout of tables 2 to 4 on data that the paper does not have, and for a figure's numbers
     name: str  # of its files
     title: str
     labels: tuple[str, ...] = ()  # headings of the label columns
@@ -105,10 +107,12 @@ class PaperTable:
 
     @property
     def heading(self) -> str:
+        """The number and the title."""
         return f"Table {self.number}: {self.title}" if self.number else self.title
 
     @property
     def shown(self) -> tuple[Quantity, ...]:
+        """The columns that stand on the page; the others are in the CSV file only."""
         return tuple(column for column in self.columns if not column.csv_only)
 
     @property
@@ -156,21 +160,21 @@ class PaperTable:
             markdown_line([*row.labels, *(self._markdown_cell(row, column) for column in self.shown)])
             for row in self.rows
         ]
-        lines += ["", *(f"{note}\n" for note in (*self.notes, *self.setting, *self.lacking()))]
+        lines += ["", *(f"{note}\n" for note in (*self.notes, *self.setting, *self.missing_note()))]
         return "\n".join(lines).rstrip("\n") + "\n"
 
     def _markdown_cell(self, row: TableRow, column: Quantity) -> str:
         value = row.cells.get(column.key)
         if value is None:
             return ABSENT
-        text = column.text(value.mean) + (" †" if value.doubtful else "")
+        text = column.text(value.mean) + (" †" if value.scale_free else "")
         text = f"**{text}**" if value.best else text
         parts = [part for part in (spread_text(value, column), paper_text(value, column)) if part]
         return f"{text} ({'; '.join(parts)})" if parts else text
 
-    def lacking(self) -> list[str]:
-        """The note on what the study does not hold, if there is anything."""
-        return [f"Not held by this study: {'; '.join(self.missing)}."] if self.missing else []
+    def missing_note(self) -> list[str]:
+        """The note on what the study does not have, if there is anything."""
+        return [f"Not in this study: {'; '.join(self.missing)}."] if self.missing else []
 
 
 def spread_text(value: Value, column: Quantity) -> str:
@@ -191,8 +195,10 @@ def paper_text(value: Value, column: Quantity) -> str:
 
 
 def with_unit(column: Quantity) -> str:
+    """The heading of a column with its unit."""
     return f"{column.heading}{f', {column.unit}' if column.unit else ''}"
 
 
 def plain_heading(text: str) -> str:
+    """A heading as the head of a CSV column."""
     return text.lower().replace(" ", "_")

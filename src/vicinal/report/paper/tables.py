@@ -1,6 +1,6 @@
 """The paper's tables 1 to 7 from a study's results, each value beside the paper's where the study has its data set.
 
-A table holds values in the units it is shown in: percent, fractions or nats. What a study does not hold stays a sentence
+Values are in the units they are shown in: percent, fractions or nats. What a study does not have stays a sentence
 in `PaperTable.missing`; nothing is filled in.
 """
 
@@ -10,47 +10,42 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from vicinal.paper import DATA_SETS
+from vicinal.claims import corruption_heading
+from vicinal.config import CORRUPTIONS, SEVERITIES
+from vicinal.paper import DATA_SETS, PERFORMANCE_TABLES, printed_numbers
+from vicinal.report.evidence import mean_nonlinearity
 from vicinal.report.paper.cells import (
     MAIN_TEMPERATURE,
-    corruption_models,
-    data_name,
-    gain_bounds,
+    has_corruptions,
     keep,
     main_student,
     main_temperature_note,
     papers_name,
     scalar_value,
     setting_notes,
-    severity_values,
     students_of,
     teacher_label,
-    temperature_text,
-    unguided,
+    undistilled,
     value_notes,
     value_of,
 )
-from vicinal.report.paper.printed import PERFORMANCE_TABLES, paper_data_set, paper_numbers
+from vicinal.report.paper.match import paper_data_set
 from vicinal.report.paper.table import PaperTable, Quantity, TableRow, Value
-from vicinal.report.rows import Model, Results, Row, against
-
-CORRUPTIONS = {
-    "gaussian_noise": "Gaussian noise",
-    "motion_blur": "Motion blur",
-    "fog": "Fog",
-    "jpeg_compression": "JPEG",
-    "contrast": "Contrast",
-    "pixelate": "Pixelate",
-}
-SEVERITIES = (1, 2, 3, 4, 5)
+from vicinal.report.rows import (
+    Model,
+    Results,
+    Row,
+    corruption_gain_bounds,
+    corruption_values,
+    temperature_label,
+    versus_teacher,
+)
 
 
 def paper_tables(results: Results) -> list[PaperTable]:
-    """Every table of the paper by its number, held or not; the performance on data that the paper has not stands first
-    among tables 2 to 4."""
-    data_set = paper_data_set(results.raw["data"])
+    """Every table of the paper by its number, with rows or without; the performance on data that the paper does not have stands
+    first among tables 2 to 4."""
+    data_set = paper_data_set(results.data)
     return [
         temperature_table(results, data_set),
         *performance_tables(results, data_set),
@@ -68,59 +63,33 @@ _TEMPERATURE_COLUMNS = (
 
 
 def temperature_table(results: Results, data_set: str | None) -> PaperTable:
-    """Table 1: KD + mixup of every teacher at every temperature, KD classic, and the students that ask none."""
-    numbers = paper_numbers()
+    """Table 1: KD + mixup of every teacher at every temperature, KD classic, and the students without a teacher."""
+    numbers = printed_numbers()
     table = PaperTable(
-        1, "table1", f"Accuracy and calibration by temperature, {data_name(results)}", ("Teacher", "Training")
+        1, "table1", f"Accuracy and calibration by temperature, {results.data_name}", ("Teacher", "Training")
     )
     paper = numbers["table1_temperature_cifar100"] if data_set == "cifar100" else {}
-
-    def cells(row: Row, printed: Mapping[str, float | None]) -> dict[str, Value]:
-        return keep(
-            accuracy=scalar_value(row, "accuracy", printed.get("accuracy_pct"), 100, needs_scale=False),
-            confidence=scalar_value(row, "confidence", printed.get("confidence_pct"), 100),
-            ece=scalar_value(row, "ece", printed.get("ece")),
-        )
 
     rows: list[TableRow] = []
     for arm, label, key in (
         ("baseline", "Classic training", "classic_training"),
         ("mixup", "Mixup classic", "mixup_classic"),
     ):
-        row = unguided(results, arm)
+        row = undistilled(results, arm)
         if row is not None:
-            rows.append(TableRow(("None", label), cells(row, paper.get(key) or {}), starts=not rows))
-    temperatures: list[float | str | None] = []
+            rows.append(TableRow(("None", label), _temperature_cells(row, paper.get(key) or {}), starts=not rows))
     for teacher in results.teachers:
-        printed = paper.get(papers_name(teacher) or "") or {}
-        first = True
-        for row in students_of(results, teacher, "kd_mixup"):
-            temperatures.append(row.temperature)
-            key = f"{row.temperature:g}" if isinstance(row.temperature, float | int) else str(row.temperature)
-            found = cells(row, printed.get(key) or {})
-            label = f"KD + mixup, {temperature_text(row.temperature)}"
-            rows.append(TableRow((teacher_label(teacher), label), found, starts=first))
-            first = False
-        classics = students_of(results, teacher, "kd")
-        for row in classics:
-            matches = row.temperature == MAIN_TEMPERATURE
-            label = (
-                "KD classic" if len(classics) == 1 and matches else f"KD classic, {temperature_text(row.temperature)}"
-            )
-            found = cells(row, (printed.get("kd_classic") or {}) if matches else {})
-            rows.append(TableRow((teacher_label(teacher), label), found, starts=first))
-            first = False
+        rows += _temperature_rows(results, teacher, paper.get(papers_name(teacher) or "") or {})
+    temperatures = [r.temperature for teacher in results.teachers for r in students_of(results, teacher, "kd_mixup")]
     if not temperatures:
         return replace(table, missing=("KD + mixup: the arm kd_mixup at one temperature or more",))
-    lacking = []
+    missing = []
     tried = [t for t in numbers["setup"]["temperatures_tried"] if t not in temperatures]
     if tried:
-        lacking.append(f"KD + mixup at {', '.join(temperature_text(t) for t in tried)}")
+        missing.append(f"KD + mixup at {', '.join(temperature_label(t) for t in tried)}")
     arms = {row.arm for row in results.students}
-    lacking += [f"the arm {arm}" for arm in ("baseline", "mixup", "kd") if arm not in arms]
-    notes = [
-        *value_notes(results, "test images"),
-    ]
+    missing += [f"the arm {arm}" for arm in ("baseline", "mixup", "kd") if arm not in arms]
+    notes = value_notes(results, "test images")
     if any(row.scale_free for row in results.students):
         notes.append(
             "† T = σ leaves the scale of the student’s logits free, so its raw confidence and ECE mean nothing by themselves."
@@ -129,10 +98,38 @@ def temperature_table(results: Results, data_set: str | None) -> PaperTable:
         table,
         columns=_TEMPERATURE_COLUMNS,
         rows=tuple(rows),
-        missing=tuple(lacking),
+        missing=tuple(missing),
         notes=tuple(notes),
         setting=setting_notes(results, paper),
     )
+
+
+def _temperature_cells(row: Row, printed: Mapping[str, float | None]) -> dict[str, Value]:
+    return keep(
+        accuracy=scalar_value(row, "accuracy", printed.get("accuracy_pct"), 100, needs_scale=False),
+        confidence=scalar_value(row, "confidence", printed.get("confidence_pct"), 100),
+        ece=scalar_value(row, "ece", printed.get("ece")),
+    )
+
+
+def _temperature_rows(
+    results: Results, teacher: Row, printed: Mapping[str, Mapping[str, float | None]]
+) -> list[TableRow]:
+    """The KD + mixup students of a teacher by temperature, then its KD students."""
+    found: list[tuple[str, dict[str, Value]]] = []
+    for row in students_of(results, teacher, "kd_mixup"):
+        key = f"{row.temperature:g}" if isinstance(row.temperature, float | int) else str(row.temperature)
+        label = f"KD + mixup, {temperature_label(row.temperature)}"
+        found.append((label, _temperature_cells(row, printed.get(key) or {})))
+    classics = students_of(results, teacher, "kd")
+    for row in classics:
+        matches = row.temperature == MAIN_TEMPERATURE
+        label = "KD classic" if len(classics) == 1 and matches else f"KD classic, {temperature_label(row.temperature)}"
+        found.append((label, _temperature_cells(row, (printed.get("kd_classic") or {}) if matches else {})))
+    return [
+        TableRow((teacher_label(teacher), label), cells, starts=position == 0)
+        for position, (label, cells) in enumerate(found)
+    ]
 
 
 _PERFORMANCE_COLUMNS = (
@@ -145,7 +142,7 @@ _PERFORMANCE_COLUMNS = (
 def performance_tables(results: Results, data_set: str | None) -> list[PaperTable]:
     """Tables 2, 3 and 4: teachers, their KD + mixup students and the baseline.
 
-    A study holds the one of its data set; on any other data the same layout is called `performance`.
+    A study has the one of its data set; on any other data the same layout is called `performance`.
     """
     tables = [
         PaperTable(
@@ -158,7 +155,7 @@ def performance_tables(results: Results, data_set: str | None) -> list[PaperTabl
     title = (
         f"Performance, {DATA_SETS[data_set]}"
         if data_set
-        else f"Performance, {data_name(results)} (the layout of tables 2 to 4)"
+        else f"Performance, {results.data_name} (the layout of tables 2 to 4)"
     )
     own = _performance_table(
         results,
@@ -169,7 +166,7 @@ def performance_tables(results: Results, data_set: str | None) -> list[PaperTabl
 
 
 def _performance_table(results: Results, data_set: str | None, table: PaperTable) -> PaperTable:
-    paper = paper_numbers()[f"{table.name}_{data_set}"] if data_set else {}
+    paper = printed_numbers()[f"{table.name}_{data_set}"] if data_set else {}
 
     def cells(row: Row, printed: Sequence[float] | None) -> dict[str, Value]:
         accuracy, confidence, ece = printed or (None, None, None)
@@ -191,12 +188,12 @@ def _performance_table(results: Results, data_set: str | None, table: PaperTable
             printed = (paper.get("kd_mixup") or {}).get(papers_name(teacher) or "")
             label = f"KD + mixup, {teacher_label(teacher)}"
             taught.append(TableRow((student, label), cells(row, printed), starts=not taught))
-    baseline = unguided(results, "baseline")
+    baseline = undistilled(results, "baseline")
     if baseline is not None:
         taught.append(TableRow((student, "Baseline"), cells(baseline, paper.get("baseline")), starts=not taught))
-    lacking = [] if results.teachers else ["teachers"]
-    lacking += [] if any(main_student(results, t) for t in results.teachers) else ["the arm kd_mixup"]
-    lacking += [] if baseline is not None else ["the arm baseline"]
+    missing = [] if results.teachers else ["teachers"]
+    missing += [] if any(main_student(results, t) for t in results.teachers) else ["the arm kd_mixup"]
+    missing += [] if baseline is not None else ["the arm baseline"]
     notes = [
         *value_notes(results, "test images"),
         *main_temperature_note(results),
@@ -209,7 +206,7 @@ def _performance_table(results: Results, data_set: str | None, table: PaperTable
         table,
         columns=_PERFORMANCE_COLUMNS,
         rows=(*rows, *taught),
-        missing=tuple(lacking),
+        missing=tuple(missing),
         notes=tuple(notes),
         setting=setting_notes(results, paper),
     )
@@ -217,8 +214,8 @@ def _performance_table(results: Results, data_set: str | None, table: PaperTable
 
 def nonlinearity_table(results: Results, data_set: str | None) -> PaperTable:
     """Table 5: NL of the teachers, mean over λ and peak, beside their ECE."""
-    table = PaperTable(5, "table5", f"Non-linearity residual of the teachers, {data_name(results)}", ("Teacher",))
-    paper = paper_numbers()["table5_nonlinearity_cifar100"] if data_set == "cifar100" else {}
+    table = PaperTable(5, "table5", f"Non-linearity residual of the teachers, {results.data_name}", ("Teacher",))
+    paper = printed_numbers()["table5_nonlinearity_cifar100"] if data_set == "cifar100" else {}
     if not results.teachers:
         return replace(table, missing=("teachers",))
     rows: list[TableRow] = []
@@ -228,7 +225,7 @@ def nonlinearity_table(results: Results, data_set: str | None) -> PaperTable:
             TableRow(
                 (teacher_label(teacher),),
                 keep(
-                    global_nl=value_of(teacher.models, global_nonlinearity, mean),
+                    global_nl=value_of(teacher.models, mean_nonlinearity, mean),
                     peak_nl=value_of(
                         teacher.models, lambda m: peak_of(m["vicinity"]["nonlinearity"]), peak, _peak_bounds
                     ),
@@ -247,17 +244,6 @@ def nonlinearity_table(results: Results, data_set: str | None) -> PaperTable:
         "Global: the mean over λ from 0 to 1, by the trapezoidal rule.",
     )
     return replace(table, columns=columns, rows=tuple(rows), notes=notes, setting=setting_notes(results, paper))
-
-
-def _finite(values: Sequence[float | None]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-
-
-def global_nonlinearity(model: Model) -> float | None:
-    """The mean of NL over λ ~ Uniform(0, 1), nats; None where a point of the curve is missing."""
-    vicinity = model["vicinity"]
-    mean = float(np.trapezoid(_finite(vicinity["nonlinearity"]), _finite(vicinity["lam"])))
-    return mean if np.isfinite(mean) else None
 
 
 def peak_of(values: Sequence[float | None] | None) -> float | None:
@@ -283,23 +269,23 @@ def peak_gain(row: Row, teacher: Row, paper: float | None = None) -> Value | Non
     """The peak of Δ_lin over λ of a student over its teacher, with its paired interval at that λ, nats."""
 
     def measured(model: Model) -> Mapping[str, Any]:
-        return against(model, teacher.label) or {}
+        return versus_teacher(model, teacher.label)
 
     return value_of(
         row.models,
         lambda m: peak_of(measured(m).get("linearity_gain")),
         paper,
         lambda m: _at_peak(measured(m).get("linearity_gain"), measured(m).get("linearity_gain_interval")),
-        doubtful=row.scale_free,
+        scale_free=row.scale_free,
     )
 
 
 def alignment_table(results: Results, data_set: str | None) -> PaperTable:
     """Table 6: peak linearity gain and alignment of each teacher's KD + mixup student."""
     table = PaperTable(
-        6, "table6", f"Peak linearity gain and alignment with the teacher, {data_name(results)}", ("Teacher",)
+        6, "table6", f"Peak linearity gain and alignment with the teacher, {results.data_name}", ("Teacher",)
     )
-    paper = paper_numbers()["table6_alignment_cifar100"] if data_set == "cifar100" else {}
+    paper = printed_numbers()["table6_alignment_cifar100"] if data_set == "cifar100" else {}
     rows: list[TableRow] = []
     for teacher in results.teachers:
         row = main_student(results, teacher)
@@ -309,10 +295,10 @@ def alignment_table(results: Results, data_set: str | None) -> PaperTable:
 
         def kl(key: str, value: float | None, row: Row = row, teacher: Row = teacher) -> Value | None:
             def get(model: Model) -> float | None:
-                found: float | None = ((against(model, teacher.label) or {}).get("alignment") or {}).get(key)
+                found: float | None = (versus_teacher(model, teacher.label).get("alignment") or {}).get(key)
                 return found
 
-            return value_of(row.models, get, value, doubtful=row.scale_free)
+            return value_of(row.models, get, value, scale_free=row.scale_free)
 
         cells = keep(
             peak_gain=peak_gain(row, teacher, printed[0]),
@@ -334,7 +320,7 @@ def alignment_table(results: Results, data_set: str | None) -> PaperTable:
         *value_notes(results, "pairs of images (the gain, paired, at its peak’s λ)"),
         *main_temperature_note(results),
     ]
-    if any(value.doubtful for row in rows for value in row.cells.values()):
+    if any(value.scale_free for row in rows for value in row.cells.values()):
         notes.append("† The scale of these students’ logits is free, so these values mean nothing by themselves.")
     return replace(table, columns=columns, rows=tuple(rows), notes=tuple(notes), setting=setting_notes(results, paper))
 
@@ -342,18 +328,18 @@ def alignment_table(results: Results, data_set: str | None) -> PaperTable:
 def corruption_table(results: Results, data_set: str | None) -> PaperTable:
     """Table 7: accuracy under corruptions by severity, of the baseline and of each teacher's KD + mixup student.
 
-    The CSV also holds the gain over the baseline of the same seed, in points, with its paired interval.
+    The CSV also gives the gain over the baseline of the same seed, in points, with its paired interval.
     """
     table = PaperTable(
-        7, "table7", f"Accuracy under corruptions by severity, {data_name(results)}", ("Teacher asked", "Corruption")
+        7, "table7", f"Accuracy under corruptions by severity, {results.data_name}", ("Teacher", "Corruption")
     )
-    paper = paper_numbers()["table7_corruption_cifar100_pct"] if data_set == "cifar100" else {}
-    baseline = unguided(results, "baseline")
+    paper = printed_numbers()["table7_corruption_cifar100_pct"] if data_set == "cifar100" else {}
+    baseline = undistilled(results, "baseline")
     students: list[tuple[str, Row | None, str | None]] = [("None (baseline)", baseline, "baseline")]
     students += [(teacher_label(t), main_student(results, t), papers_name(t)) for t in results.teachers]
     rows: list[TableRow] = []
     for label, row, name in students:
-        if row is None or not corruption_models(row):
+        if row is None or not has_corruptions(row):
             continue
         for position, corruption in enumerate(CORRUPTIONS):
             printed = (paper.get(name or "") or {}).get(corruption) or (None,) * len(SEVERITIES)
@@ -362,11 +348,11 @@ def corruption_table(results: Results, data_set: str | None) -> PaperTable:
                 **{f"gain_{s}": _gain_under(row, corruption, s) for s in SEVERITIES},
             )
             if cells:
-                rows.append(TableRow((label, CORRUPTIONS[corruption]), cells, starts=position == 0))
+                rows.append(TableRow((label, corruption_heading(corruption)), cells, starts=position == 0))
     if not rows:
         return replace(table, missing=("measures.corruptions",))
-    lacking = [] if corruption_models(baseline) else ["the arm baseline"]
-    lacking += [] if any(corruption_models(row) for _, row, _ in students[1:]) else ["the arm kd_mixup"]
+    missing = [] if has_corruptions(baseline) else ["the arm baseline"]
+    missing += [] if any(has_corruptions(row) for _, row, _ in students[1:]) else ["the arm kd_mixup"]
     columns = tuple(Quantity(f"severity_{s}", f"S{s}", f"S{s}", 2, "%") for s in SEVERITIES)
     columns += tuple(
         Quantity(f"gain_{s}", f"Gain S{s}", f"Gain S{s}", 2, "pp", True, csv_only=True) for s in SEVERITIES
@@ -385,22 +371,22 @@ def corruption_table(results: Results, data_set: str | None) -> PaperTable:
         table,
         columns=columns,
         rows=_with_best(rows),
-        missing=tuple(lacking),
+        missing=tuple(missing),
         notes=tuple(notes),
         setting=setting_notes(results, paper),
     )
 
 
 def _accuracy_under(row: Row, corruption: str, severity: int, paper: float | None) -> Value | None:
-    return value_of(row.models, lambda m: severity_values(m, corruption, "accuracy").get(severity), paper, scale=100)
+    return value_of(row.models, lambda m: corruption_values(m, corruption, "accuracy").get(severity), paper, scale=100)
 
 
 def _gain_under(row: Row, corruption: str, severity: int) -> Value | None:
     return value_of(
         row.models,
-        lambda m: severity_values(m, corruption, "gain_pp").get(severity),
+        lambda m: corruption_values(m, corruption, "gain_pp").get(severity),
         None,
-        lambda m: gain_bounds(m, corruption).get(severity),
+        lambda m: corruption_gain_bounds(m, corruption).get(severity),
     )
 
 

@@ -3,31 +3,37 @@
 from vicinal.report.tables.core import (
     ABSENT,
     COLUMNS,
-    against_csv,
     csv_text,
     markdown_line,
     shown_table,
     summary_csv,
     summary_markdown,
     table_notes,
+    versus_teacher_csv,
     vicinity_csv,
 )
-from vicinal.report.tables.optional import further_context, further_csv, further_definitions, further_markdown, measures
+from vicinal.report.tables.optional import (
+    measures,
+    optional_context,
+    optional_csv,
+    optional_definitions,
+    optional_markdown,
+)
 
 __all__ = [
     "ABSENT",
     "COLUMNS",
-    "against_csv",
     "csv_text",
-    "further_context",
-    "further_csv",
-    "further_definitions",
-    "further_markdown",
     "markdown_line",
     "measures",
+    "optional_context",
+    "optional_csv",
+    "optional_definitions",
+    "optional_markdown",
     "shown_table",
     "summary_csv",
     "summary_markdown",
     "table_notes",
+    "versus_teacher_csv",
     "vicinity_csv",
 ]

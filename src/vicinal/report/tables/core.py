@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vicinal.report.rows import SCALED, Model, Results, Row, against, at_half, gain_at_half, mean_and_spread
+from vicinal.report.rows import SCALED, Model, Results, Row, at_half, gain_at_half, mean_and_spread, versus_teacher
 
 QUANTITIES = ("nonlinearity", "entropy", "dominance", "linearity_information")
 ABSENT = "–"
@@ -25,7 +25,7 @@ class Column:
 
     heading: str
     meaning: str
-    value: Callable[[Model, str | None], float | None]  # of a model, against a teacher
+    value: Callable[[Model, str | None], float | None]  # of a model, beside a teacher
     scaled: Callable[[Model], float | None] | None = None  # the same after temperature scaling
     percent: bool = False
     signed: bool = False
@@ -35,11 +35,13 @@ class Column:
     cell: Callable[[Row], Cell] | None = None  # where the mean over seeds says nothing
 
     def text(self, value: float) -> str:
+        """A value as shown."""
         if self.percent:
             return f"{100 * value:.1f}"
         return f"{value:{'+' if self.signed else ''}.{self.digits}f}".replace("-", "−")
 
     def spread_text(self, spread: float) -> str:
+        """A standard deviation as shown."""
         return f"± {100 * spread:.1f}" if self.percent else f"± {spread:.{self.digits}f}"
 
 
@@ -50,7 +52,7 @@ class Cell:
     text: str
     small: str = ""
     tooltip: str = ""
-    doubtful: bool = False  # raw value of a scale-free student
+    scale_free: bool = False  # the raw value of a scale-free student
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Section:
-    """The rows of one teacher, or the students that ask none."""
+    """The rows of one teacher, or the students without one."""
 
     heading: str
     lines: tuple[Line, ...]
@@ -88,8 +90,8 @@ def _scaled_half(quantity: str) -> Callable[[Model], float | None]:
 
 def _alignment(key: str) -> Callable[[Model, str | None], float | None]:
     def value(model: Model, teacher: str | None) -> float | None:
-        measured = against(model, teacher) if teacher is not None else None
-        found: float | None = ((measured or {}).get("alignment") or {}).get(key)
+        measured = versus_teacher(model, teacher) if teacher is not None else {}
+        found: float | None = (measured.get("alignment") or {}).get(key)
         return found
 
     return value
@@ -114,16 +116,16 @@ COLUMNS = (
 
 
 def shown_table(results: Results, columns: Sequence[Column] = COLUMNS) -> list[Section]:
-    """A table of the report: one section for the students that ask no teacher, one for each teacher."""
-    # With one teacher the students that ask none have one natural comparison; with several the figures show each.
+    """A table of the report: one section for the students without a teacher, one for each teacher."""
+    # With one teacher the students without one have one natural comparison; with several the figures show each.
     only = results.teachers[0].teacher if len(results.teachers) == 1 else None
     sections = []
-    if results.unguided:
-        lines = tuple(_line(row, only, results, columns) for row in results.unguided)
-        sections.append(Section("No teacher asked", lines))
-    names = list(dict.fromkeys(row.teacher for row in (*results.teachers, *results.guided)))
+    if results.undistilled:
+        lines = tuple(_line(row, only, results, columns) for row in results.undistilled)
+        sections.append(Section("Without a teacher", lines))
+    names = list(dict.fromkeys(row.teacher for row in (*results.teachers, *results.distilled)))
     for name in names:
-        rows = [row for row in (*results.teachers, *results.guided) if row.teacher == name]
+        rows = [row for row in (*results.teachers, *results.distilled) if row.teacher == name]
         sections.append(Section(f"Teacher {name}", tuple(_line(row, name, results, columns) for row in rows)))
     return sections
 
@@ -154,12 +156,12 @@ def _cell(row: Row, column: Column, teacher: str | None, results: Results) -> Ce
             f"{low}–{high}",
             f"{results.coverage} bootstrap interval over test images, one seed: {low} to {high}",
         )
-    doubtful = row.scale_free and column.needs_scale
-    if doubtful:
+    scale_free = row.scale_free and column.needs_scale
+    if scale_free:
         tooltip = "the scale of this student’s logits is arbitrary: see the note †"
         scaled = mean_and_spread([v for m in row.models if column.scaled and (v := column.scaled(m)) is not None])
         small = f"→ {column.text(scaled[0])}" if scaled else ""
-    return Cell(column.text(mean), small, tooltip, doubtful)
+    return Cell(column.text(mean), small, tooltip, scale_free)
 
 
 def table_notes(results: Results) -> list[str]:
@@ -173,9 +175,9 @@ def table_notes(results: Results) -> list[str]:
         )
     if all(not row.values("ece" + SCALED) for row in results.rows):
         notes.append("No validation split, so nothing is temperature-scaled.")
-    if results.unguided and len(results.teachers) > 1:
+    if results.undistilled and len(results.teachers) > 1:
         notes.append(
-            "Δ_lin and KL of students that ask no teacher depend on the teacher: see the figures and tables/versus_teacher.csv."
+            "Δ_lin and KL of students without a teacher depend on the teacher: see the figures and tables/versus_teacher.csv."
         )
     if any(row.scale_free for row in results.rows):
         notes.append(SCALE_FREE_NOTE)
@@ -200,13 +202,14 @@ def shown_markdown(columns: Sequence[Column], sections: Sequence[Section], notes
 
 
 def _markdown_cell(cell: Cell) -> str:
-    mark = " †" if cell.doubtful else ""
+    mark = " †" if cell.scale_free else ""
     if not cell.small:
         return cell.text + mark
     return f"{cell.text}{mark} {cell.small}" if cell.small.startswith("±") else f"{cell.text}{mark} ({cell.small})"
 
 
 def markdown_line(cells: Iterable[str]) -> str:
+    """A row of a Markdown table."""
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
@@ -216,12 +219,12 @@ def markdown_line(cells: Iterable[str]) -> str:
 def summary_csv(results: Results) -> str:
     """Every scalar of every model and seed, with the vicinal quantities at λ = 0.5 and the intervals."""
     models = [(row, model) for row in results.rows for model in row.models]
-    # The last two are mappings wherever they are not null; they stand in further.csv.
+    # The last two are mappings wherever they are not null; they stand in optional.csv.
     skipped = {"name", "arm", "teacher", "temperature", "seed", "validation", "mcnemar_versus_baseline"}
     scalars = _in_order(
         key for _, m in models for key, value in m.items() if key not in skipped and not isinstance(value, dict | list)
     )
-    # A key that holds null in one model and a structure in another is no scalar.
+    # A key that is null in one model and a structure in another is no scalar.
     scalars = [key for key in scalars if not any(isinstance(m.get(key), dict | list) for _, m in models)]
     bounded = _in_order(key for _, m in models for key in m.get("intervals") or {})
     header = ["role", "name", "arm", "teacher", "temperature", "seed", "selection", *scalars]
@@ -231,7 +234,7 @@ def summary_csv(results: Results) -> str:
     header += ["linearity_gain_0.5", "kl_real", "kl_mixed", "independent_response"]
     lines = []
     for row, model in models:
-        line = [*identity(row, model), results.raw["selection"], *(model.get(key) for key in scalars)]
+        line = [*identity(row, model), results.selection, *(model.get(key) for key in scalars)]
         line += [bound for key in bounded for bound in (model.get("intervals") or {}).get(key) or (None, None)]
         line += [at_half(model, quantity) for quantity in QUANTITIES]
         line += [at_half(model, quantity, "vicinity" + SCALED) for quantity in QUANTITIES]
@@ -253,7 +256,7 @@ def vicinity_csv(results: Results) -> str:
             )
             for scaled, curves in variants:
                 for position, lam in enumerate(curves["lam"] if curves else ()):
-                    line = [*identity(row, model), results.raw["selection"], scaled, lam]
+                    line = [*identity(row, model), results.selection, scaled, lam]
                     for quantity in QUANTITIES:
                         bounds = (curves.get("intervals") or {}).get(quantity) or {}
                         line.append(curves[quantity][position])
@@ -262,26 +265,26 @@ def vicinity_csv(results: Results) -> str:
     return csv_text(header, lines)
 
 
-def against_csv(results: Results) -> str:
-    """Linearity gain at λ = 0.5 and alignment of every student against every teacher it was measured against."""
+def versus_teacher_csv(results: Results) -> str:
+    """Linearity gain at λ = 0.5 and alignment of every student beside every teacher it was compared with."""
     header = [
         "name",
         "arm",
-        "asked_teacher",
+        "teacher",
         "temperature",
         "seed",
         "selection",
-        "against_teacher",
+        "versus_teacher",
         "linearity_gain_0.5",
     ]
     header += ["kl_real", "kl_mixed", "independent_response"]
     lines = []
     for row in results.students:
         for model in row.models:
-            asked = [row.teacher] if row.teacher is not None else []
-            for teacher in _in_order([*asked, *(model.get("versus_teacher") or {})]):
+            own = [row.teacher] if row.teacher is not None else []
+            for teacher in _in_order([*own, *(model.get("versus_teacher") or {})]):
                 who = identity(row, model)[1:]
-                lines.append([*who, results.raw["selection"], teacher, *_comparison(model, teacher)])
+                lines.append([*who, results.selection, teacher, *_comparison(model, teacher)])
     return csv_text(header, lines)
 
 
@@ -292,10 +295,10 @@ def identity(row: Row, model: Model) -> list[Any]:
 
 
 def _comparison(model: Model, teacher: str | None) -> list[Any]:
-    """Δ_lin(0.5), KL real, KL mixed and their difference against a teacher; empty for none."""
+    """Δ_lin(0.5), KL real, KL mixed and their difference beside a teacher; empty for none."""
     if teacher is None:
         return [None] * 4
-    alignment = (against(model, teacher) or {}).get("alignment") or {}
+    alignment = versus_teacher(model, teacher).get("alignment") or {}
     return [
         gain_at_half(model, teacher),
         *(alignment.get(key) for key in ("kl_real", "kl_mixed", "independent_response")),
@@ -307,6 +310,7 @@ def _in_order(keys: Iterable[str]) -> list[str]:
 
 
 def csv_text(header: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
+    """A CSV file; None becomes an empty cell."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(header)

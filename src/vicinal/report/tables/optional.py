@@ -1,4 +1,4 @@
-"""The table "Further measures": what a study measures beyond the paper, and the terms of its eq. 11. Every part is optional."""
+"""The table "Optional measures": what a study measures beyond the paper, and the terms of its eq. 11. Every part is optional."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from functools import partial
 from statistics import fmean, stdev
 from typing import Any
 
-from vicinal.report.findings import SIGNIFICANT
+from vicinal.claims import listed, p_text
 from vicinal.report.rows import Model, Results, Row, at_half
 from vicinal.report.tables.core import ABSENT, Cell, Column, Section, csv_text, identity, shown_markdown, shown_table
 
 OOD = "ood_auroc"
-INFORMATION = ("entropy_mixed", "entropy_clean", "nonlinearity", "residual_eq11")
 DAGGER = "† Trained with T = σ: the scale of these logits is arbitrary, and these measures depend on it."
 
 
@@ -21,7 +20,7 @@ DAGGER = "† Trained with T = σ: the scale of these logits is arbitrary, and t
 class Measure:
     """One quantity: how it is read from a model, how it is shown and what it means."""
 
-    key: str  # in further.csv
+    key: str  # in optional.csv
     value: Callable[[Model], float | None]
     column: Column
     term: str
@@ -50,21 +49,25 @@ def _half(quantity: str) -> Callable[[Model], float | None]:
     return lambda model: at_half(model, quantity, "information")
 
 
-def mcnemar_cell(row: Row) -> Cell:
-    """One seed: its p, and how many images only this network and only the baseline gets right. Several: the largest p."""
+def mcnemar_cell(level: float, row: Row) -> Cell:
+    """One seed: its p, and how many images only this network and only the baseline gets right. Several: the largest p.
+
+    Args:
+        level: p below it is counted as clear.
+    """
     tests = [test for model in row.models if (test := model.get("mcnemar_versus_baseline"))]
     if not tests:
         return Cell(ABSENT)
     p = max(test["p_value"] for test in tests)
-    text = f"{p:.3f}" if p >= 0.001 else "< 0.001"
+    text = p_text(p).removeprefix("p ").removeprefix("= ")
     if len(tests) == 1:
         only, other = tests[0]["only_first"], tests[0]["only_second"]
         return Cell(text, f"{only} : {other}", f"{only} images only this network gets right, {other} only the baseline")
-    clear = sum(test["p_value"] < SIGNIFICANT for test in tests)
-    return Cell(text, f"{clear} of {len(tests)}", f"largest p of {len(tests)} seeds; p < 0.05 in {clear}")
+    clear = sum(test["p_value"] < level for test in tests)
+    return Cell(text, f"{clear} of {len(tests)}", f"largest p of {len(tests)} seeds; p < {level:g} in {clear}")
 
 
-def over_baseline_cell(key: str, digits: int, row: Row) -> Cell:
+def minus_baseline_cell(key: str, digits: int, row: Row) -> Cell:
     """One seed: the difference and its paired interval. Several: mean and sample standard deviation."""
     found = [entry for model in row.models if (entry := model.get("minus_baseline"))]
     if not found:
@@ -73,98 +76,109 @@ def over_baseline_cell(key: str, digits: int, row: Row) -> Cell:
     def signed(value: float) -> str:
         return f"{value:+.{digits}f}".replace("-", "−")
 
-    doubtful = row.scale_free and key == "ece"
+    scale_free = row.scale_free and key == "ece"
     values = [entry[key] for entry in found]
     if len(found) == 1:
         low, high = found[0][f"{key}_interval"]
-        return Cell(signed(values[0]), f"{signed(low)} to {signed(high)}", doubtful=doubtful)
-    return Cell(signed(fmean(values)), f"± {stdev(values):.{digits}f}", doubtful=doubtful)
+        return Cell(signed(values[0]), f"{signed(low)} to {signed(high)}", scale_free=scale_free)
+    return Cell(signed(fmean(values)), f"± {stdev(values):.{digits}f}", scale_free=scale_free)
+
+
+def _measure(
+    key: str, heading: str, meaning: str, value: Callable[[Model], float | None], term: str, definition: str, **how: Any
+) -> Measure:
+    """`how`: the other fields of its column."""
+    return Measure(key, value, Column(heading, meaning, lambda model, _: value(model), **how), term, definition)
 
 
 def measures(results: Results) -> list[Measure]:
     """The quantities that any model of the study has, in the order of the table."""
-
-    def measure(
-        key: str,
-        heading: str,
-        meaning: str,
-        value: Callable[[Model], float | None],
-        term: str,
-        definition: str,
-        **how: Any,
-    ) -> Measure:
-        return Measure(key, value, Column(heading, meaning, lambda model, _: value(model), **how), term, definition)
-
     models = [model for row in results.rows for model in row.models]
     others = list(dict.fromkeys(name for model in models for name in model.get(OOD) or {}))
-    known = [
-        measure(
+    known = [*_of_one_network(others), *_beside_the_baseline(1 - results.confidence_level), *_of_eq11()]
+    return [found for found in known if any(found.value(model) is not None for model in models)]
+
+
+def _of_one_network(others: Sequence[str]) -> list[Measure]:
+    """`others`: the other data sets that the networks were tried on."""
+    return [
+        _measure(
             "aurc", "AURC", "area under the risk-coverage curve", _inside("selective", "aurc"), "AURC",
             "area under the risk-coverage curve: the share of errors among the images answered, surest first, averaged over "
             "how many are answered. Lower is better.",
         ),
-        measure(
+        _measure(
             "classwise_ece", "Class-wise ECE", "ECE of every class’s own probability, averaged", _plain("classwise_ece"),
             "Class-wise ECE", "the ECE of “is it class k?”, averaged over the classes; it shrinks with their number.", digits=4,
         ),
         *(
-            measure(
+            _measure(
                 f"{OOD}:{name}", "OOD AUROC" if len(others) == 1 else f"OOD AUROC, {name}",
                 f"chance that a test image gets more confidence than one of {name}", _inside(OOD, name), "OOD AUROC",
                 "chance that a test image gets more confidence than an image of another data set; 0.5 is a coin’s.",
             )
             for name in others
         ),
-        measure(
+        _measure(
             "corrupted_accuracy", "Corrupted accuracy %", "mean accuracy over all corruptions and severities",
             corrupted_accuracy, "Corrupted accuracy", "mean accuracy over all corruptions and severities.",
             percent=True, needs_scale=False,
         ),
-        measure(
+        _measure(
             "v_score", "V-score", "agreement of k-means on the features with the classes", _inside("representation", "v_score"),
             "V-score", "how well k-means on the last features finds chosen classes; 1 is best.", needs_scale=False,
         ),
-        measure(
-            "accuracy_over_baseline_pp", "Δ accuracy", "accuracy less the baseline's of the same seed, percentage points",
+    ]  # fmt: skip
+
+
+def _beside_the_baseline(level: float) -> list[Measure]:
+    """`level`: p below it is counted as clear."""
+    return [
+        _measure(
+            "accuracy_minus_baseline_pp", "Δ accuracy", "accuracy less the baseline's of the same seed, percentage points",
             _inside("minus_baseline", "accuracy_pp"), "Δ accuracy, Δ ECE",
             "percentage points of accuracy, and ECE, less those of the baseline of the same seed on the same test images, with "
             "paired intervals.",
-            needs_scale=False, signed=True, cell=partial(over_baseline_cell, "accuracy_pp", 1),
+            needs_scale=False, signed=True, cell=partial(minus_baseline_cell, "accuracy_pp", 1),
         ),
-        measure(
-            "ece_over_baseline", "Δ ECE", "ECE less the baseline's of the same seed", _inside("minus_baseline", "ece"), "", "",
-            signed=True, cell=partial(over_baseline_cell, "ece", 3),
+        _measure(
+            "ece_minus_baseline", "Δ ECE", "ECE less the baseline's of the same seed", _inside("minus_baseline", "ece"), "", "",
+            signed=True, cell=partial(minus_baseline_cell, "ece", 3),
         ),
-        measure(
+        _measure(
             "mcnemar_p", "McNemar p", "exact test against the baseline student of the same seed, on the same test images",
             _inside("mcnemar_versus_baseline", "p_value"), "McNemar p",
             "exact test that a student and the baseline of its seed are right equally often on the test images.",
-            needs_scale=False, cell=mcnemar_cell,
+            needs_scale=False, cell=partial(mcnemar_cell, level),
         ),
-        measure(
+    ]  # fmt: skip
+
+
+def _of_eq11() -> list[Measure]:
+    return [
+        _measure(
             "entropy_mixed_0.5", "H mixed(½)", "entropy of the answer on the mixed image at λ = 0.5, nats",
             _half("entropy_mixed"), "H mixed, H clean",
             "mean entropy of the answers on mixed images, and on their two ends weighted by λ, in nats.",
         ),
-        measure(
+        _measure(
             "entropy_clean_0.5", "H clean(½)", "entropy of the answers on the two ends, weighted by λ = 0.5, nats",
             _half("entropy_clean"), "", "",
         ),
-        measure("nonlinearity_0.5", "NL(½)", "non-linearity residual at λ = 0.5, nats", _half("nonlinearity"), "", ""),
-        measure(
+        _measure("nonlinearity_0.5", "NL(½)", "non-linearity residual at λ = 0.5, nats", _half("nonlinearity"), "", ""),
+        _measure(
             "residual_eq11_0.5", "Residual (eq. 11)", "H mixed − H clean − NL at λ = 0.5, nats", _half("residual_eq11"),
             "Residual of eq. 11", "H mixed − H clean − NL, at λ = 0.5; 0 where the equation holds.", signed=True,
         ),
     ]  # fmt: skip
-    return [found for found in known if any(found.value(model) is not None for model in models)]
 
 
-def further_sections(results: Results, shown: Sequence[Measure]) -> list[Section]:
+def optional_sections(results: Results, shown: Sequence[Measure]) -> list[Section]:
     """The rows of the table, in the sections of the report's own."""
     return shown_table(results, [measure.column for measure in shown])
 
 
-def further_notes(results: Results, shown: Sequence[Measure]) -> list[str]:
+def optional_notes(results: Results, shown: Sequence[Measure]) -> list[str]:
     """What stands under the table: selection and seeds first."""
     keys = {measure.key for measure in shown}
     notes = [results.selection_sentence]
@@ -173,7 +187,8 @@ def further_notes(results: Results, shown: Sequence[Measure]) -> list[str]:
         notes.append(f"Mean ± sample standard deviation over seeds {', '.join(map(str, results.seeds))}.")
     if "mcnemar_p" in keys:
         notes.append(
-            "McNemar p against the baseline of the same seed: the largest p over seeds, and in small in how many of them p < 0.05."
+            "McNemar p against the baseline of the same seed: the largest p over seeds, and in small in how many of them "
+            f"p < {1 - results.confidence_level:g}."
             if several
             else "McNemar p against the baseline; in small how many test images only this network and only the baseline gets right."
         )
@@ -185,13 +200,13 @@ def further_notes(results: Results, shown: Sequence[Measure]) -> list[str]:
     return notes
 
 
-def further_markdown(results: Results, shown: Sequence[Measure]) -> str:
+def optional_markdown(results: Results, shown: Sequence[Measure]) -> str:
     """The shown table in Markdown."""
-    return shown_markdown([m.column for m in shown], further_sections(results, shown), further_notes(results, shown))
+    return shown_markdown([m.column for m in shown], optional_sections(results, shown), optional_notes(results, shown))
 
 
-def further_csv(results: Results, shown: Sequence[Measure]) -> str:
-    """Full precision, one model and seed per line, with the validation figures that the recommendation rests on."""
+def optional_csv(results: Results, shown: Sequence[Measure]) -> str:
+    """Full precision, one model and seed per line, with the validation metrics that the recommendation rests on."""
     validation = ("accuracy", "confidence", "ece", "nll", "brier")
     header = ["role", "name", "arm", "teacher", "temperature", "seed", "selection", *(measure.key for measure in shown)]
     header += ["only_first", "only_second", *(f"validation_{key}" for key in validation)]
@@ -199,30 +214,25 @@ def further_csv(results: Results, shown: Sequence[Measure]) -> str:
     for row in results.rows:
         for model in row.models:
             test, chosen_by = model.get("mcnemar_versus_baseline") or {}, model.get("validation") or {}
-            line = [*identity(row, model), results.raw["selection"], *(measure.value(model) for measure in shown)]
+            line = [*identity(row, model), results.selection, *(measure.value(model) for measure in shown)]
             line += [test.get("only_first"), test.get("only_second"), *(chosen_by.get(key) for key in validation)]
             lines.append(line)
     return csv_text(header, lines)
 
 
-def further_definitions(shown: Sequence[Measure]) -> list[tuple[str, str]]:
+def optional_definitions(shown: Sequence[Measure]) -> list[tuple[str, str]]:
     """What the terms mean, each once."""
     return list(dict.fromkeys((measure.term, measure.definition) for measure in shown if measure.term))
 
 
-def further_context(results: Results) -> dict[str, Any] | None:
+def optional_context(results: Results) -> dict[str, Any] | None:
     """What the template needs; None where the study measures none of it."""
     shown = measures(results)
     if not shown:
         return None
     return {
         "columns": [measure.column for measure in shown],
-        "sections": further_sections(results, shown),
-        "notes": further_notes(results, shown),
-        "terms": _listed([measure.column.heading for measure in shown]),
+        "sections": optional_sections(results, shown),
+        "notes": optional_notes(results, shown),
+        "terms": listed(list(dict.fromkeys(measure.column.heading.removesuffix(" %") for measure in shown))),
     }
-
-
-def _listed(headings: Sequence[str]) -> str:
-    names = list(dict.fromkeys(heading.removesuffix(" %") for heading in headings))
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,125 @@
+"""The verbs as functions: what the command line calls, and a notebook or a program may.
+
+No function here changes the process that calls it: threads, allocator and signals are the command line's to set.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vicinal.config import MeasuresSpec, StudySpec, load_study
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from vicinal.evaluation import Measurement
+    from vicinal.results import StudyResults
+    from vicinal.study import Executor, PlanSummary
+    from vicinal.workspace import StudyProgress
+
+__all__ = ["load_study", "measure", "plan", "report", "run"]
+
+
+def plan(study: StudySpec | str | Path, out: Path | str | None = None, overrides: Sequence[str] = ()) -> PlanSummary:
+    """What `run` with the same arguments would do and take; trains nothing and writes nothing.
+
+    Args:
+        study: a value, the name of a packaged study, or a YAML file.
+        out: the study's folder; default: runs/<name of the study>.
+        overrides: KEY=VALUE by dotted key, as on the command line.
+
+    Raises UsageError for whatever does not fit.
+    """
+    from vicinal.study import Study, summarize
+
+    spec = load_study(study, overrides)
+    return summarize(Study(spec, _folder(spec, out)))
+
+
+def run(
+    study: StudySpec | str | Path,
+    out: Path | str | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    command: str | None = None,
+    executor: Executor | None = None,
+    progress: StudyProgress | None = None,
+) -> StudyResults:
+    """Run a study, or continue it, and write its results and report; progress goes to stderr, in a notebook below the cell.
+
+    Args:
+        study, out, overrides: as `plan` takes them.
+        command: that gives this study, as its results state it.
+        executor: that runs its jobs; default: one after the other in this process.
+        progress: that a person sees.
+
+    Returns:
+        What results.json holds; `to_frame()` gives it as a table of pandas.
+
+    Raises:
+        UsageError: something does not fit, before anything is spent.
+        VicinalError: training failed; what was finished stays, and the same call continues.
+    """
+    from vicinal.study import Study, execute
+
+    spec = load_study(study, overrides)
+    folder = _folder(spec, out)
+    if command is None:
+        name = spec.name if isinstance(study, StudySpec) else str(study)
+        command = shlex.join(["vicinal", "run", name, *overrides, "--out", str(folder)])
+    results = execute(Study(spec, folder), command, executor, progress)
+    report(folder)
+    return results
+
+
+def report(folder: Path | str) -> Path:
+    """Write the report of a study folder from its results.json; returns the page's path. Raises UsageError without results."""
+    from vicinal.workspace import check_study_folder
+
+    check_study_folder(Path(folder))
+    from vicinal.report import write_report
+
+    return write_report(Path(folder))
+
+
+def measure(
+    network: Callable[[Tensor], Tensor],
+    images: Tensor,
+    labels: Tensor,
+    *,
+    validation: tuple[Tensor, Tensor] | None = None,
+    pair_images: Tensor | None = None,
+    class_names: Sequence[str] | None = None,
+    image_size: int | None = None,
+    measures: MeasuresSpec | None = None,
+    device: torch.device | str = "cpu",
+) -> Measurement:
+    """Calibration and vicinal curves of any classifier, by the code that measures the networks of a study.
+
+    Args:
+        network: a module or a plain function, (B, C, H, W) float32 pixels in [0, 1] to (B, K) logits.
+        images, labels: (N, H, W, C) uint8 and (N,) int64, that accuracy and calibration are measured on.
+        validation: images and labels that a temperature is fitted on; None: nothing is measured after temperature scaling.
+        pair_images: (M, H, W, C) uint8 that pairs are drawn from, as a rule training images; default: `images`.
+        class_names: K names; default: numbers.
+        image_size: side in px that images are resized to; None: as they are.
+        measures: pairs, λ grid, bins, resamples and confidence level.
+
+    Raises ValueError for images or labels of another form.
+    """
+    from vicinal.evaluation import measure_images
+
+    spec = measures or MeasuresSpec()
+    return measure_images(network, images, labels, validation, pair_images, class_names, image_size, spec, device)
+
+
+def _folder(spec: StudySpec, out: Path | str | None) -> Path:
+    from vicinal.workspace import check_out_folder
+
+    folder = Path(out) if out is not None else Path("runs") / spec.name
+    check_out_folder(folder, spec.name)
+    return folder

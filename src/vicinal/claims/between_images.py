@@ -1,0 +1,189 @@
+"""Claims about the way between two training images: NL, dominance, linearity gain, alignment, and eq. 11."""
+
+from __future__ import annotations
+
+import math
+
+from vicinal.claims.cases import pairs_of, same_order
+from vicinal.claims.comparison import decide, why_undecided
+from vicinal.claims.evidence import Evidence
+from vicinal.claims.judge import Case, Effect, Outcome
+from vicinal.claims.numbers import Curve, Number, combine, difference
+from vicinal.claims.words import listed
+
+NEAR_HALF = 0.25  # how far from λ = 0.5 still counts as near it
+IDENTITY_TOLERANCE = 0.05  # share of NL by which the two sides of eq. 11 may differ and still count as equal
+EPSILON_LAM = 1e-9
+UNMIXED_ARMS = ("baseline", "kd")
+
+
+def dominance(evidence: Evidence) -> Outcome:
+    """D(0.5) of each teacher above 1; bounded from below where the entropy is not given."""
+    cases, bounded = [], False
+    for teacher in evidence.plain_teachers:
+        number = _near_half(teacher.curves.get("dominance", {}))
+        peak = teacher.numbers.get("nl_peak")
+        if number is not None:
+            cases.append(Case.of(teacher.name, "", number, "times", 1.0))
+        elif peak is not None and evidence.classes:
+            bounded = True
+            cases.append(_bounded_dominance(teacher.name, peak, evidence.classes))
+    remark = (
+        f"No entropy is given; it is at most ln {evidence.classes}, and so D is at least peak NL / ln {evidence.classes}."
+        if bounded
+        else ""
+    )
+    return Outcome(tuple(cases), remark=remark, missing="vicinal curves of a teacher, with λ = 0.5 among them")
+
+
+def _bounded_dominance(name: str, peak: Number, classes: int) -> Case:
+    """D from below, where only NL is known: an entropy is at most ln of the number of classes."""
+    least = combine(
+        lambda x, y: x / y, peak, Number(math.log(classes), interval=(math.log(classes),) * 2, printed=peak.printed)
+    )
+    sign = max(decide(least, 1.0), 0)  # a lower bound below 1 says nothing
+    why = "" if sign else "the bound stays below 1"
+    return Case(name, "", sign, Effect.of(least, "times"), why, peak.impossible)
+
+
+def _near_half(curve: Curve) -> Number | None:
+    return next((number for lam, number in curve.items() if math.isclose(lam, 0.5, abs_tol=EPSILON_LAM)), None)
+
+
+def _inner(curve: Curve) -> list[tuple[float, Number]]:
+    return [(lam, number) for lam, number in sorted(curve.items()) if 0 < lam < 1]
+
+
+def gain_positive(evidence: Evidence) -> Outcome:
+    """Δ_lin above 0 at every λ between 0 and 1."""
+    cases = []
+    for teacher, _, versus_teacher in pairs_of(evidence):
+        inner = _inner(versus_teacher.gain)
+        if inner:
+            cases += [Case.of(teacher.name, f"λ = {lam:g}", number, "nats") for lam, number in inner]
+        elif versus_teacher.gain_peak is not None:
+            sign = min(decide(versus_teacher.gain_peak), 0)  # a positive peak says nothing of the other λ
+            effect = Effect.of(versus_teacher.gain_peak, "nats")
+            cases.append(
+                Case(teacher.name, "peak", sign, effect, "" if sign else "only the peak is given, not the curve")
+            )
+    return Outcome(tuple(cases), missing="KD + mixup students with a linearity gain")
+
+
+def gain_largest_near_half(evidence: Evidence) -> Outcome:
+    """Δ_lin at λ = 0.5 above every one at least `NEAR_HALF` away."""
+    cases = []
+    for teacher, _, versus_teacher in pairs_of(evidence):
+        half = _near_half(versus_teacher.gain)
+        far = [
+            (lam, number) for lam, number in _inner(versus_teacher.gain) if abs(lam - 0.5) >= NEAR_HALF - EPSILON_LAM
+        ]
+        if half is None or not far:
+            continue
+        gaps = [(lam, difference(half, number)) for lam, number in far]
+        lam, closest = min(gaps, key=lambda pair: pair[1].value)
+        sign = min(decide(number) for _, number in gaps)
+        why = "" if sign else why_undecided(closest)
+        cases.append(
+            Case(
+                teacher.name,
+                f"least over λ = {lam:g}",
+                sign,
+                Effect.of(closest, "nats"),
+                why,
+            )
+        )
+    return Outcome(tuple(cases), missing="KD + mixup students with a linearity gain over λ, 0.5 included")
+
+
+def gain_order(evidence: Evidence) -> Outcome:
+    """Peak Δ_lin in the order of the teachers’ peak NL."""
+    items = [
+        (teacher.name, teacher.numbers["nl_peak"], versus_teacher.gain_peak)
+        for teacher, _, versus_teacher in pairs_of(evidence)
+        if "nl_peak" in teacher.numbers and versus_teacher.gain_peak is not None
+    ]
+    return same_order(items, "two teachers or more, each with NL and the linearity gain of its KD + mixup student")
+
+
+def kl_mixed(evidence: Evidence) -> Outcome:
+    """KL mixed above KL real; the remark says whether it is so without mixup too."""
+    cases = [
+        Case.of(teacher.name, "", versus_teacher.independent_response, "nats")
+        for teacher, _, versus_teacher in pairs_of(evidence)
+        if versus_teacher.independent_response is not None
+    ]
+    return Outcome(
+        tuple(cases), remark=_without_mixup(evidence), missing="KD + mixup students with KL to their teacher"
+    )
+
+
+def _without_mixup(evidence: Evidence) -> str:
+    """Whether the same inequality holds for arms that never saw a mixed image: if so, it shows nothing about mixup."""
+    found: list[tuple[str, int]] = []
+    for student in evidence.students:
+        if student.arm in UNMIXED_ARMS and not student.scale_free:
+            responses = [
+                versus_teacher.independent_response
+                for name, versus_teacher in student.versus_teacher.items()
+                if student.teacher in (None, name) and versus_teacher.independent_response is not None
+            ]
+            found += [(student.arm, 1 if response.value > 0 else -1) for response in responses]
+    if not found:
+        return "No arm that never saw mixed images is at hand, so nothing tells a response to mixup from one to unusual inputs."
+    above = sum(sign > 0 for _, sign in found)
+    arms = listed(
+        [
+            {"baseline": "baseline", "kd": "KD"}[arm]
+            for arm in UNMIXED_ARMS
+            if any(found_arm == arm for found_arm, _ in found)
+        ]
+    )
+    of_them = f"arms that never saw mixed images ({arms})"
+    if above == len(found):
+        return (
+            f"The same holds for {of_them}, {above} of {above}, so by itself it is no evidence of what mixup teaches."
+        )
+    if above == 0:
+        return f"It holds in 0 of {len(found)} for {of_them}, so it goes with mixup."
+    return f"It also holds in {above} of {len(found)} for {of_them}, so it is weak evidence of what mixup teaches."
+
+
+def nl_follows_calibration(evidence: Evidence) -> Outcome:
+    """Mean NL over λ in the order of the teachers’ ECE."""
+    items = [
+        (t.name, t.numbers["ece"], t.numbers["nl_mean"])
+        for t in evidence.plain_teachers
+        if {"ece", "nl_mean"} <= t.numbers.keys()
+    ]
+    return same_order(items, "two teachers or more with ECE and vicinal curves")
+
+
+def eq11(evidence: Evidence) -> Outcome:
+    """Equality within a tolerance; the effect is minus the distance of the two sides, so that larger is again in favour."""
+    cases, bounded = [], False
+    for teacher in evidence.plain_teachers:
+        residual, half = teacher.numbers.get("eq11_residual"), _near_half(teacher.curves.get("nonlinearity", {}))
+        peak = teacher.numbers.get("nl_peak")
+        if residual is not None and half is not None:
+            tolerance = IDENTITY_TOLERANCE * half.value
+            above, below = decide(residual, tolerance), decide(residual, -tolerance)
+            sign = -1 if above > 0 or below < 0 else 1 if above < 0 < below else 0
+            distance = residual if residual.value < 0 else -residual
+            effect = Effect.of(distance, "nats")
+            cases.append(Case(teacher.name, "", sign, effect, "" if sign else why_undecided(residual)))
+        elif peak is not None and evidence.classes and "entropy" not in teacher.curves:
+            bounded = True
+            most = math.log(evidence.classes)
+            room = difference(Number(most, interval=(most, most), printed=peak.printed), peak)
+            sign = min(decide(room), 0)  # a possible value is no equality
+            cases.append(Case(teacher.name, "", sign, Effect.of(room, "nats"), "" if sign else "H is not given"))
+    remark = "The equation needs D ≤ 1, and the same paper claims D(0.5) > 1."
+    if bounded:
+        limit = f"ln {evidence.classes} = {math.log(evidence.classes or 1):.2f} nats"
+        remark = f"No entropy is given; it is at most {limit}, and eq. 11 needs NL below that."
+    return Outcome(
+        tuple(cases),
+        remark=remark,
+        missing="vicinal curves of a teacher at λ = 0.5 and both sides of eq. 11",
+    )

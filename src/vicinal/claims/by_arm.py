@@ -1,0 +1,141 @@
+"""Claims about accuracy and calibration of arms, temperatures and teachers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+from vicinal.claims.cases import at_temperature, ece_pair, same_order, scaled_words, taught
+from vicinal.claims.evidence import Evidence
+from vicinal.claims.judge import Case, Outcome, Unit
+from vicinal.claims.numbers import difference, ratio
+from vicinal.claims.words import temperature_text
+
+ORDER_OF_MAGNITUDE = 10.0
+
+
+def more_accurate_than(arm: str, words: str) -> Callable[[Evidence], Outcome]:
+    """KD + mixup, at every temperature, more accurate than another arm."""
+
+    def cases(evidence: Evidence) -> Outcome:
+        found = []
+        for teacher, student in taught(evidence):
+            other = evidence.reference(arm, teacher) if arm == "kd" else evidence.undistilled(arm)
+            gap = evidence.gap("accuracy", student, other) if other is not None else None
+            if gap is not None:
+                found.append(Case.of(teacher.name, at_temperature(student), gap, "points"))
+        return Outcome(tuple(found), missing=f"KD + mixup students and {words}")
+
+    return cases
+
+
+def order_of_magnitude(evidence: Evidence) -> Outcome:
+    """ECE of the baseline at least ten times that of KD + mixup."""
+    baseline, cases = evidence.undistilled("baseline"), []
+    for teacher in evidence.plain_teachers:
+        student = evidence.reference("kd_mixup", teacher)
+        pair = ece_pair(baseline, student) if baseline is not None and student is not None else None
+        if pair is not None and baseline is not None and student is not None:
+            cases.append(
+                Case.of(
+                    teacher.name, scaled_words(baseline, student).strip(), ratio(*pair), "times", ORDER_OF_MAGNITUDE
+                )
+            )
+    return Outcome(tuple(cases), missing="KD + mixup students and the baseline")
+
+
+def falls_with_temperature(key: str, unit: Unit) -> Callable[[Evidence], Outcome]:
+    """A number falls from each fixed temperature to the next."""
+
+    def cases(evidence: Evidence) -> Outcome:
+        found = []
+        for teacher in evidence.plain_teachers:
+            students = [
+                s
+                for s in evidence.distilled("kd_mixup", teacher)
+                if s.has_fixed_temperature and s.temperature is not None and key in s.numbers
+            ]
+            for lower, higher in pairwise(students):
+                fall = evidence.gap(key, lower, higher)
+                assert fall is not None
+                step = f"T = {temperature_text(lower.temperature or 0)}→{temperature_text(higher.temperature or 0)}"
+                found.append(Case.of(teacher.name, step, fall, unit))
+        return Outcome(tuple(found), missing="KD + mixup students of one teacher at two fixed temperatures or more")
+
+    return cases
+
+
+def calibrated_better_than_kd(evidence: Evidence) -> Outcome:
+    """ECE of KD + mixup, at every temperature, below that of KD."""
+    cases = []
+    for teacher, student in taught(evidence):
+        other = evidence.reference("kd", teacher)
+        pair = ece_pair(other, student) if other is not None else None
+        if pair is not None and other is not None:
+            cases.append(
+                Case.of(teacher.name, at_temperature(student) + scaled_words(other, student), difference(*pair), "ECE")
+            )
+    return Outcome(tuple(cases), missing="KD + mixup and KD students of one teacher")
+
+
+def two_is_best(evidence: Evidence) -> Outcome:
+    """Accuracy at T = 2 above that at every other temperature."""
+    cases = []
+    for teacher in evidence.plain_teachers:
+        students = evidence.distilled("kd_mixup", teacher)
+        two = next((s for s in students if s.temperature == 2), None)
+        for other in students:
+            gap = evidence.gap("accuracy", two, other) if two is not None and other is not two else None
+            if gap is not None:
+                cases.append(Case.of(teacher.name, at_temperature(other, "over T"), gap, "points"))
+    return Outcome(tuple(cases), missing="KD + mixup students of one teacher at T = 2 and at another temperature")
+
+
+def sigma_is_worst(evidence: Evidence) -> Outcome:
+    """ECE with T = σ above that at every fixed temperature."""
+    cases = []
+    for teacher in evidence.plain_teachers:
+        students = evidence.distilled("kd_mixup", teacher)
+        for sigma in (s for s in students if not s.has_fixed_temperature):
+            for other in (s for s in students if s.has_fixed_temperature):
+                pair = ece_pair(sigma, other)
+                if pair is not None:
+                    condition = f"{temperature_text(sigma.temperature or '')} over T = {temperature_text(other.temperature or 0)}"
+                    cases.append(
+                        Case.of(teacher.name, condition + scaled_words(sigma, other), difference(*pair), "ECE")
+                    )
+    return Outcome(tuple(cases), missing="KD + mixup students of one teacher with T = σ and with a fixed temperature")
+
+
+def calibration_follows(evidence: Evidence) -> Outcome:
+    """ECE of KD + mixup students in the order of their teachers’ ECE."""
+    items = []
+    for teacher in evidence.plain_teachers:
+        student = evidence.reference("kd_mixup", teacher)
+        if student is not None and not student.scale_free and "ece" in teacher.numbers and "ece" in student.numbers:
+            items.append((teacher.name, teacher.numbers["ece"], student.numbers["ece"]))
+    return same_order(items, "two teachers or more with KD + mixup students")
+
+
+def mixup_teacher_hurts(evidence: Evidence) -> Outcome:
+    """Students of a teacher trained with mixup less accurate than those of the same model trained without."""
+    cases, clusters = [], []
+    for teacher in evidence.teachers:
+        sibling = next((t for t in evidence.plain_teachers if t.model is not None and t.model == teacher.model), None)
+        if not teacher.trained_with_mixup or sibling is None:
+            continue
+        own, plain = evidence.reference("kd_mixup", teacher), evidence.reference("kd_mixup", sibling)
+        gap = evidence.gap("accuracy", plain, own) if own is not None and plain is not None else None
+        if own is None or plain is None or gap is None:
+            continue
+        cases.append(Case.of(sibling.name, "", gap, "points"))
+        if "v_score" in own.numbers and "v_score" in plain.numbers:
+            clusters.append(
+                f"{sibling.name} {plain.numbers['v_score'].value:.3f} to {own.numbers['v_score'].value:.3f}"
+            )
+    remark = f"V-score of the student: {', '.join(clusters)}." if clusters else ""
+    return Outcome(
+        tuple(cases),
+        remark=remark,
+        missing="KD + mixup students of a teacher trained with mixup and of the same model without",
+    )

@@ -1,0 +1,26 @@
+"""`vicinal report`: the report of a study folder, written again."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add_parser(verbs: Any) -> None:
+    """Add the verb."""
+    parser = verbs.add_parser("report", help="write the report of a study folder again")
+    parser.add_argument("folder", metavar="DIR", type=Path)
+    parser.set_defaults(call=report)
+
+
+def report(parsed: argparse.Namespace) -> None:
+    """Write the report of a study folder again."""
+    from vicinal import api
+
+    print_page(api.report(parsed.folder))
+
+
+def print_page(page: Path) -> None:
+    """Say where the report lies."""
+    print(f"report: {page}")

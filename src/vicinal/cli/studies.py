@@ -1,0 +1,20 @@
+"""`vicinal studies`: the packaged studies."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from vicinal.config import load_study, packaged_studies
+
+
+def add_parser(verbs: Any) -> None:
+    """Add the verb."""
+    verbs.add_parser("studies", help="list the packaged studies").set_defaults(call=studies)
+
+
+def studies(_parsed: argparse.Namespace) -> None:
+    """List the packaged studies with their titles."""
+    for name in packaged_studies():
+        spec = load_study(name)
+        print(f"{name:14}  {spec.title}\n{'':14}  {spec.description}")

@@ -1,0 +1,78 @@
+"""Calibration and vicinal curves of any classifier on any images: the measures of a study without a study.
+
+Shapes: N images, M images that pairs are drawn from, (H, W, C) an image, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from vicinal.config import MeasuresSpec
+from vicinal.data import ImageData, ImageSet
+from vicinal.evaluation.measures import Measured
+from vicinal.evaluation.predictions import PredictionInputs, Predictions, predict_all
+from vicinal.inputs import Preparation
+from vicinal.networks import Classifier
+from vicinal.results import curves_table, model_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was measured of one classifier; `predictions` hold the logits that everything is computed from."""
+
+    predictions: Predictions
+    measures: MeasuresSpec
+
+    @cached_property
+    def numbers(self) -> dict[str, Any]:
+        """Accuracy, confidence, ECE, curves and intervals, by the keys that a network has in results.json."""
+        return Measured(self.predictions, self.measures).numbers(scale_free=False)
+
+    def to_frame(self) -> pd.DataFrame:
+        """The single numbers, one row. Raises UsageError without pandas."""
+        return model_table(self._as_results).drop(columns=["role", "arm", "teacher", "temperature", "seed", "model"])
+
+    def curves_frame(self) -> pd.DataFrame:
+        """The vicinal curves in long form, a row for each λ and quantity. Raises UsageError without pandas."""
+        return curves_table(self._as_results)[["scaled", "lam", "quantity", "value", "lower", "upper"]]
+
+    @property
+    def _as_results(self) -> dict[str, Any]:
+        return {"teachers": [{"name": "classifier", **self.numbers}], "students": []}
+
+
+def measure_images(
+    network: Callable[[Tensor], Tensor],
+    images: Tensor,
+    labels: Tensor,
+    validation: tuple[Tensor, Tensor] | None,
+    pair_images: Tensor | None,
+    class_names: Sequence[str] | None,
+    image_size: int | None,
+    measures: MeasuresSpec,
+    device: torch.device | str,
+) -> Measurement:
+    """See `vicinal.api.measure`, which has the defaults."""
+    test = ImageSet(images.contiguous(), labels)
+    paired = test if pair_images is None else ImageSet(pair_images.contiguous(), torch.zeros(len(pair_images)).long())
+    empty = ImageSet(images[:0].contiguous(), labels[:0])
+    chosen = ImageSet(validation[0].contiguous(), validation[1]) if validation is not None else empty
+    classifier, on = Classifier.of(network).to(device).eval(), torch.device(device)
+    preparation = Preparation(image_size=image_size)
+    with torch.inference_mode():
+        classes = classifier(preparation.pixels(test.images[:1].to(on))).shape[-1]
+    names = tuple(class_names) if class_names is not None else tuple(map(str, range(classes)))
+    if len(names) != classes:
+        raise ValueError(f"{len(names)} class names for a network of {classes} classes")
+    data = ImageData("images", "images", names, test.content_hash(), paired, chosen, test)
+    inputs = PredictionInputs(data, paired, preparation, measures.vicinity, on)
+    return Measurement(predict_all(classifier, preparation, inputs), measures)

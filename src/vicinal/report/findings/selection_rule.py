@@ -1,0 +1,165 @@
+"""Which network to take: the Pareto front of accuracy against ECE, and one selection in a sentence. Numbers in, words out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+Z = 1.959963984540054  # two-sided 95 % of the normal distribution
+
+
+def pareto_front(accuracy: Sequence[float | None], ece: Sequence[float | None]) -> list[int]:
+    """Positions of those that no other one beats: at least as accurate and as well calibrated, and better in one of the two.
+
+    Equal ones stand together. One without a number (None or NaN) is left out. By falling accuracy, then by position.
+
+    Raises:
+        ValueError: the two differ in length.
+    """
+    if len(accuracy) != len(ece):
+        raise ValueError(f"expected as many accuracies as ECEs, got {len(accuracy)} and {len(ece)}")
+    known = [
+        (position, a, e)
+        for position, (a, e) in enumerate(zip(accuracy, ece, strict=True))
+        if a is not None and e is not None and math.isfinite(a) and math.isfinite(e)
+    ]
+    front = [
+        (position, a)
+        for position, a, e in known
+        if not any(b >= a and f <= e and (b > a or f < e) for _, b, f in known)
+    ]
+    return [position for position, _ in sorted(front, key=lambda entry: -entry[1])]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What one network, or an arm over its seeds, reached on both splits. Accuracies and ECEs are fractions, NLLs nats.
+
+    Of a scale-free student (T = σ) give the NLL and ECEs after temperature scaling: the raw ones mean nothing by themselves.
+    """
+
+    label: str  # for example "KD + mixup at T = 4 with teacher X"
+    validation_accuracy: float | None
+    validation_nll: float | None
+    test_accuracy: float | None
+    test_ece: float | None
+    validation_ece: float | None = None
+
+
+@dataclass(frozen=True)
+class OnTest:
+    """How the selected one and the runner-up compare in accuracy on the test images, by the comparator of `vicinal.claims`."""
+
+    sign: int  # +1 the selected one is the more accurate, -1 the runner-up, 0 undecided
+    why: str
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The selected one and whether the test images bear it out."""
+
+    selected: int  # positions in the candidates given
+    runner_up: int | None
+    confirmed: bool | None  # None where there is nothing to confirm it with
+    sentence: str
+
+
+def select(candidates: Sequence[Candidate], validation_images: int) -> tuple[int, int | None] | None:
+    """The candidate to take and the runner-up, from validation metrics alone; None where no candidate has any.
+
+    Among those whose accuracy lies within one standard error of the best, which validation cannot tell apart, the lowest NLL
+    wins, since it counts calibration too; then the higher accuracy, then the earlier one. The runner-up is the same choice
+    among the others.
+
+    Args:
+        validation_images: that the accuracies are shares of; with several seeds those of one seed, which errs on the side
+            of caution.
+    """
+    measured = [
+        (position, c.validation_accuracy, c.validation_nll)
+        for position, c in enumerate(candidates)
+        if c.validation_accuracy is not None
+        and c.validation_nll is not None
+        and math.isfinite(c.validation_accuracy)
+        and math.isfinite(c.validation_nll)
+    ]
+
+    def best(left: list[tuple[int, float, float]]) -> int | None:
+        if not left:
+            return None
+        top = max(accuracy for _, accuracy, _ in left)
+        error = math.sqrt(top * (1 - top) / validation_images) if validation_images > 0 else 0.0
+        close = [entry for entry in left if entry[1] >= top - error]
+        return min(close, key=lambda entry: (entry[2], -entry[1], entry[0]))[0]
+
+    selected = best(measured)
+    return None if selected is None else (selected, best([entry for entry in measured if entry[0] != selected]))
+
+
+def selection(
+    candidates: Sequence[Candidate],
+    validation_images: int,
+    test_images: int,
+    versus_runner_up: OnTest | None = None,
+    selected_on_test: bool = False,
+) -> Selection | None:
+    """One plain recommendation, selected on validation metrics and compared with the test metrics; None without validation metrics.
+
+    It is confirmed where the test accuracy does not fall short of what validation promised, the test ECE does not exceed it
+    (where validation has one), and the runner-up is not clearly more accurate on the test images. "Promised" allows the 95 %
+    sampling error of the difference of two shares, 1.96 √(a (1 − a) (1/n_validation + 1/n_test)); it serves the ECE too, whose
+    noise is for the most part that of the accuracy in it.
+
+    Args:
+        candidates: in the order of the tables.
+        validation_images, test_images: how many images each split has.
+        versus_runner_up: how the two that `select` names compare on the test images; None where they were not compared.
+        selected_on_test: the test images selected the epochs, so they can confirm nothing.
+    """
+    picked = select(candidates, validation_images)
+    if picked is None:
+        return None
+    selected, runner_up = picked
+    candidate = candidates[selected]
+    accuracy, nll = candidate.validation_accuracy, candidate.validation_nll
+    assert accuracy is not None
+    assert nll is not None
+    on_validation = f"accuracy {accuracy:.3f}, NLL {nll:.3f}"
+    start = f"For this data: {candidate.label}; selected on validation ({on_validation})"
+    if candidate.test_accuracy is None or validation_images <= 0 or test_images <= 0:
+        return Selection(selected, runner_up, None, f"{start}, not confirmed: there are no test metrics.")
+    on_test = f"accuracy {candidate.test_accuracy:.3f}"
+    if candidate.test_ece is not None:
+        on_test += f", ECE {candidate.test_ece:.3f}"
+    if selected_on_test:
+        reason = "the same images selected the epochs"
+        return Selection(selected, runner_up, None, f"{start}, not confirmed on test ({on_test}), since {reason}.")
+    failures = _failures(candidate, accuracy, validation_images, test_images)
+    beside, other = versus_runner_up, candidates[runner_up].label if runner_up is not None else ""
+    if beside is not None and beside.sign < 0:
+        failures.append(f"{other} is right more often there ({beside.why})")
+    if failures:
+        sentence = f"{start}, not confirmed on test ({on_test}): {'; '.join(failures)}."
+        return Selection(selected, runner_up, False, sentence)
+    rest = ""
+    if beside is not None and beside.sign > 0:
+        rest = f" It beats the runner-up, {other}, on the test images ({beside.why})."
+    elif beside is not None:
+        rest = f" The test images cannot tell it from the runner-up, {other} ({beside.why})."
+    return Selection(selected, runner_up, True, f"{start}, confirmed on test ({on_test}).{rest}")
+
+
+def _failures(candidate: Candidate, accuracy: float, validation_images: int, test_images: int) -> list[str]:
+    """What validation promised and the test images do not keep."""
+    # Laplace's correction: an accuracy of 1 on few images is not certain.
+    share = (accuracy * validation_images + 1) / (validation_images + 2)
+    slack = Z * math.sqrt(share * (1 - share) * (1 / validation_images + 1 / test_images))
+    failures = []
+    assert candidate.test_accuracy is not None
+    if candidate.test_accuracy < accuracy - slack:
+        failures.append(f"validation promised an accuracy of at least {accuracy - slack:.3f}")
+    promised = candidate.validation_ece
+    if promised is not None and candidate.test_ece is not None and candidate.test_ece > promised + slack:
+        failures.append(f"validation promised an ECE of at most {promised + slack:.3f}")
+    return failures

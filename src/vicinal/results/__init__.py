@@ -1,0 +1,19 @@
+"""results.json, the contract between what runs a study and what reads it: typed, written and read here; no torch."""
+
+from vicinal.results.files import RESULTS_FILE, read_results, results_schema, write_results
+from vicinal.results.frames import curves_table, model_table, table_of
+from vicinal.results.models import Student, Teacher
+from vicinal.results.study import StudyResults
+
+__all__ = [
+    "RESULTS_FILE",
+    "Student",
+    "StudyResults",
+    "Teacher",
+    "curves_table",
+    "model_table",
+    "read_results",
+    "results_schema",
+    "table_of",
+    "write_results",
+]

@@ -1,0 +1,159 @@
+"""What is measured of one network: the values of a model's keys in results.json.
+
+Shapes: L values of λ, M bins, S severities, N images. Probabilities, confidence, accuracy and ECE are fractions; entropies,
+divergences, NL and NLL are in nats.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from vicinal.results.base import Bounds, Number, Pair, Part
+
+
+class Reliability(Part):
+    """The reliability diagram: test images by confidence, in M bins (lower, upper] of equal width."""
+
+    lower: list[float] = Field([], description="(M,) lower edges")
+    upper: list[float] = Field([], description="(M,) upper edges")
+    count: list[int] = Field(description="(M,) images")
+    accuracy: list[Number] = Field(description="(M,) of the bin's images; null for an empty bin")
+    confidence: list[Number] = Field(description="(M,) mean of the bin's images; null for an empty bin")
+
+
+class ScalarIntervals(Part):
+    """Bootstrap intervals of scalars over test images, [lower, upper] each, in the scalars' units."""
+
+    accuracy: Pair | None = None
+    confidence: Pair | None = None
+    ece: Pair | None = None
+    nll: Pair | None = None
+    brier: Pair | None = None
+    ece_after_temperature_scaling: Pair | None = None
+    nll_after_temperature_scaling: Pair | None = None
+    brier_after_temperature_scaling: Pair | None = None
+
+
+class Validation(Part):
+    """Calibration on the validation images: what may be chosen by."""
+
+    accuracy: float
+    confidence: float
+    ece: float
+    nll: float
+    brier: float
+
+
+class Selective(Part):
+    """Selective prediction: the error among the most confident share of the test images."""
+
+    coverage: list[float] = Field(description="share of images that is answered, ascending, at most 50 points")
+    risk: list[float] = Field(description="error among them, a fraction")
+    aurc: float = Field(description="area under the risk-coverage curve over all images")
+
+
+class VicinalIntervals(Part):
+    """Bootstrap intervals of the vicinal curves over pairs, (L,) each."""
+
+    nonlinearity: Bounds | None = None
+    entropy: Bounds | None = None
+    linearity_information: Bounds | None = None
+    dominance: Bounds | None = None
+
+
+class VicinalCurves(Part):
+    """The vicinal curves (eq. 12, 13, 14), means over pairs in both orders, (L,) each; null where not finite."""
+
+    lam: list[float] = Field(description="λ, from 0 to 1")
+    nonlinearity: list[Number] = Field(description="NL(λ), nats")
+    entropy: list[Number] = Field(description="H(λ), nats")
+    dominance: list[Number] = Field(description="D(λ) = NL / H")
+    linearity_information: list[Number] = Field(description="I_lin(λ), nats")
+    intervals: VicinalIntervals | None = None
+
+
+class Information(Part):
+    """Both sides of eq. 11 along λ, (L,) each, nats."""
+
+    lam: list[float]
+    entropy_mixed: list[Number] = Field(description="H[p(x̃)]")
+    entropy_clean: list[Number] = Field(description="H[p(x)]")
+    nonlinearity: list[Number] = Field(description="NL")
+    residual_eq11: list[Number] = Field(description="entropy_mixed - entropy_clean - nonlinearity")
+
+
+class InformationBound(Part):
+    """The bound of eq. 10 on what a student's answers tell of its teacher's, in both readings, (L,) each, nats."""
+
+    lam: list[float]
+    bound_per_sample: list[Number] = Field(description="-KL(teacher ‖ student): H as the mean entropy")
+    bound_of_mean: list[Number] = Field(description="H as the entropy of the mean answer")
+
+
+class AlignmentIntervals(Part):
+    """Bootstrap intervals over pairs, nats."""
+
+    independent_response: Pair | None = None
+
+
+class Alignment(Part):
+    """KL(teacher ‖ student) (section 7.4, table 6), nats; null where not finite."""
+
+    kl_real: Number = Field(description="on clean images")
+    kl_mixed: Number = Field(description="on mixed images, mean over λ ~ Uniform(0, 1)")
+    independent_response: Number = Field(description="kl_mixed - kl_real")
+    kl_mixed_by_lam: list[Number] = Field([], description="(L,) on mixed images")
+    intervals: AlignmentIntervals | None = None
+
+
+class StudentVersusTeacher(Part):
+    """A student held against a teacher, on the same pairs."""
+
+    linearity_gain: list[Number] = Field(description="(L,) Δ_lin(λ): the teacher's NL less the student's, nats")
+    linearity_gain_interval: Bounds | None = Field(None, description="paired bootstrap over pairs")
+    linearity_gain_after_temperature_scaling: list[Number] | None = Field(
+        None, description="(L,) both scaled; null without validation images"
+    )
+    alignment: Alignment
+    information: InformationBound | None = None
+
+
+class StudentMinusBaseline(Part):
+    """A student less the baseline student of its seed, on the same test images; intervals by paired bootstrap."""
+
+    accuracy_pp: float = Field(description="percentage points")
+    accuracy_pp_interval: Pair
+    ece: float = Field(description="fraction; below 0 is better calibrated")
+    ece_interval: Pair
+
+
+class McNemar(Part):
+    """McNemar's exact test that two networks are right equally often, on the same test images."""
+
+    only_first: int = Field(description="images that this student alone classifies correctly")
+    only_second: int = Field(description="images that the baseline alone classifies correctly")
+    p_value: float = Field(description="two-sided")
+
+
+class Corruption(Part):
+    """Test images under one corruption, at S severities (section 7.5, table 7)."""
+
+    severity: list[int]
+    accuracy: list[float] = Field(description="(S,) fractions")
+    ece: list[float] = Field(description="(S,) fractions")
+    gain_pp: list[float] | None = Field(
+        None, description="(S,) accuracy less the baseline's on the same images, percentage points; null without one"
+    )
+    gain_pp_interval: Bounds | None = Field(None, description="paired bootstrap over images; null without a baseline")
+
+
+class Representation(Part):
+    """Penultimate features of some classes of test images (appendix A, figures 7 and 8)."""
+
+    classes: list[str]
+    images: int
+    features: int = Field(description="their dimension")
+    v_score: float = Field(description="V-measure of k-means clusters against the classes, in [0, 1]")
+    silhouette: Number = Field(description="of the classes, in [-1, 1]; null where every image is a class of its own")
+    points: list[list[float]] = Field(description="(N, 2) t-SNE picture; only closeness has a meaning")
+    labels: list[int] = Field(description="(N,) positions in `classes`")

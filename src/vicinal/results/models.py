@@ -1,0 +1,110 @@
+"""The entries of results.json: a teacher, a student, and what both are and are measured by."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from vicinal.config import Objective
+from vicinal.results.base import Bounds, Number, Part
+from vicinal.results.measures import (
+    Alignment,
+    Corruption,
+    Information,
+    McNemar,
+    Reliability,
+    Representation,
+    ScalarIntervals,
+    Selective,
+    StudentMinusBaseline,
+    StudentVersusTeacher,
+    Validation,
+    VicinalCurves,
+)
+
+
+class History(Part):
+    """A training along its epochs, the head's warm-up left out."""
+
+    epoch: list[int]
+    loss: list[Number] = Field(description="mean training loss of the epoch, nats")
+    selection_accuracy: list[Number] = Field(description="fraction; null in epochs after which nobody looked")
+
+
+class Model(Part):
+    """One trained network: how it was trained and all that is measured of it on test images and pairs."""
+
+    seed: int
+    run: str | None = Field(None, description="its folder in runs/")
+    model: str | None = Field(None, description="the network's name in timm")
+    head: str | None = None
+    epochs: int | None = None
+    objective: Objective | None = Field(None, description="what it was trained on")
+    history: History | None = None
+    parameters: int | None = Field(None, description="numbers that training may change")
+    train_images: int | None = Field(None, description="of which it was trained")
+    selected_epoch: int | None = Field(None, description="that it is taken after")
+    training_s: float | None = Field(None, description="seconds")
+    images_per_second: float | None = Field(None, description="null where nothing was trained")
+    teacher_precision: str | None = Field(None, description="of its teacher's answers; null without a teacher")
+
+    accuracy: float = Field(description="fraction of test images")
+    confidence: float = Field(description="mean probability of the predicted class")
+    ece: float = Field(description="expected calibration error, bins of equal width, fraction")
+    ece_equal_mass: float | None = Field(None, description="the same, bins of equally many images")
+    nll: float = Field(description="negative log-likelihood, nats")
+    brier: float = Field(description="Brier score, in [0, 2]")
+    reliability: Reliability
+    intervals: ScalarIntervals | None = None
+    scale_free: bool = Field(
+        False, description="whether the scale of its logits is arbitrary: trained on a sigma temperature alone"
+    )
+    fitted_temperature: float | None = Field(
+        None, description="by NLL on the validation images; null without them, and then so is every scaled key"
+    )
+    confidence_after_temperature_scaling: float | None = None
+    ece_after_temperature_scaling: float | None = None
+    ece_equal_mass_after_temperature_scaling: float | None = None
+    nll_after_temperature_scaling: float | None = None
+    brier_after_temperature_scaling: float | None = None
+    reliability_after_temperature_scaling: Reliability | None = None
+    classwise_ece: float | None = Field(None, description="mean over classes of the ECE of 'is it this class?'")
+    selective: Selective | None = None
+    validation: Validation | None = Field(None, description="null without validation images")
+    information: Information | None = None
+    vicinity: VicinalCurves
+    vicinity_after_temperature_scaling: VicinalCurves | None = None
+
+    corruptions: dict[str, Corruption] | None = Field(None, description="by corruption, where they are measured")
+    representation: Representation | None = Field(None, description="where it is measured")
+    ood_auroc: dict[str, float] | None = Field(
+        None,
+        description="by the other data set's name, where it is measured: the probability that a test image gets a higher confidence "
+        "than one of the other set; 0.5 is chance",
+    )
+
+
+class Teacher(Model):
+    """A teacher of one seed."""
+
+    name: str
+
+
+class Student(Model):
+    """A student: an arm, with the teacher it learns from, at one temperature and seed."""
+
+    arm: str
+    teacher: str | None = Field(description="null for an arm that uses none, as below")
+    temperature: float | Literal["sigma", "teacher_sigma"] | None
+    linearity_gain: list[Number] | None = Field(None, description="against its own teacher, as in versus_teacher")
+    linearity_gain_interval: Bounds | None = None
+    linearity_gain_after_temperature_scaling: list[Number] | None = None
+    alignment: Alignment | None = None
+    versus_teacher: dict[str, StudentVersusTeacher] | None = Field(
+        None, description="by name: against every teacher of its seed, also those that it never learned from"
+    )
+    minus_baseline: StudentMinusBaseline | None = Field(
+        None, description="null for the baseline itself, and without one"
+    )
+    mcnemar_versus_baseline: McNemar | None = Field(None, description="as minus_baseline")

@@ -1,0 +1,120 @@
+"""results.json as one value: what was run on what, and every network with its measures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from vicinal.config import SCHEMA
+from vicinal.results.base import Part
+from vicinal.results.frames import curves_table, model_table
+from vicinal.results.models import Student, Teacher
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Environment(Part):
+    """The machine and the versions that the numbers come from."""
+
+    python: str | None = None
+    torch: str | None = None
+    torchvision: str | None = None
+    timm: str | None = None
+    torchmetrics: str | None = None
+    numpy: str | None = None
+    platform: str | None = None
+    processor: str | None = None
+    cores: int | None = None
+    threads: int | None = Field(None, description="of torch on the CPU")
+    memory_gib: float | None = None
+    device: str | None = None
+
+
+class Data(Part):
+    """The images of the study."""
+
+    name: str
+    source: str | None = None
+    content_hash: str | None = Field(None, description="of pixels and labels")
+    class_names: list[str] | None = None
+    image_shape: list[int] | None = Field(None, description="height, width and channels as stored")
+    image_size: int | None = Field(None, description="side in px that networks see; null: as stored")
+    train: int = Field(description="images")
+    validation: int = Field(description="images")
+    test: int = Field(description="images")
+    notes: list[str] = Field([], description="what the reader of the images has to say")
+
+
+class Measures(Part):
+    """How everything is measured."""
+
+    ece_bins: int = 15
+    pairs: int = Field(description="of images behind the vicinal curves")
+    pairs_from: str | None = None
+    lam_points: int | None = Field(None, description="L, the values of λ")
+    confidence_level: float = Field(0.95, description="of every interval, a fraction")
+    bootstrap_resamples: int | None = None
+    calibrated_on: Literal["validation"] | None = Field(
+        None, description="what temperatures were fitted on; null: none"
+    )
+
+
+class MutualTests(Part):
+    """McNemar's test of every two of the n students of a seed, as (n, n) matrices."""
+
+    seed: int
+    students: list[int] = Field(description="(n,) their positions in `students`")
+    only_first: list[list[int]] = Field(description="images that the row's student alone classifies correctly")
+    p_value: list[list[float]] = Field(description="two-sided")
+
+
+class StudyResults(Part):
+    """All of results.json."""
+
+    schema_version: int = Field(
+        alias="schema", ge=SCHEMA, le=SCHEMA, description="raised when an older reader would go wrong"
+    )
+    study: str
+    title: str = ""
+    description: str = ""
+    version: str = Field(description="of vicinal, that wrote it")
+    command: str = ""
+    created: str | None = Field(None, description="ISO 8601, UTC")
+    environment: Environment
+    selection: str = Field(description="which epoch of a network is kept")
+    selection_images: Literal["test", "validation"] | None = Field(
+        None, description="looked at while training; null where there are none"
+    )
+    wall_time_s: float | None = Field(None, description="seconds, all commands together")
+    data: Data
+    measures: Measures
+    spec: dict[str, Any] = Field({}, description="the study file, all defaults filled in; a study file itself")
+    notes: list[str] = Field([], description="what was done otherwise than a reader expects")
+    teachers: list[Teacher]
+    students: list[Student]
+    mcnemar: list[MutualTests] = Field([], description="a seed each")
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values; keys that were not given stay out."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row for each model: its labels (role, name, arm, teacher, temperature, seed, model) and every scalar number.
+
+        Scalars of `vicinity`, `alignment` and the like that are one number have the mapping's name before them, as in
+        `alignment.kl_real`. Units are those of `StudyResults`.
+
+        Raises UsageError where pandas is not installed.
+        """
+        return model_table(self.to_json())
+
+    def curves_frame(self) -> pd.DataFrame:
+        """The vicinal curves in long form: labels, scaled, lam, quantity, value, lower and upper.
+
+        `scaled` says whether the logits were divided by the fitted temperature; lower and upper are the bootstrap interval.
+
+        Raises UsageError where pandas is not installed.
+        """
+        return curves_table(self.to_json())

@@ -1,0 +1,92 @@
+"""What is refused before anything is spent: networks, measures and banks that do not fit the data or what is there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from vicinal.config import MeasuresSpec, NetworkSpec
+from vicinal.distillation import objective_terms
+from vicinal.errors import UsageError
+from vicinal.inputs import vicinity_of
+from vicinal.networks import Classifier, build_classifier, forward_flops
+from vicinal.study.context import StudyContext
+from vicinal.study.groups import banks_of_study
+from vicinal.study.plan import StudyPlan
+
+
+@dataclass(frozen=True)
+class CheckedNetwork:
+    """A network of a study that was built and has answered an image."""
+
+    network: Classifier
+    parameters: int
+    forward_flops: int  # of one image
+
+
+def check_spec(context: StudyContext) -> None:
+    """UsageError for a key of the study that this data, or this process, cannot have."""
+    spec = context.spec
+    _check_measures(spec.measures, context)
+    top_k, classes = spec.answers.top_k, context.classes
+    if top_k is not None and top_k >= classes:
+        raise UsageError(
+            f"answers.top_k: {top_k} of {classes} classes leaves nothing out; leave it out, or give fewer than {classes}"
+        )
+    for objective in (
+        *(objective for arm in spec.arms for objective in arm.objectives()),
+        *(teacher.objective() for teacher in spec.teachers.values()),
+    ):
+        vicinity_of(objective.mixing)
+        objective_terms(objective)
+
+
+def _check_measures(measures: MeasuresSpec, context: StudyContext) -> None:
+    known = context.data.class_names
+    for name in (measures.representation.classes if measures.representation else None) or ():
+        if name not in known:
+            raise UsageError(
+                f"measures.representation.classes: {context.data.name} has no class {name!r}; it has "
+                f"{', '.join(known[:12])}{', ...' if len(known) > 12 else ''}"
+            )
+
+
+def check_networks(context: StudyContext) -> dict[str, CheckedNetwork]:
+    """Every network of the study, built once and by its dotted path. Raises UsageError for what does not fit."""
+    with torch.random.fork_rng(devices=[]):  # initial weights draw numbers, which the caller's generator need not lack
+        return {key: _check_network(context, key, network) for key, network in context.spec.networks().items()}
+
+
+def _check_network(context: StudyContext, key: str, spec: NetworkSpec) -> CheckedNetwork:
+    try:
+        network = build_classifier(spec, context.classes, context.channels)
+    except UsageError as error:
+        raise UsageError(f"{key}: {error}") from None
+    try:
+        images = context.training_images(spec)
+    except UsageError as error:
+        raise UsageError(f"{key}.train_images: {error}") from None
+    pixels = context.preparation(spec).pixels(images.images[:1])
+    try:
+        flops = forward_flops(network, pixels)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UsageError(
+            f"{key}: {spec.model} cannot take images of {pixels.shape[-1]} px ({reason}); set {key}.image_size or data.image_size"
+        ) from None
+    return CheckedNetwork(network, sum(p.numel() for p in network.parameters()), flops)
+
+
+def check_banks(plan: StudyPlan, root: Path) -> None:
+    """UsageError where a bank is there and the teacher that it was made with is not."""
+    if not plan.spec.runtime.bank_gb:
+        return
+    for run, layout in banks_of_study(plan).values():
+        assert run.teacher is not None
+        if (root / layout.fingerprint).exists() and not run.teacher.folder.is_done:
+            raise UsageError(
+                f"{root / layout.fingerprint} holds answers of {run.teacher.spec.name}, which is not trained here: bring "
+                f"{run.teacher.folder.path.name} from where the bank was made into {plan.out / 'runs'}, or delete the bank's folder"
+            )

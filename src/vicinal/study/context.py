@@ -1,0 +1,105 @@
+"""What the runs of a study share: its data, its device, and how images reach each of its networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from vicinal.config import NetworkSpec, StudySpec
+from vicinal.data import ImageData, ImageSet, load_data, stratified_subset
+from vicinal.errors import UsageError
+from vicinal.inputs import ImagePipeline, Preparation
+from vicinal.networks import file_hash
+from vicinal.study.plan import DataFacts, PlannedRun
+from vicinal.training import TrainingData
+
+
+@dataclass(frozen=True)
+class StudyContext:
+    """A study and its data on a device."""
+
+    spec: StudySpec
+    data: ImageData
+    device: torch.device
+
+    @classmethod
+    def load(cls, spec: StudySpec) -> StudyContext:
+        """Read the data. Raises UsageError where it, or the device, cannot be used."""
+        device = device_named(spec.runtime.device)  # first: a wrong device costs no reading
+        return cls(spec, load_data(spec.data), device)
+
+    @property
+    def classes(self) -> int:
+        return len(self.data.class_names)
+
+    @property
+    def channels(self) -> int:
+        return int(self.data.train.images.shape[-1])
+
+    @property
+    def main_network(self) -> NetworkSpec:
+        """The network whose training images and preparation every vicinal curve uses: the student's, if there is one."""
+        return self.spec.student or next(iter(self.spec.teachers.values()))
+
+    @cached_property
+    def selection_images(self) -> ImageSet:
+        """What is looked at while training: the test images only in the paper's own protocol."""
+        return self.data.test if self.spec.selection == "paper_best_test" else self.data.validation
+
+    def preparation(self, network: NetworkSpec) -> Preparation:
+        """How a network's images are prepared."""
+        return Preparation(network.augment, self.spec.data.image_size)
+
+    def training_images(self, network: NetworkSpec) -> ImageSet:
+        """The training images of a network: all, or its class-balanced part."""
+        if network.train_images is None:
+            return self.data.train
+        if network.train_images not in self._parts:
+            index = stratified_subset(self.data.train.labels, network.train_images, self.spec.data.split_seed)
+            self._parts[network.train_images] = self.data.train.subset(index)
+        return self._parts[network.train_images]
+
+    @cached_property
+    def _parts(self) -> dict[int, ImageSet]:
+        return {}
+
+    def training_data(self, run: PlannedRun) -> TrainingData:
+        """What a run trains on and selects by."""
+        network = run.spec.network
+        images = self.training_images(network)
+        return TrainingData(images, self.selection_images, self.classes, self.preparation(network))
+
+    def pipeline(self, run: PlannedRun) -> ImagePipeline:
+        """What makes the batches of a run's training."""
+        images = self.training_images(run.spec.network)
+        return ImagePipeline(images.images, images.labels, self.preparation(run.spec.network), self.device)
+
+    def facts(self) -> DataFacts:
+        """What of the data decides the runs."""
+        networks = self.spec.networks()
+        images = {key: self.training_images(network) for key, network in networks.items()}
+        return DataFacts(
+            class_names=self.data.class_names,
+            train_images={key: len(found) for key, found in images.items()},
+            train_hashes={key: found.content_hash() for key, found in images.items()},
+            selection_hash=self.selection_images.content_hash(),
+            weights_hashes={
+                key: None if network.weights in (None, "hub") else file_hash(Path(str(network.weights)))
+                for key, network in networks.items()
+            },
+        )
+
+
+def device_named(name: str) -> torch.device:
+    """The device of a study; UsageError where this machine does not have it."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    device = torch.device(name)
+    if (device.type == "cuda" and not torch.cuda.is_available()) or (
+        device.type == "mps" and not torch.backends.mps.is_available()
+    ):
+        raise UsageError(f"runtime.device: this machine has no {name}; use cpu or auto")
+    return device

@@ -1,0 +1,87 @@
+"""What a study takes before anything is spent: time and storage, from each of its networks measured once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from vicinal.config import SEVERITIES
+from vicinal.distillation import BankLayout
+from vicinal.networks import NetworkCost, network_cost
+from vicinal.study.checks import CheckedNetwork
+from vicinal.study.context import StudyContext
+from vicinal.study.groups import Group, bank_layout
+from vicinal.study.plan import PlannedRun, StudyPlan
+from vicinal.study.predict import StudyPredictions
+
+
+class Estimate:
+    """Seconds and bytes of a study's runs on this device.
+
+    Args:
+        networks: of the study, checked and kept; each is timed for a moment when its cost is first wanted.
+        groups, banks: who is stepped together, and the bank of every run to do.
+        existing_banks: fingerprints of banks that are there.
+    """
+
+    def __init__(
+        self,
+        context: StudyContext,
+        plan: StudyPlan,
+        networks: Mapping[str, CheckedNetwork],
+        predictions: StudyPredictions,
+        groups: Sequence[Group],
+        banks: Mapping[Path, BankLayout],
+        existing_banks: frozenset[str],
+    ) -> None:
+        self._context, self._plan, self._networks, self._predictions = context, plan, networks, predictions
+        self._existing = existing_banks if plan.spec.runtime.bank_gb > 0 else frozenset[str]()
+        # Whoever infers the teacher's answers: the first of a group without a bank, the first reader of a bank.
+        self._infers: set[Path] = set()
+        served: set[str] = set()
+        for group in groups:
+            bank = banks.get(group[0].folder.path)
+            if bank is None or bank.fingerprint not in served:
+                self._infers.add(group[0].folder.path)
+            served |= {bank.fingerprint} if bank is not None else set()
+
+    @cached_property
+    def network_costs(self) -> dict[str, NetworkCost]:
+        """What an image costs each network, by its dotted path; takes a few seconds each."""
+        return {key: self._network_cost(key) for key in self._networks}
+
+    def _network_cost(self, key: str) -> NetworkCost:
+        context, spec = self._context, self._context.spec.networks()[key]
+        network = self._networks[key].network.to(context.device).to(memory_format=torch.channels_last)
+        images = context.training_images(spec).images[:1].to(context.device)
+        return network_cost(network, context.preparation(spec).pixels(images), spec.batch_size)
+
+    def run_s(self, run: PlannedRun) -> float:
+        """Seconds that a run would take on this device, its measures included, and nothing for what is done."""
+        own = self.network_costs[run.network_key]
+        training = 0.0 if run.folder.is_done else run.images * (own.step_s + self._teacher_s(run))
+        return training + (0.0 if self._predictions.exist(run) else self.images_predicted * own.ask_s)
+
+    def _teacher_s(self, run: PlannedRun) -> float:
+        """Seconds that the teacher's answer adds to an image of a run: nothing where another run or a bank gives it."""
+        if run.teacher is None or run.folder.path not in self._infers:
+            return 0.0
+        if self._existing and bank_layout(run, self._plan).fingerprint in self._existing:
+            return 0.0
+        return self.network_costs[run.teacher.network_key].ask_s
+
+    @property
+    def images_predicted(self) -> int:
+        """The images, clean, mixed and corrupted, that every network predicts when it is measured."""
+        return self._predictions.inputs.count + self._predictions.optional_count
+
+    def storage_bytes(self, run: PlannedRun) -> int:
+        """Bytes that a finished run keeps: weights, and stored predictions in float32, of corrupted images in float16."""
+        predictions, corrupted = self._predictions, self._predictions.corrupted
+        values = 4 * predictions.inputs.count
+        if corrupted is not None:
+            values += 2 * len(SEVERITIES) * len(corrupted.spec.names) * len(corrupted.test)
+        return 4 * self._networks[run.network_key].parameters + values * self._context.classes

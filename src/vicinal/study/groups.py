@@ -1,0 +1,108 @@
+"""Who is stepped together, and which bank of answers serves whom: pure functions of the plan and of what is there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from vicinal.distillation import BankLayout
+from vicinal.inputs import Preparation
+from vicinal.study.plan import PlannedRun, StudyPlan
+
+OPTIMIZED_VALUE_BYTES = 16  # a float32 weight, its gradient and two moments
+
+Group = tuple[PlannedRun, ...]
+
+
+def groups_of(plan: StudyPlan, students_at_once: int) -> list[Group]:
+    """All runs in the order of their training; students whom one answer of their teacher serves stand together.
+
+    Students stepped together prepare each batch once, ask once and write nothing, so this never costs more than reading a bank.
+    Runs that are done stand alone.
+    """
+    together: dict[Any, list[PlannedRun]] = {}
+    for run in plan.unique_runs:
+        key: Any = run.folder.path
+        if run.teacher is not None and not run.folder.is_done:
+            objective = run.spec.objective
+            inputs = bank_layout(run, plan).fingerprint
+            key = inputs, run.spec.network.epochs, str(objective.mixing), objective.target
+        together.setdefault(key, []).append(run)
+    return [
+        tuple(group[start : start + students_at_once])
+        for group in together.values()
+        for start in range(0, len(group), students_at_once)
+    ]
+
+
+def students_at_once(plan: StudyPlan, parameters: int, free_bytes: int) -> int:
+    """Students stepped together: as asked for, or as many as take a quarter of free memory with their optimizers."""
+    stated = plan.spec.runtime.students_at_once
+    if stated is not None or plan.spec.student is None:
+        return stated or 1
+    return max(1, int(free_bytes / 4 / (OPTIMIZED_VALUE_BYTES * parameters)))
+
+
+def bank_layout(run: PlannedRun, plan: StudyPlan) -> BankLayout:
+    """All that decides the teacher's answers along a run's plan. Not the device: a bank serves where there is no GPU, too."""
+    assert run.teacher is not None
+    network, objective = run.spec.network, run.spec.objective
+    mixed = objective.mixing.mixes and objective.target != "linear"
+    return BankLayout(
+        inputs={
+            "teacher": run.spec.teacher,
+            "precision": run.spec.teacher_precision,
+            "input_kind": "mixed" if mixed else "clean",
+            "seed": run.spec.input_seed,
+            "mixing": objective.mixing.model_dump(mode="json") if mixed else None,
+            "preparation": Preparation(network.augment, plan.spec.data.image_size).fingerprint(),
+            "train": run.spec.data["train"],
+        },
+        epochs=min(network.epochs, network.repeat_inputs_after_epochs or network.epochs),
+        images=run.train_images,
+        batch_size=network.batch_size,
+        classes=len(run.spec.data["classes"]),
+        answers=plan.spec.answers,
+        teacher=f"{run.teacher.spec.name}, seed {run.teacher.spec.seed}",
+    )
+
+
+def banks_of_study(plan: StudyPlan) -> dict[str, tuple[PlannedRun, BankLayout]]:
+    """Every bank that a student of this study could read, by fingerprint, with the first of those students."""
+    found: dict[str, tuple[PlannedRun, BankLayout]] = {}
+    for run in plan.unique_runs:
+        if run.teacher is not None and run.spec.network.epochs:
+            layout = bank_layout(run, plan)
+            found.setdefault(layout.fingerprint, (run, layout))
+    return found
+
+
+def banks_of_groups(plan: StudyPlan, groups: Sequence[Group], existing: Collection[str]) -> dict[Path, BankLayout]:
+    """The bank of every run to do, by run folder: one that exists, or one that several groups share, within the budget.
+
+    One that exists costs no more disk, and serves a single run too.
+    """
+    to_do = [(group, bank_layout(group[0], plan)) for group in groups if _asks(group[0])]
+    shared = Counter(layout.fingerprint for _, layout in to_do)
+    left, taken = plan.spec.runtime.bank_gb * 1e9, set[str]()
+    chosen: dict[Path, BankLayout] = {}
+    for group, layout in to_do:
+        exists = plan.spec.runtime.bank_gb > 0 and layout.fingerprint in existing
+        if not exists and layout.fingerprint not in taken:
+            if shared[layout.fingerprint] < 2 or layout.bytes > left:
+                continue
+            taken.add(layout.fingerprint)
+            left -= layout.bytes
+        chosen |= {run.folder.path: layout for run in group}
+    return chosen
+
+
+def existing_banks(root: Path) -> frozenset[str]:
+    """The fingerprints of the banks in a folder of banks."""
+    return frozenset(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else frozenset()
+
+
+def _asks(run: PlannedRun) -> bool:
+    return run.teacher is not None and not run.folder.is_done

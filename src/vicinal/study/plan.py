@@ -1,0 +1,155 @@
+"""A study to its runs: which there are, who learns from whom, and what results.json calls them. Needs hashes and counts, no pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from vicinal.config import NetworkSpec, Objective, RunSpec, StudySpec
+from vicinal.training import run_images
+from vicinal.workspace import RunFolder
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What of the data decides the runs. Networks are named by their dotted path in the study."""
+
+    class_names: tuple[str, ...]
+    train_images: Mapping[str, int]  # that each network trains on
+    train_hashes: Mapping[str, str]
+    selection_hash: str  # of the images that are looked at while training
+    weights_hashes: Mapping[str, str | None]  # of local files that networks start from
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run of a study and its place in it."""
+
+    spec: RunSpec
+    folder: RunFolder
+    teacher: PlannedRun | None  # whose answers it learns from
+    label: Mapping[str, Any]  # what results.json calls it: name and seed, or arm, teacher, temperature and seed
+    train_images: int
+
+    @property
+    def images(self) -> int:
+        """That it passes through in training."""
+        return run_images(self.spec, self.train_images)
+
+    @property
+    def network_key(self) -> str:
+        """The dotted path of its network in the study."""
+        return f"teachers.{self.spec.name}" if self.spec.role == "teacher" else "student"
+
+    @property
+    def status(self) -> Literal["done", "to continue", "to do"]:
+        if self.folder.is_done:
+            return "done"
+        return "to continue" if self.folder.checkpoint.exists() else "to do"
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """Every run of a study, teachers before their students."""
+
+    spec: StudySpec
+    out: Path
+    runs: tuple[PlannedRun, ...]
+
+    @cached_property
+    def unique_runs(self) -> tuple[PlannedRun, ...]:
+        """The runs without those that several seeds share (one teacher for all seeds)."""
+        return tuple({run.folder.path: run for run in self.runs}.values())
+
+    @cached_property
+    def teachers(self) -> tuple[PlannedRun, ...]:
+        return tuple(run for run in self.unique_runs if run.spec.role == "teacher")
+
+    @cached_property
+    def students(self) -> tuple[PlannedRun, ...]:
+        return tuple(run for run in self.runs if run.spec.role == "student")
+
+    def named(self, folder: str) -> PlannedRun:
+        """The run of a folder's name. Raises KeyError for another study's."""
+        return next(run for run in self.unique_runs if run.folder.path.name == folder)
+
+    def baseline_of(self, run: PlannedRun) -> PlannedRun | None:
+        """The baseline student of a student's seed, for students other than itself."""
+        if run.spec.role == "teacher" or run.label["arm"] == "baseline":
+            return None
+        of_seed = (other for other in self.students if other.spec.seed == run.spec.seed)
+        return next((other for other in of_seed if other.label["arm"] == "baseline"), None)
+
+    def teachers_of(self, student: PlannedRun) -> dict[str, PlannedRun]:
+        """The teachers of a student's seed, by name."""
+        seed = teacher_seed(self.spec, student.spec.seed)
+        return {run.spec.name: run for run in self.teachers if run.spec.seed == seed}
+
+
+def teacher_seed(spec: StudySpec, seed: int) -> int:
+    """The seed of the teachers that the students of a seed learn from."""
+    return seed if spec.teacher_seed is None else spec.teacher_seed
+
+
+def plan_study(spec: StudySpec, out: Path, facts: DataFacts) -> StudyPlan:
+    """Expand a study into its runs."""
+    return StudyPlan(spec, out, tuple(run for seed in spec.seeds for run in _runs_of_seed(spec, out, facts, seed)))
+
+
+def _runs_of_seed(spec: StudySpec, out: Path, facts: DataFacts, seed: int) -> Iterator[PlannedRun]:
+    teachers = {}
+    for name, network in spec.teachers.items():
+        of_teachers = teacher_seed(spec, seed)
+        run = _run_spec(spec, facts, "teacher", name, network, network.objective(), of_teachers, None)
+        label = {"name": name, "seed": of_teachers}
+        teachers[name] = PlannedRun(run, RunFolder(out, run), None, label, facts.train_images[f"teachers.{name}"])
+        yield teachers[name]
+    for arm in spec.arms:
+        for objective in arm.objectives():
+            for teacher_name in [*(arm.teachers or teachers)] if objective.uses_teacher else [None]:
+                assert spec.student is not None  # held by StudySpec
+                teacher = None if teacher_name is None else teachers[teacher_name]
+                temperature = objective.temperature if objective.uses_teacher else None
+                label = {"arm": arm.name, "teacher": teacher_name, "temperature": temperature, "seed": seed}
+                text = f"T{temperature:g}" if isinstance(temperature, float) else temperature
+                name = "-".join(part for part in (arm.name, text, teacher_name) if part)
+                run = _run_spec(spec, facts, "student", name, spec.student, objective, seed, teacher)
+                yield PlannedRun(run, RunFolder(out, run), teacher, label, facts.train_images["student"])
+
+
+def _run_spec(
+    spec: StudySpec,
+    facts: DataFacts,
+    role: Literal["teacher", "student"],
+    name: str,
+    network: NetworkSpec,
+    objective: Objective,
+    seed: int,
+    teacher: PlannedRun | None,
+) -> RunSpec:
+    key = f"teachers.{name}" if role == "teacher" else "student"
+    data: dict[str, Any] = {
+        "train": facts.train_hashes[key],
+        "classes": list(facts.class_names),
+        "image_size": spec.data.image_size,
+    }
+    if spec.selection != "last" or network.schedule == "plateau":
+        data["selection_images"] = facts.selection_hash
+    return RunSpec(
+        role=role,
+        name=name,
+        network=NetworkSpec(**{field: getattr(network, field) for field in NetworkSpec.model_fields}),
+        objective=objective,
+        seed=seed,
+        given_input_seed=spec.input_seed if role == "student" and spec.input_seed != seed else None,
+        data=data,
+        weights_hash=facts.weights_hashes[key],
+        teacher=teacher.spec.fingerprint() if teacher is not None else None,
+        teacher_precision=spec.teachers[teacher.spec.name].inference_precision if teacher is not None else None,
+        answers=spec.answers if teacher is not None and not spec.answers.is_exact else None,
+        selection=spec.selection,
+        validate_every_epochs=spec.validate_every_epochs,
+    )

@@ -1,0 +1,182 @@
+"""What every network of a study predicts: once, stored beside it, and predicted again only where what defines it has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from vicinal.config import SEVERITIES, VicinitySpec, fingerprint
+from vicinal.errors import VicinalError
+from vicinal.evaluation import (
+    CorruptedSet,
+    EvaluationContext,
+    PredictionInputs,
+    Predictions,
+    TrainedNetwork,
+    load_other,
+    measure_representation,
+    pairs_needed,
+    predict_all,
+    predict_corrupted,
+    predict_other,
+)
+from vicinal.metrics import default_classes, measure_corruptions, ood_auroc
+from vicinal.study.context import StudyContext
+from vicinal.study.networks import inference_network
+from vicinal.study.plan import PlannedRun, StudyPlan
+from vicinal.workspace import StudyProgress, read_json, write_json
+
+
+class StudyPredictions:
+    """The predictions of a study's networks.
+
+    Raises UsageError for corrupted images or another data set that cannot be had.
+    """
+
+    def __init__(self, context: StudyContext, plan: StudyPlan) -> None:
+        self.context, self.plan = context, plan
+        measures, data = context.spec.measures, context.spec.data
+        self.corrupted = (
+            CorruptedSet.of(measures.corruptions, context.data, data.split_seed) if measures.corruptions else None
+        )
+        self.other = load_other(measures.ood, context.data, data.image_size) if measures.ood else None
+
+    @property
+    def inputs(self) -> PredictionInputs:
+        """What every network predicts."""
+        return self._inputs(self.vicinity)
+
+    def _inputs(self, vicinity: VicinitySpec) -> PredictionInputs:
+        context, main = self.context, self.context.main_network
+        images, preparation = context.training_images(main), context.preparation(main)
+        return PredictionInputs(context.data, images, preparation, vicinity, context.device)
+
+    @property
+    def optional_count(self) -> int:
+        """The images of the optional measures: corrupted ones and another data set's."""
+        count = len(self.other.test) if self.other is not None else 0
+        if self.corrupted is not None:
+            count += len(SEVERITIES) * len(self.corrupted.spec.names) * len(self.corrupted.test)
+        return count
+
+    # --- the pairs of the vicinal curves ---
+
+    @property
+    def vicinity(self) -> VicinitySpec:
+        """What is predicted along λ: the study's pairs, or fewer where the precision it wants needs fewer."""
+        stated, needed = self.context.spec.measures.vicinity, self.pairs_needed
+        return stated if needed is None else stated.model_copy(update={"pairs": min(stated.pairs, needed)})
+
+    @property
+    def pairs_are_chosen(self) -> bool:
+        """Whether it is known how many pairs are predicted; before, the study's number is the most that they can be."""
+        return self.context.spec.measures.vicinity.precision_nats is None or self.pairs_needed is not None
+
+    @property
+    def pairs_needed(self) -> int | None:
+        """The pairs that the precision asked for needs; None where none is asked for, or before the pilot."""
+        if self.context.spec.measures.vicinity.precision_nats is None or not self._pilot.exists():
+            return None
+        value = read_json(self._pilot)
+        needed = value.get("needed") if isinstance(value, dict) else None
+        return needed if isinstance(needed, int) else None
+
+    @property
+    def _pilot(self) -> Path:
+        """Where the outcome of the first teacher's pilot is kept."""
+        measures = self.context.spec.measures
+        value = {
+            **self._inputs(measures.vicinity).images,
+            "vicinity": measures.vicinity.model_dump(mode="json"),
+            "confidence_level": measures.confidence_level,
+        }
+        return self.plan.runs[0].folder.stored("pairs", fingerprint(value), "json")
+
+    def choose_pairs(self, progress: StudyProgress) -> None:
+        """The first teacher's pilot, once: every network predicts the same pairs."""
+        if self.pairs_are_chosen:
+            return
+        context, measures = self.context, self.context.spec.measures
+        inputs = self._inputs(measures.vicinity)
+        needed = pairs_needed(
+            inference_network(context, self.plan.runs[0]),
+            inputs.pair_images,
+            inputs.pair_preparation,
+            measures.vicinity,
+            measures.confidence_level,
+            context.device,
+        )
+        write_json(self._pilot, {"needed": needed})
+        progress.say(f"a pilot asks for {needed:,} pairs; every network is asked {self.vicinity.pairs:,}")
+
+    # --- predictions ---
+
+    def exist(self, run: PlannedRun) -> bool:
+        """Whether a run's predictions are stored."""
+        return self._path(run).exists()
+
+    def _path(self, run: PlannedRun) -> Path:
+        return run.folder.stored("predictions", self.inputs.fingerprint())
+
+    def of(self, run: PlannedRun, progress: StudyProgress) -> Predictions:
+        """A finished run's predictions, made now where they are not stored. Raises VicinalError where they are not finite."""
+        self.choose_pairs(progress)
+        path = self._path(run)
+        stored = Predictions.load(path) if path.exists() else None
+        if stored is not None:
+            return stored
+        bar = progress.inference(run.spec.name, self.inputs.count)
+        network, preparation = inference_network(self.context, run), self.context.preparation(run.spec.network)
+        predictions = predict_all(network, preparation, self.inputs, bar.advance)
+        if not predictions.are_finite:
+            raise VicinalError(
+                f"{run.spec.name}: its answers are not finite, so its training diverged; try a lower lr for it"
+            )
+        predictions.save(path)
+        bar.finish("predicted validation, test and mixed images")
+        return predictions
+
+    def optional(
+        self, runs: Sequence[PlannedRun], predictions: dict[Path, Predictions], progress: StudyProgress
+    ) -> dict[Path, dict[str, Any]]:
+        """The entries of results.json that rest on predictions beyond the core ones, by run folder."""
+        measures, context = self.context.spec.measures, self.context
+        evaluation = EvaluationContext(context.data, context.device, progress)
+        trained = {
+            run.folder.path: TrainedNetwork(
+                run.folder, context.preparation(run.spec.network), partial(inference_network, context, run)
+            )
+            for run in runs
+        }
+        entries: dict[Path, dict[str, Any]] = {path: {} for path in trained}
+        if self.corrupted is not None:
+            logits = predict_corrupted(trained, self.corrupted, evaluation)
+            for run in runs:
+                baseline = self.plan.baseline_of(run)
+                entries[run.folder.path]["corruptions"] = measure_corruptions(
+                    logits[run.folder.path],
+                    self.corrupted.test.labels,
+                    logits[baseline.folder.path] if baseline is not None else None,
+                    measures.ece_bins,
+                    measures.bootstrap_resamples,
+                    measures.confidence_level,
+                )
+        if measures.representation is not None:
+            classes = measures.representation.classes or self._confused_classes(predictions)
+            for path, entry in measure_representation(trained, measures.representation, classes, evaluation).items():
+                entries[path]["representation"] = entry
+        if self.other is not None:
+            name = (measures.ood.name if measures.ood else None) or self.other.name
+            for path, answers in predict_other(trained, self.other, evaluation).items():
+                entries[path]["ood_auroc"] = {name: ood_auroc(predictions[path].test, answers)}
+        return entries
+
+    def _confused_classes(self, predictions: dict[Path, Predictions]) -> list[str]:
+        """The paper's five classes, or those that the first teacher confuses most, chosen on validation images if there are any."""
+        first = predictions[self.plan.runs[0].folder.path]
+        chosen = first.validation, first.validation_labels
+        if not len(first.validation):
+            chosen = first.test, first.test_labels
+        return default_classes(self.context.data.class_names, *chosen, count=min(5, self.context.classes))

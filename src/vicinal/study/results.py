@@ -1,0 +1,153 @@
+"""What a study found, as results.json has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from vicinal.config import SCHEMA
+from vicinal.evaluation import Measured, Predictions
+from vicinal.metrics import mcnemar
+from vicinal.study.context import StudyContext
+from vicinal.study.plan import PlannedRun, StudyPlan
+from vicinal.study.predict import StudyPredictions
+from vicinal.version import __version__
+from vicinal.workspace import environment
+
+
+def build_results(
+    context: StudyContext,
+    plan: StudyPlan,
+    predicted: StudyPredictions,
+    predictions: Mapping[Path, Predictions],
+    optional: Mapping[Path, dict[str, Any]],
+    command: str,
+) -> dict[str, Any]:
+    """The value of results.json, but for the time that the study took.
+
+    Args:
+        predictions, optional: of every run, by its folder.
+        command: that gives this study.
+    """
+    spec, data = context.spec, context.data
+    measured = {path: Measured(found, spec.measures) for path, found in predictions.items()}
+    selected_on = "test" if spec.selection == "paper_best_test" else "validation"
+    return {
+        "schema": SCHEMA,
+        "study": spec.name,
+        "title": spec.title or spec.name,
+        "description": spec.description,
+        "version": __version__,
+        "command": command,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "environment": environment(context.device),
+        "selection": spec.selection,
+        "selection_images": selected_on if len(context.selection_images) else None,
+        "data": {
+            "name": spec.data.name or data.name,
+            "source": data.source,
+            "content_hash": data.content_hash,
+            "class_names": list(data.class_names),
+            "image_shape": list(data.train.images.shape[1:]),
+            "image_size": spec.data.image_size,
+            "train": len(data.train),
+            "validation": len(data.validation),
+            "test": len(data.test),
+            "notes": list(data.notes),
+        },
+        "measures": {
+            "ece_bins": spec.measures.ece_bins,
+            "pairs": predicted.vicinity.pairs,
+            "pairs_from": "student's training images" if spec.student is not None else "teacher's training images",
+            "lam_points": spec.measures.vicinity.lam_points,
+            "confidence_level": spec.measures.confidence_level,
+            "bootstrap_resamples": spec.measures.bootstrap_resamples,
+            "calibrated_on": "validation" if len(data.validation) else None,
+        },
+        "spec": spec.model_dump(mode="json"),
+        "notes": _notes(predicted),
+        "teachers": [
+            {**_common(run), **measured[run.folder.path].numbers(scale_free=False), **optional[run.folder.path]}
+            for run in plan.teachers
+        ],
+        "students": [{**_student_entry(plan, run, measured), **optional[run.folder.path]} for run in plan.students],
+        "mcnemar": _mutual_tests(plan, measured),
+    }
+
+
+def _notes(predicted: StudyPredictions) -> list[str]:
+    """What was done otherwise than a reader expects."""
+    spec = predicted.context.spec
+    stated, needed, notes = spec.measures.vicinity, predicted.pairs_needed, []
+    if needed is not None:
+        binds = needed > stated.pairs
+        notes.append(
+            f"NL to ± {stated.precision_nats:g} nats at every λ needs {needed:,} pairs by the first teacher's pilot"
+            + (f", more than the {stated.pairs:,} allowed: its interval is wider than asked for." if binds else ".")
+        )
+    for key, network in spec.networks().items():
+        repeats = network.repeat_inputs_after_epochs
+        if repeats is not None and repeats < network.epochs:
+            notes.append(
+                f"{key}: the input stream repeats after {repeats:,} of {network.epochs:,} epochs, so each "
+                "mixed image is seen several times: other sampling than fresh inputs every epoch."
+            )
+    return notes
+
+
+def _common(run: PlannedRun) -> dict[str, Any]:
+    summary, network = run.folder.summary(), run.spec.network
+    keys = ("parameters", "train_images", "selected_epoch", "training_s", "images_per_second", "teacher_precision")
+    return {
+        **run.label,
+        "run": run.folder.path.name,
+        "model": network.model,
+        "head": network.head,
+        "epochs": network.epochs,
+        "objective": run.spec.objective.model_dump(mode="json"),
+        "history": _history(run.folder.read_log()),
+        **{key: summary[key] for key in keys},
+    }
+
+
+def _history(log: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Loss and selection accuracy along the epochs, without the head's warm-up."""
+    epochs = [entry for entry in log if entry.get("phase") == "train" and "epoch" in entry]
+    return {key: [entry.get(key) for entry in epochs] for key in ("epoch", "loss", "selection_accuracy")}
+
+
+def _student_entry(plan: StudyPlan, run: PlannedRun, measured: Mapping[Path, Measured]) -> dict[str, Any]:
+    student, baseline = measured[run.folder.path], plan.baseline_of(run)
+    versus = {
+        name: student.versus_teacher(measured[teacher.folder.path]) for name, teacher in plan.teachers_of(run).items()
+    }
+    absent = dict.fromkeys(("linearity_gain", "linearity_gain_interval", "alignment"))
+    own = {key: value for key, value in versus.get(run.label["teacher"] or "", absent).items() if key != "information"}
+    other = measured[baseline.folder.path] if baseline is not None else None
+    return {
+        **_common(run),
+        **student.numbers(is_scale_free(run)),
+        **own,
+        "versus_teacher": versus,
+        "minus_baseline": student.minus_baseline(other) if other is not None else None,
+        "mcnemar_versus_baseline": mcnemar(student.correct, other.correct) if other is not None else None,
+    }
+
+
+def is_scale_free(run: PlannedRun) -> bool:
+    """Whether a run's loss leaves the scale of its logits open, so that its raw confidence means nothing by itself."""
+    return run.spec.objective.temperature == "sigma" and run.spec.objective.alpha == 0
+
+
+def _mutual_tests(plan: StudyPlan, measured: Mapping[Path, Measured]) -> list[dict[str, Any]]:
+    """McNemar's test of every two students of a seed, as matrices over their positions in `students`."""
+    tests = []
+    for seed in plan.spec.seeds if plan.students else ():
+        positions = [k for k, run in enumerate(plan.students) if run.spec.seed == seed]
+        correct = [measured[plan.students[k].folder.path].correct for k in positions]
+        pairs = [[mcnemar(a, b) for b in correct] for a in correct]
+        matrices = {key: [[pair[key] for pair in row] for row in pairs] for key in ("only_first", "p_value")}
+        tests.append({"seed": seed, "students": positions, **matrices})
+    return tests

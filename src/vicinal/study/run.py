@@ -1,0 +1,194 @@
+"""A study from its value to results.json: skip what is done, continue what was killed, train the rest, predict, measure.
+
+`execute` reads from top to bottom. What trains is a job (`executor`), which `run_job` does in this process and any other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+from vicinal.config import StudySpec
+from vicinal.distillation import BankLayout, TeacherBank
+from vicinal.errors import UsageError
+from vicinal.evaluation import Predictions
+from vicinal.networks import compiling_pays, file_hash
+from vicinal.results import RESULTS_FILE, StudyResults, write_results
+from vicinal.study.checks import CheckedNetwork, check_banks, check_networks, check_spec
+from vicinal.study.context import StudyContext
+from vicinal.study.costs import Estimate
+from vicinal.study.executor import Executor, InOrder, Job, held, jobs_of
+from vicinal.study.groups import Group, banks_of_groups, existing_banks, groups_of, students_at_once
+from vicinal.study.networks import load_network
+from vicinal.study.plan import PlannedRun, StudyPlan, plan_study
+from vicinal.study.predict import StudyPredictions
+from vicinal.study.results import build_results
+from vicinal.training import train
+from vicinal.workspace import (
+    StudyProgress,
+    clear_leftovers,
+    free_bytes,
+    hold,
+    open_study_folder,
+    read_json,
+)
+
+
+class Study:
+    """An opened study: its data, its plan and what is there of it. Trains nothing by itself.
+
+    Opening one reads the data and checks every network. Raises UsageError for whatever in the spec does not fit the data, before
+    anything is spent.
+    """
+
+    def __init__(self, spec: StudySpec, out: Path) -> None:
+        self.spec, self.out = spec, out
+        self.context = StudyContext.load(spec)
+        check_spec(self.context)
+        self.networks: dict[str, CheckedNetwork] = check_networks(self.context)
+        self.plan: StudyPlan = plan_study(spec, out, self.context.facts())
+        self.predictions = StudyPredictions(self.context, self.plan)
+
+    @property
+    def bank_root(self) -> Path:
+        """The folder of all banks."""
+        return self.out / "banks"
+
+    @cached_property
+    def groups(self) -> list[Group]:
+        """All runs in the order of their training, as this process found them when it first asked."""
+        student = self.networks.get("student")
+        free = free_bytes(self.context.device)
+        return groups_of(self.plan, students_at_once(self.plan, student.parameters if student else 1, free))
+
+    @cached_property
+    def existing_banks(self) -> frozenset[str]:
+        return existing_banks(self.bank_root)
+
+    @cached_property
+    def banks(self) -> dict[Path, BankLayout]:
+        """The bank of every run to do that has one, by run folder."""
+        return banks_of_groups(self.plan, self.groups, self.existing_banks)
+
+    @cached_property
+    def estimate(self) -> Estimate:
+        """What the study takes."""
+        return Estimate(
+            self.context, self.plan, self.networks, self.predictions, self.groups, self.banks, self.existing_banks
+        )
+
+    def compiles(self, run: PlannedRun) -> bool:
+        """Whether a run's network is called through torch.compile: where all trainings of its architecture together pay for it."""
+        if self.spec.runtime.compile != "auto":
+            return self.spec.runtime.compile == "always"
+        images = sum(other.images for other in self.plan.unique_runs if other.network_key == run.network_key)
+        flops = self.networks[run.network_key].forward_flops
+        return compiling_pays(3 * images * flops, self.context.device)
+
+    def open_bank(self, run: PlannedRun, layout: BankLayout, create: bool = True) -> TeacherBank:
+        """The bank of a student whose teacher is trained. Raises VicinalError where it was made with other weights."""
+        assert run.teacher is not None
+        weights = file_hash(run.teacher.folder.weights)
+        return TeacherBank(self.bank_root, layout, weights, self.context.device, create)
+
+    # --- work ---
+
+    def run_job(self, job: Job, progress: StudyProgress) -> dict[Path, Predictions]:
+        """Train a job's runs, or continue them, and predict with each: nothing that diverged teaches others.
+
+        Raises VicinalError where training fails, UsageError where another process trains one of the runs.
+        """
+        runs = [self.plan.named(name) for name in job.runs]
+        to_do = [run for run in runs if not run.folder.is_done]
+        if to_do:
+            with held(to_do):
+                self._train(to_do, progress)
+        return {run.folder.path: self.predictions.of(run, progress) for run in runs}
+
+    def _train(self, runs: Sequence[PlannedRun], progress: StudyProgress) -> None:
+        first, context = runs[0], self.context
+        teacher = load_network(context, first.teacher) if first.teacher is not None else None
+        layout = self.banks.get(first.folder.path)
+        bank = self.open_bank(first, layout) if layout is not None else None
+        folders, every_s = [run.folder for run in runs], self.spec.runtime.checkpoint_seconds
+        data, compiled = context.training_data(first), self.compiles(first)
+        with contextlib.closing(bank) if bank is not None else contextlib.nullcontext():
+            train(folders, data, teacher, context.device, progress, every_s, bank, compiled)
+
+    def train_teachers(self, progress: StudyProgress) -> None:
+        """Train the teachers that are not done, as `execute` does. Raises VicinalError where that fails."""
+        open_study_folder(self.out, self.spec.name)
+        clear_leftovers(self.out)
+        for run in self.plan.teachers:
+            if not run.folder.is_done:
+                self.run_job(Job((run.folder.path.name,), frozenset()), progress)
+
+
+def run_job(spec: StudySpec, out: Path, runs: Sequence[str], progress: StudyProgress) -> None:
+    """Train some runs of a study, by the names of their folders, in whatever process this is.
+
+    Raises UsageError where a name is not one of the study's runs.
+    """
+    study = Study(spec, out)
+    known = {run.folder.path.name for run in study.plan.unique_runs}
+    for name in runs:
+        if name not in known:
+            raise UsageError(f"{spec.name} has no run {name}; it has {', '.join(sorted(known)[:6])}, ...")
+    open_study_folder(out, spec.name)
+    study.run_job(Job(tuple(runs), frozenset()), progress)
+
+
+def execute(
+    study: Study, command: str, executor: Executor | None = None, progress: StudyProgress | None = None
+) -> StudyResults:
+    """Train what is not done, predict with every network, measure, and write results.json. Returns what it holds.
+
+    Args:
+        command: that gives this study, as results.json states it.
+        executor: that runs the jobs; default: one after the other in this process.
+        progress: that a person sees; default: on stderr.
+
+    Raises VicinalError where training fails; what was finished stays and the same command continues.
+    """
+    started = time.monotonic()
+    with hold(study.out):
+        check_banks(study.plan, study.bank_root)
+        open_study_folder(study.out, study.spec.name)
+        clear_leftovers(study.out)
+        unique = study.plan.unique_runs
+        to_do = [run for run in unique if not run.folder.is_done]
+        with progress or StudyProgress(sum(run.images for run in to_do)) as shown:
+            if len(to_do) < len(unique):
+                shown.say(f"{len(unique) - len(to_do)} of {len(unique)} runs are done already")
+            found: dict[Path, Predictions] = {}
+
+            def do(job: Job, progress: StudyProgress) -> None:
+                found.update(study.run_job(job, progress))
+
+            (executor or InOrder()).run(jobs_of(study.groups), do, shown)
+            # A job that ran in another process left its predictions on the disk.
+            found |= {
+                run.folder.path: study.predictions.of(run, shown) for run in unique if run.folder.path not in found
+            }
+            optional = study.predictions.optional(unique, found, shown)
+        earlier_s = sum(run.folder.summary()["training_s"] for run in unique if run not in to_do)
+        value = build_results(study.context, study.plan, study.predictions, found, optional, command)
+        value["wall_time_s"] = round(_wall_time_s(study.out, time.monotonic() - started, earlier_s, bool(to_do)), 1)
+        results = StudyResults.model_validate(value)
+        write_results(study.out, results)
+    return results
+
+
+def _wall_time_s(out: Path, now_s: float, earlier_s: float, trained: bool) -> float:
+    """Seconds that the study took: this command's and those of the trainings that were done before it.
+
+    A command that only measures again leaves the longer time that results.json has from before.
+    """
+    path = out / RESULTS_FILE
+    with contextlib.suppress(UsageError, AttributeError, TypeError):
+        if not trained and path.exists():
+            return max(float(read_json(path).get("wall_time_s", 0.0)), now_s)
+    return now_s + earlier_s
