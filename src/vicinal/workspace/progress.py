@@ -1,4 +1,4 @@
-"""What a person sees while a study runs: rich bars on a terminal, plain lines elsewhere. Writes to stderr."""
+"""What a person sees while a study runs: rich bars on a terminal and in a notebook, plain lines elsewhere. Writes to stderr."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class StudyProgress:
         self._started = time.monotonic()
         self._worked = 0
         self._bars: Progress | None = None
-        if self._console.is_terminal:
+        if self._console.is_terminal or self._console.is_jupyter:
             self._bars = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=24),
