@@ -25,7 +25,7 @@ def test_arithmetic_is_counted_by_hand():
     cost = network_cost(network, torch.rand(1, 3, 10, 12), batch_size=7)
     convolution, head = 2 * (10 * 12) * (3 * 9) * 4, 2 * 4 * 5  # a multiplication and an addition for each weight
     assert cost.forward_flops == convolution + head
-    assert 0 < cost.ask_s < 1
+    assert 0 < cost.inference_s < 1
     assert 0 < cost.step_s < 1
 
 

@@ -389,7 +389,7 @@ def test_the_pairs_that_a_precision_needs(small: Path, smallest, study_file, tmp
     for model in models(results):
         files = (out / "runs" / model["run"]).glob("predictions-*")
         assert sorted(len(load_file(file)["pair_i"]) for file in files) == [2, PAIRS]  # beside the earlier ones
-    # A study that states this number asks the same pairs, so nothing is asked again.
+    # A study that states this number asks the same pairs, so nothing is predicted again.
     before = stamps(out, "runs/*/predictions-*")
     assert vicinal("run", study_file(smallest, {"measures.vicinity.pairs": 2}), "--out", out).code == 0
     assert stamps(out, "runs/*/predictions-*") == before

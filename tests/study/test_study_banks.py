@@ -193,7 +193,7 @@ def test_verify_finds_what_is_wrong(banked, tmp_path, vicinal, form: list[str]):
     assert vicinal("bank", "build", file, "--out", out, *form).code == 0
     answer = vicinal("bank", "verify", file, "--out", out, "--batches", 3, *form)
     assert answer.code == 0
-    assert "3 batches asked again differ by at most" in answer.out
+    assert "3 batches predicted again differ by at most" in answer.out
 
     study = Study(load_study(str(file), form), out)
     run = next(run for run in study.plan.runs if run.teacher is not None)
@@ -211,7 +211,7 @@ def test_verify_finds_what_is_wrong(banked, tmp_path, vicinal, form: list[str]):
     fails("1 records are damaged")
     path.write_bytes(good)
     bank.write(1, 2, bank.read(1, 2) * 1.5 + torch.randn(15, 3))  # whole, and of no teacher
-    fails("epoch 1, batch 2 asked again differs by")
+    fails("epoch 1, batch 2 predicted again differs by")
     path.write_bytes(good)
     weights = run.teacher.folder.weights
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
@@ -240,7 +240,7 @@ def test_mistakes_with_banks_are_one_line(banked, tiny, study_file, tmp_path, vi
     assert "holds no banks; vicinal bank build" in line("info", tmp_path)
     assert "vicinal run" in line("verify", file, "--out", tmp_path / "nope")
     assert "--batches" in line("verify", file, "--out", out, "--batches=0")
-    assert "asks a teacher" in line("build", banked(["baseline"]), "--out", out)
+    assert "learns from a teacher" in line("build", banked(["baseline"]), "--out", out)
     assert "fewer than 3" in line("build", file, "--out", out, "answers.top_k=3")
     sigma = banked([{"name": "kd", "temperature": [2, "teacher_sigma"]}])
     assert "answers.top_k keeps no deviation" in line("build", sigma, "--out", out, "answers.top_k=2")

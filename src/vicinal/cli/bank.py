@@ -27,9 +27,9 @@ def add_parser(verbs: Any) -> None:
     info = own.add_parser("info", help="list the banks of a study folder, or the one in a bank's folder")
     info.add_argument("folder", metavar="DIR", type=Path)
     info.set_defaults(call=bank_info)
-    verify = own.add_parser("verify", help="check every stored answer, and ask the teacher some of them again")
+    verify = own.add_parser("verify", help="check every stored answer, and have the teacher predict some of them again")
     verify.add_argument(
-        "--batches", metavar="N", type=int, default=8, help="batches of each bank that are asked again (default: 8)"
+        "--batches", metavar="N", type=int, default=8, help="batches of each bank that are predicted again (default: 8)"
     )
     verify.set_defaults(call=bank_verify)
     for verb in (build, verify):
@@ -83,7 +83,7 @@ def bank_info(parsed: argparse.Namespace) -> None:
         table.add_column(heading, no_wrap=True)
     for heading in ("seed", "whole epochs", "images", "classes", "B/image", "on disk", "stored"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for heading in ("asked in", "made", "KL of what is kept, nats"):
+    for heading in ("precision", "made", "KL of what is kept, nats"):
         table.add_column(heading, no_wrap=True)
     for bank in infos:
         layout = bank.layout

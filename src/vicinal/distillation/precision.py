@@ -20,7 +20,7 @@ from vicinal.workspace import processor, write_json
 BF16_BOUND_NATS = 1e-3  # mean KL between a teacher's fp32 and bf16 answers that training may have
 BF16_GAIN = 1.2  # times faster that bf16 must be; below that a measurement could fall either way
 TURNS = 6
-TURN_S = 0.1  # a timed turn predicts as many images as take so long
+TURN_S = 0.1  # a timed turn predicts about as many images as take so long
 
 
 def choose_precision(network: Classifier, pixels: Tensor) -> Precision:

@@ -1,4 +1,4 @@
-"""What is asked of trained networks, once, and every number computed from the stored answers."""
+"""What trained networks predict, once, and every number computed from the stored answers."""
 
 from vicinal.evaluation.corrupted import CorruptedSet, predict_corrupted
 from vicinal.evaluation.features import measure_representation

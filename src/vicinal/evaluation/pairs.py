@@ -61,9 +61,9 @@ class PairLogits(NamedTuple):
 def predict_pairs(
     predict: Callable[[Tensor], Tensor], pairs: Iterable[tuple[Tensor, Tensor]], lam: Tensor
 ) -> Iterator[PairLogits]:
-    """A predict function's answers to pairs of images along λ, part by part; L images for each pair are asked in all.
+    """A predict function's answers to pairs of images along λ, part by part; L images for each pair are predicted in all.
 
-    λ = 0 and 1 are the two clean images, so these are asked once; and since NL(λ; i, j) = NL(1 − λ; j, i) the answers serve
+    λ = 0 and 1 are the two clean images, so these are predicted once; and since NL(λ; i, j) = NL(1 − λ; j, i) the answers serve
     both orders of a pair.
 
     Args:
@@ -106,7 +106,7 @@ def vicinal_curves(
         images_i, images_j: (P, C, H, W) float pixels in [0, 1], or (P, H, W, C) uint8, on the device that `predict` wants.
         lam_points: L, an odd number.
         resamples, seed: behind `VicinalCurves.intervals`.
-        first_pair: number of the first pair, where another process asks other pairs: the two metrics can be merged.
+        first_pair: number of the first pair, where another process predicts other pairs: the two metrics can be merged.
         pairs_at_once: P of one call of `predict`; default: what runs fast on the device.
     """
     curves = VicinalCurves(lam_grid(lam_points), keep_pairs=False, resamples=resamples, seed=seed)

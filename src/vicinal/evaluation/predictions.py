@@ -1,4 +1,4 @@
-"""What every network is asked once: validation and test images, and pairs along λ.
+"""What every network predicts once: validation and test images, and pairs along λ.
 
 Shapes: N images, P pairs, L values of λ, K classes.
 """

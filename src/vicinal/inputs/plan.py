@@ -2,7 +2,7 @@
 
 Shapes: N images of the training set, B samples (rows) of a batch or of a process's slice of it, M ≥ B images that these need.
 A plan holds no state: the numbers of an epoch come from counter-based generators keyed by (seed, purpose, epoch), so that
-neither workers nor a resumed run nor the number of processes nor the order of asking can change them.
+neither workers nor a resumed run nor the number of processes nor the order of calls can change them.
 """
 
 from __future__ import annotations

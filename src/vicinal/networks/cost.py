@@ -31,20 +31,20 @@ class NetworkCost:
     """What one image costs a network on this device."""
 
     forward_flops: int  # multiplications and additions of a forward pass
-    ask_s: float  # seconds to answer it
+    inference_s: float  # seconds to predict it
     step_s: float  # seconds of forward, backward and update
 
 
 def network_cost(network: Classifier, pixels: Tensor, batch_size: int) -> NetworkCost:
-    """Count and time a network on (1, C, H, W) pixels, on the device and in the memory format that they and it have; asked folded.
+    """Count and time a network on (1, C, H, W) pixels, on the device and in their memory format; it predicts with fused batch norms.
 
     Times are medians of a few passes over `batch_size` copies, at most `TIMED_IMAGES`; an estimate, not a benchmark.
     """
     batch = pixels.repeat(min(batch_size, TIMED_IMAGES), 1, 1, 1).contiguous(memory_format=torch.channels_last)
     flops = forward_flops(network, pixels)
     with torch.inference_mode():
-        asked = fused(network, pixels)
-        ask = _median_seconds(lambda: asked(batch), pixels.device)
+        inference = fused(network, pixels)
+        inference_s = _median_seconds(lambda: inference(batch), pixels.device)
     network.train()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.0)
 
@@ -58,7 +58,7 @@ def network_cost(network: Classifier, pixels: Tensor, batch_size: int) -> Networ
 
     seconds = _median_seconds(step, pixels.device)
     network.eval()
-    return NetworkCost(flops, ask / len(batch), seconds / len(batch))
+    return NetworkCost(flops, inference_s / len(batch), seconds / len(batch))
 
 
 def forward_flops(network: nn.Module, pixels: Tensor) -> int:

@@ -1,4 +1,4 @@
-"""A frozen copy of a network with its batch norms folded into its convolutions, as it is fastest to ask.
+"""A frozen copy of a network with its batch norms folded into its convolutions, as it predicts fastest.
 
 Shapes: B samples of a batch, (C, H, W) an image, K classes.
 """

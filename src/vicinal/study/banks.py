@@ -1,4 +1,4 @@
-"""`vicinal bank`: fill the banks of a study on one machine, look at them, and prove them by asking the teacher again."""
+"""`vicinal bank`: fill the banks of a study on one machine, look at them, and prove them by predicting again."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from vicinal.study.run import Study
 from vicinal.training import training_plan
 from vicinal.workspace import StudyProgress, format_bytes, hold
 
-# Of the span of a batch's logits, that an answer asked again may differ by. A float32 forward pass on the same device differs by the
+# Of the span of a batch's logits, that a second answer may differ by. A float32 forward pass on the same device differs by the
 # order of sums alone; another device may compute its products with fewer bits (TF32 has 11), and bf16 has 8.
 TOLERANCE_SAME_DEVICE, TOLERANCE_OTHER_DEVICE, TOLERANCE_BF16 = 1e-4, 1e-2, 5e-2
 FLOAT16_ROUNDING = 2.0**-11  # of a logit's own size
@@ -61,13 +61,13 @@ def build(study: Study, part: Shard) -> list[str]:
     teachers; then all may work side by side.
 
     Raises:
-        UsageError: no student asks a teacher, the banks exceed the budget or the disk, another process holds the folder, or a bank
+        UsageError: no student learns from a teacher, banks exceed the budget or the disk, another process holds the folder, or a bank
             is there without its teacher.
         VicinalError: training fails, or a bank belongs to other weights.
     """
     banks = banks_of_study(study.plan)
     if not banks:
-        raise UsageError(f"no student of {study.spec.name} asks a teacher, so there are no answers to store")
+        raise UsageError(f"no student of {study.spec.name} learns from a teacher, so there are no answers to store")
     check_banks(study.plan, study.bank_root)
     _check_room(study, [layout for _, layout in banks.values()])
     teachers = [run for run in study.plan.teachers if not run.folder.is_done]
@@ -114,7 +114,7 @@ def _fill(study: Study, run: PlannedRun, part: Shard, progress: StudyProgress) -
         rows = [part.rows(size) for size in sizes]
         images = sum(rows[p].stop - rows[p].start for positions in missing for p in positions)
         if images:
-            asking = progress.inference(title, images, "asking")
+            bar = progress.inference(title, images, "predicting")
             pipeline, plan = study.context.pipeline(run), training_plan(run.spec, layout.images)
             teacher = _teacher(study, run, bank, pipeline)
             bank.precision = teacher.precision
@@ -123,14 +123,14 @@ def _fill(study: Study, run: PlannedRun, part: Shard, progress: StudyProgress) -
                 for position, (_, batch) in zip(positions, pipeline.batches(planned), strict=True):
                     shown = batch.mixed if layout.inputs["input_kind"] == "mixed" else batch.clean[: len(batch.mixed)]
                     bank.write(epoch, position, teacher(shown), rows[position])
-                    asking.advance(rows[position].stop - rows[position].start)
-            asking.finish(f"asked for {images:,} answers")
+                    bar.advance(rows[position].stop - rows[position].start)
+            bar.finish(f"made {images:,} answers")
         which = "" if part.world == 1 else f"slice {part}: "
-        return f"{bank.path}: {which}{layout.size}, {images:,} answers asked for now"
+        return f"{bank.path}: {which}{layout.size}, {images:,} answers made now"
 
 
 def _teacher(study: Study, run: PlannedRun, bank: TeacherBank, pipeline: ImagePipeline) -> FrozenTeacher:
-    """The teacher as the bank's other answers were asked, or as a run would ask it."""
+    """The teacher as the bank's other answers were made, or as a run would make it."""
     assert run.teacher is not None
     return frozen_teacher(load_network(study.context, run.teacher), run.spec, pipeline, bank.precision or "")
 
@@ -205,10 +205,10 @@ def _error_text(layout: BankLayout, error: dict[str, list[float]]) -> str:
 
 
 def verify(study: Study, batches: int) -> Iterator[str]:
-    """Check every bank of a study that is there: checksums, the teacher's weights, and answers asked again; a line for each.
+    """Check every bank of a study that is there: checksums, the teacher's weights, and answers predicted again; a line for each.
 
     Raises:
-        UsageError: there is no bank of this study, or no trained teacher to ask.
+        UsageError: there is no bank of this study, or no trained teacher.
         VicinalError: a record is damaged, the teacher's weights are not those of the bank, or an answer differs.
     """
     banks = [run for key, (run, _) in banks_of_study(study.plan).items() if (study.bank_root / key / MANIFEST).exists()]
@@ -221,7 +221,7 @@ def verify(study: Study, batches: int) -> Iterator[str]:
         assert run.teacher is not None
         if not run.teacher.folder.is_done:
             raise UsageError(
-                f"{run.teacher.folder.path} holds no trained teacher to ask; bring the folder along with the banks"
+                f"{run.teacher.folder.path} holds no trained teacher; bring the folder along with the banks"
             )
         with contextlib.closing(study.open_bank(run, bank_layout(run, study.plan), create=False)) as bank:
             yield _verified(study, run, bank, batches)
@@ -238,7 +238,7 @@ def _verified(study: Study, run: PlannedRun, bank: TeacherBank, batches: int) ->
     whole = np.argwhere(np.logical_and.reduceat(content.stored, starts, axis=1))  # (batches, 2): epoch and position
     if not len(whole):
         raise VicinalError(
-            f"{bank.path} ({_title(layout)}): {100 * content.share:.4g} % is stored and no whole batch, so nothing can be asked again; "
+            f"{bank.path} ({_title(layout)}): {100 * content.share:.4g} % is stored and no whole batch, so nothing can be compared; "
             "vicinal bank build fills it"
         )
     chosen = whole[np.unique(np.linspace(0, len(whole) - 1, min(batches, len(whole))).round().astype(int))]
@@ -248,23 +248,23 @@ def _verified(study: Study, run: PlannedRun, bank: TeacherBank, batches: int) ->
     largest, span = 0.0, 0.0
     for epoch, position in chosen.tolist():
         batch = pipeline.make(plan.batch(epoch, position))
-        asked = teacher(batch.mixed if layout.inputs["input_kind"] == "mixed" else batch.clean).cpu()
+        again = teacher(batch.mixed if layout.inputs["input_kind"] == "mixed" else batch.clean).cpu()
         kept = bank.read_parts(epoch, position)
         if kept is None:
             raise VicinalError(f"{bank.path} ({_title(layout)}) changed while it was read; give the command again")
-        difference, spans = layout.codec.difference(kept, asked), float(asked.max() - asked.min())
+        difference, spans = layout.codec.difference(kept, again), float(again.max() - again.min())
         allowed = share * spans
         if layout.answers.dtype == "float16":
-            allowed += FLOAT16_ROUNDING * float(asked.abs().max())
+            allowed += FLOAT16_ROUNDING * float(again.abs().max())
         if not difference <= allowed:
             raise VicinalError(
-                f"{bank.path} ({_title(layout)}): epoch {epoch}, batch {position} asked again differs by {difference:.2g} where logits "
+                f"{bank.path} ({_title(layout)}): epoch {epoch}, batch {position} predicted again differs by {difference:.2g}, logits "
                 f"span {spans:.3g}, more than {allowed:.2g}; delete the folder and build it again"
             )
         largest, span = max(largest, difference), max(span, spans)
     return (
         f"{bank.path} ({_title(layout)}): {100 * content.share:.4g} % of {layout.size}, every record whole; "
-        f"{len(chosen)} batches asked again differ by at most {largest:.2g}, where logits span {span:.3g}"
+        f"{len(chosen)} batches predicted again differ by at most {largest:.2g}, where logits span {span:.3g}"
     )
 
 

@@ -63,7 +63,7 @@ class Estimate:
         """Seconds that a run would take on this device, its measures included, and nothing for what is done."""
         own = self.network_costs[run.network_key]
         training = 0.0 if run.folder.is_done else run.images * (own.step_s + self._teacher_s(run))
-        return training + (0.0 if self._predictions.exist(run) else self.images_predicted * own.ask_s)
+        return training + (0.0 if self._predictions.exist(run) else self.images_predicted * own.inference_s)
 
     def _teacher_s(self, run: PlannedRun) -> float:
         """Seconds that the teacher's answer adds to an image of a run: nothing where another run or a bank gives it."""
@@ -71,7 +71,7 @@ class Estimate:
             return 0.0
         if self._existing and bank_layout(run, self._plan).fingerprint in self._existing:
             return 0.0
-        return self.network_costs[run.teacher.network_key].ask_s
+        return self.network_costs[run.teacher.network_key].inference_s
 
     @property
     def images_predicted(self) -> int:

@@ -19,7 +19,7 @@ Group = tuple[PlannedRun, ...]
 def groups_of(plan: StudyPlan, students_at_once: int) -> list[Group]:
     """All runs in the order of their training; students whom one answer of their teacher serves stand together.
 
-    Students stepped together prepare each batch once, ask once and write nothing, so this never costs more than reading a bank.
+    Students stepped together prepare each batch once, predict once and write nothing, so this never costs more than reading a bank.
     Runs that are done stand alone.
     """
     together: dict[Any, list[PlannedRun]] = {}
@@ -84,7 +84,7 @@ def banks_of_groups(plan: StudyPlan, groups: Sequence[Group], existing: Collecti
 
     One that exists costs no more disk, and serves a single run too.
     """
-    to_do = [(group, bank_layout(group[0], plan)) for group in groups if _asks(group[0])]
+    to_do = [(group, bank_layout(group[0], plan)) for group in groups if _learns_from_answers(group[0])]
     shared = Counter(layout.fingerprint for _, layout in to_do)
     left, taken = plan.spec.runtime.bank_gb * 1e9, set[str]()
     chosen: dict[Path, BankLayout] = {}
@@ -104,5 +104,5 @@ def existing_banks(root: Path) -> frozenset[str]:
     return frozenset(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else frozenset()
 
 
-def _asks(run: PlannedRun) -> bool:
+def _learns_from_answers(run: PlannedRun) -> bool:
     return run.teacher is not None and not run.folder.is_done

@@ -109,7 +109,7 @@ class StudyPredictions:
             context.device,
         )
         write_json(self._pilot, {"needed": needed})
-        progress.say(f"a pilot asks for {needed:,} pairs; every network is asked {self.vicinity.pairs:,}")
+        progress.say(f"a pilot asks for {needed:,} pairs; every network predicts {self.vicinity.pairs:,}")
 
     # --- predictions ---
 

@@ -41,7 +41,7 @@ def check_out_folder(folder: Path, study: str) -> None:
 
 
 def check_study_folder(folder: Path) -> None:
-    """UsageError where the folder is no study folder or was written in another schema."""
+    """UsageError where the folder is not a study folder or was written in another schema."""
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder; vicinal run STUDY --out {folder} makes one")
     mark_file = folder / STUDY_FILE

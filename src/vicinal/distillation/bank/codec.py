@@ -127,7 +127,7 @@ class AnswerCodec:
         return AnswerParts(values, classes, torch.from_numpy(fields["rest"].astype("f4")))
 
     def difference(self, kept: AnswerParts, answers: Tensor) -> float:
-        """The largest |kept − asked| over the logits kept, and over the log-sum-exp of the rest, of (B, K) answers predicted anew."""
+        """The largest |kept − asked| over the logits kept, and over the rest's log-sum-exp, of (B, K) answers predicted again."""
         answers = answers.detach().float().cpu()
         if kept.classes is None or kept.rest is None:
             return float((kept.values.float() - answers).abs().max())
