@@ -173,6 +173,7 @@ def test_slices_fill_a_bank_together(banked, tmp_path, vicinal, asked):
     info = vicinal("bank", "info", out).out
     assert "0 of 2" in info
     assert "46.67 %" in info  # 7 of 15
+    assert "mixed images of seed 0)" in vicinal("bank", "verify", file, "--out", out).err
     answer = vicinal("bank", "verify", file, "--out", out)
     assert answer.code == 1
     assert "no whole batch" in answer.last

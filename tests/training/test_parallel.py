@@ -19,9 +19,8 @@ from vicinal.config import ARMS, Objective, RunSpec
 from vicinal.data import ImageSet
 from vicinal.distillation import BankLayout, FrozenTeacher, TeacherBank
 from vicinal.networks import TimmClassifier
-from vicinal.training import Learner, train_steps
+from vicinal.training import SINGLE, Learner, Parallel, train_steps
 from vicinal.training import learner as learner_module
-from vicinal.training.parallel import SINGLE, Parallel
 from vicinal.workspace import RunFolder, StudyProgress
 
 

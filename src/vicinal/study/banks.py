@@ -279,7 +279,7 @@ def _tolerance(bank: TeacherBank, study: Study) -> float:
 
 
 def _title(layout: BankLayout) -> str:
-    return f"{layout.teacher}, {layout.inputs.get('shown')} images of seed {layout.inputs.get('seed')}"
+    return f"{layout.teacher}, {layout.input_kind} images of seed {layout.inputs.get('seed')}"
 
 
 def _disk_bytes(folder: Path) -> int:

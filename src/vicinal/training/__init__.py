@@ -1,8 +1,19 @@
-"""The one training loop: phases, schedules, checkpoints, and students stepped together."""
+"""The one training loop: phases, schedules, checkpoints, students stepped together, and the processes that share it."""
 
 from vicinal.training.learner import Learner
 from vicinal.training.loop import train, train_steps
+from vicinal.training.parallel import SINGLE, Parallel, SingleProcess
 from vicinal.training.phases import run_images, training_plan
 from vicinal.training.state import TrainingData
 
-__all__ = ["Learner", "TrainingData", "run_images", "train", "train_steps", "training_plan"]
+__all__ = [
+    "SINGLE",
+    "Learner",
+    "Parallel",
+    "SingleProcess",
+    "TrainingData",
+    "run_images",
+    "train",
+    "train_steps",
+    "training_plan",
+]
