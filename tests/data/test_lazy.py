@@ -68,9 +68,9 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         for shard, part in enumerate((items[::2], items[1::2])):
             with tarfile.open(root / "shards" / f"{split}-{shard:06}.tar", "w") as tar:
                 for key, label, data in part:
-                    as_json = label == 1
-                    text = json.dumps({"label": label}) if as_json else str(label)
-                    for ending, content in (("jpg", data), ("json" if as_json else "cls", text.encode())):
+                    paper_as_json = label == 1
+                    text = json.dumps({"label": label}) if paper_as_json else str(label)
+                    for ending, content in (("jpg", data), ("json" if paper_as_json else "cls", text.encode())):
                         info = tarfile.TarInfo(f"{key}.{ending}")
                         info.size = len(content)
                         tar.addfile(info, io.BytesIO(content))

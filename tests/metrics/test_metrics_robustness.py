@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from vicinal.config import CORRUPTIONS, SEVERITIES
 from vicinal.errors import UsageError
 from vicinal.metrics import Calibration, measure_corruptions
-from vicinal.metrics.robustness import Robustness, accuracy_gain_interval, accuracy_gain_pp, answers_right
+from vicinal.metrics.robustness import Robustness, accuracy_gain_interval, accuracy_gain_pp, correct_under_corruption
 
 
 def network(n=200, k=5, seed=0, names=CORRUPTIONS, dtype=torch.float32):
@@ -122,9 +122,9 @@ def test_intervals_cover_as_often_as_they_say():
 def test_gains_are_in_points():
     logits = torch.tensor([[[1.0, 0.0]] * 4])
     labels = torch.tensor([0, 0, 0, 1])
-    right = answers_right(logits, labels)
+    right = correct_under_corruption(logits, labels)
     assert right.tolist() == [[True, True, True, False]]
-    assert accuracy_gain_pp(right, answers_right(-logits, labels)).tolist() == [50.0]
+    assert accuracy_gain_pp(right, correct_under_corruption(-logits, labels)).tolist() == [50.0]
 
 
 def test_low_precision_and_order_of_names_change_nothing():

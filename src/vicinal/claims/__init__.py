@@ -12,7 +12,7 @@ from vicinal.claims.words import (
     corruption_heading,
     corruption_text,
     listed,
-    p_text,
+    p_value_text,
     temperature_text,
 )
 
@@ -43,7 +43,7 @@ __all__ = [
     "mean",
     "mean_gain_by_corruption",
     "mean_robustness_gain",
-    "p_text",
+    "p_value_text",
     "ratio",
     "temperature_text",
     "why_undecided",

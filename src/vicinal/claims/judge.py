@@ -10,7 +10,7 @@ from typing import Any, Literal
 from vicinal.claims.comparison import decide, why_undecided
 from vicinal.claims.evidence import Evidence
 from vicinal.claims.numbers import Number, Spread
-from vicinal.claims.words import listed, p_text
+from vicinal.claims.words import listed, p_value_text
 
 Verdict = Literal["supported", "contradicted", "undecided", "no data"]
 Unit = Literal["points", "nats", "ECE", "times", "τ"]
@@ -51,7 +51,7 @@ class Effect:
         if self.unit == "τ":
             shown = f"τ {shown}"
         if self.p_value is not None:
-            shown += f" ({p_text(self.p_value)})"
+            shown += f" ({p_value_text(self.p_value)})"
         elif self.interval is not None and self.spread in ("seeds", "bootstrap"):
             shown += f" ({self._shown(self.interval[0])} to {self._shown(self.interval[1])})"
         return shown

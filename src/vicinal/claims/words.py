@@ -29,6 +29,6 @@ def corruption_heading(name: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def p_text(value: float) -> str:
+def p_value_text(value: float) -> str:
     """A p-value: "p = 0.012", "p < 0.001"."""
     return f"p = {value:.3f}" if value >= 0.001 else "p < 0.001"

@@ -30,12 +30,12 @@ def paper(parsed: argparse.Namespace) -> None:
         raise UsageError(f"--json and --html both name {json_file}; give them different files")
     from rich.console import Console
 
-    from vicinal.paper import as_json, everything, html_page, print_everything
+    from vicinal.paper import everything, html_page, paper_as_json, print_everything
 
     shown, written = everything(), []
     # Files first, so that they are there also for a reader who stops early, as with | head.
     if json_file is not None:
-        write_atomically(json_file, as_json(shown))
+        write_atomically(json_file, paper_as_json(shown))
         written.append(f"data: {json_file}")
     if html_file is not None:
         write_atomically(html_file, html_page(shown))

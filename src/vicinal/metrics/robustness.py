@@ -18,7 +18,7 @@ from vicinal.functional import expected_calibration_error
 from vicinal.metrics.bootstrap import interval
 
 
-def answers_right(logits: Tensor, labels: Tensor) -> Tensor:
+def correct_under_corruption(logits: Tensor, labels: Tensor) -> Tensor:
     """Which answers are right: (S, N, K) logits and (N,) labels to (S, N) bool."""
     return logits.argmax(-1) == labels
 
@@ -99,7 +99,7 @@ def _right(names: Sequence[str], logits: Mapping[str, Tensor], labels: Tensor, s
     """(S, N) bool by corruption. Raises ValueError for answers of another shape, or that are not finite."""
     for name in names:
         _check(name, logits[name], labels, severities)
-    return {name: answers_right(logits[name].cpu(), labels.cpu()) for name in names}
+    return {name: correct_under_corruption(logits[name].cpu(), labels.cpu()) for name in names}
 
 
 def _gains_of_all(

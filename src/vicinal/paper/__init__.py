@@ -1,7 +1,7 @@
 """The paper as data: its printed numbers, the audit of them, and what a person sees of it."""
 
 from vicinal.paper.page import VERDICT_CLASSES, html_page
-from vicinal.paper.show import as_json, everything, print_everything
+from vicinal.paper.show import everything, paper_as_json, print_everything
 from vicinal.paper.tables import CLASSES, DATA_SETS, PERFORMANCE_TABLES, paper_evidence, printed_numbers
 
 __all__ = [
@@ -9,9 +9,9 @@ __all__ = [
     "DATA_SETS",
     "PERFORMANCE_TABLES",
     "VERDICT_CLASSES",
-    "as_json",
     "everything",
     "html_page",
+    "paper_as_json",
     "paper_evidence",
     "print_everything",
     "printed_numbers",

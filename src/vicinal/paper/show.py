@@ -76,7 +76,7 @@ def everything() -> Shown:
     return Shown(paper_tables(findings), findings, judgements, by_data)
 
 
-def as_json(shown: Shown) -> str:
+def paper_as_json(shown: Shown) -> str:
     """All of it as JSON: the numbers as in the package's results.yaml, the audit, and the claims with every case."""
     content: dict[str, Any] = {
         "source": {"paper": CITATION, "licence": "CC BY 4.0", "written_by": f"vicinal {__version__}"},

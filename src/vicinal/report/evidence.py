@@ -20,7 +20,7 @@ from vicinal.claims import (
     compare,
     difference,
     mean,
-    p_text,
+    p_value_text,
 )
 from vicinal.config import SEVERITIES
 from vicinal.report.rows import (
@@ -71,7 +71,7 @@ def comparison_words(results: Results, comparison: Comparison) -> str:
         above = sum(value > 0 for value in gap.by_seed.values())
         return f"undecided: higher in {above} of {len(gap.by_seed)} seeds"
     if gap.test is not None:
-        words = f"McNemar’s test on the same images, {p_text(gap.test.p_value)}"
+        words = f"McNemar’s test on the same images, {p_value_text(gap.test.p_value)}"
         return words if decided else f"undecided: {words}, and one seed gives no spread"
     if gap.interval is None:
         return "undecided: one seed gives no spread, and no interval was stored"

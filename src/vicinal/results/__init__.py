@@ -1,7 +1,7 @@
 """results.json, the contract between what runs a study and what reads it: typed, written and read here; no torch."""
 
 from vicinal.results.files import RESULTS_FILE, read_results, results_schema, write_results
-from vicinal.results.frames import curves_table, model_table, table_of
+from vicinal.results.frames import curves_table, frame_of, model_table
 from vicinal.results.models import Student, Teacher
 from vicinal.results.study import StudyResults
 
@@ -11,9 +11,9 @@ __all__ = [
     "StudyResults",
     "Teacher",
     "curves_table",
+    "frame_of",
     "model_table",
     "read_results",
     "results_schema",
-    "table_of",
     "write_results",
 ]

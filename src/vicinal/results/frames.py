@@ -16,7 +16,7 @@ QUANTITIES = ("nonlinearity", "entropy", "dominance", "linearity_information")
 _FLATTENED = ("validation", "selective", "alignment", "minus_baseline", "mcnemar_versus_baseline", "ood_auroc")
 
 
-def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def frame_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Rows of one form as a table. Raises UsageError without pandas."""
     return _pandas().DataFrame(list(rows))
 

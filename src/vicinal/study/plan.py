@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vicinal.config import NetworkSpec, Objective, RunSpec, StudySpec
-from vicinal.training import run_images
+from vicinal.training import trained_image_count
 from vicinal.workspace import RunFolder
 
 
@@ -37,7 +37,7 @@ class PlannedRun:
     @property
     def images(self) -> int:
         """That it passes through in training."""
-        return run_images(self.spec, self.train_images)
+        return trained_image_count(self.spec, self.train_images)
 
     @property
     def network_key(self) -> str:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vicinal.results import table_of
+from vicinal.results import frame_of
 from vicinal.study.groups import bank_layout
 from vicinal.study.plan import PlannedRun
 from vicinal.study.run import Study
@@ -45,7 +45,7 @@ class PlanSummary:
 
     def to_frame(self) -> pd.DataFrame:
         """A row for each run. Raises UsageError without pandas."""
-        return table_of([asdict(run) for run in self.runs])
+        return frame_of([asdict(run) for run in self.runs])
 
     def __str__(self) -> str:
         return "\n".join([f"{self.title}: {len(self.runs)} runs in {self.out}", *self.lines])

@@ -3,7 +3,7 @@
 from vicinal.training.learner import Learner
 from vicinal.training.loop import train, train_steps
 from vicinal.training.parallel import SINGLE, Parallel, SingleProcess
-from vicinal.training.phases import run_images, training_plan
+from vicinal.training.phases import trained_image_count, training_plan
 from vicinal.training.state import TrainingData
 
 __all__ = [
@@ -12,8 +12,8 @@ __all__ = [
     "Parallel",
     "SingleProcess",
     "TrainingData",
-    "run_images",
     "train",
     "train_steps",
+    "trained_image_count",
     "training_plan",
 ]

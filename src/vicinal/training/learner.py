@@ -18,7 +18,7 @@ from vicinal.evaluation import predict
 from vicinal.inputs import VicinalBatch
 from vicinal.networks import Compiled, TimmClassifier, build_classifier, save_weights
 from vicinal.training.parallel import SINGLE, Parallel
-from vicinal.training.phases import run_images
+from vicinal.training.phases import trained_image_count
 from vicinal.training.schedule import learning_rate, lowered, watch_plateau
 from vicinal.training.state import Phase, State, TrainingData
 from vicinal.workspace import RunFolder, write_file_atomically
@@ -215,7 +215,7 @@ def _looks(run: RunSpec, epoch: int) -> bool:
 def _summary(
     run: RunSpec, state: State, network: TimmClassifier, train_images: int, device: torch.device
 ) -> dict[str, Any]:
-    images = run_images(run, train_images)
+    images = trained_image_count(run, train_images)
     return {
         "parameters": sum(p.numel() for p in network.parameters()),
         "stored_values": network.stored_value_count,

@@ -39,7 +39,7 @@ def phases_left(phases: list[Phase], step: int) -> Iterator[tuple[Phase, int]]:
         first += phase.steps
 
 
-def run_images(run: RunSpec, train_images: int) -> int:
+def trained_image_count(run: RunSpec, train_images: int) -> int:
     """How many images a run passes through in all."""
     return epoch_count(phases_of(run, train_images)) * train_images
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vicinal.config import DataSpec
-from vicinal.data.sources.parquet import IMAGE_COLUMNS, LABEL_COLUMN, pick
+from vicinal.data.sources.parquet import IMAGE_COLUMNS, LABEL_COLUMN, usual_column
 from vicinal.data.types import Item, Role, Source, Split
 from vicinal.errors import UsageError
 
@@ -67,7 +67,7 @@ def _columns(name: str, features: Any, datasets: Any, image: str | None, label: 
     chosen: list[str] = []
     for key, column, kind, usual in wanted:
         fitting = [n for n, feature in features.items() if isinstance(feature, kind)]
-        picked = column or pick(fitting, usual)
+        picked = column or usual_column(fitting, usual)
         if picked is None:
             raise UsageError(f"hfds/{name}: say which column to use with data.{key}=NAME; {listed}")
         if picked not in fitting:

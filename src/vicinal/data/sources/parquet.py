@@ -151,8 +151,8 @@ def _columns(schema: Any, file: Path, image: str | None, label: str | None) -> t
     for key, column in (("image_column", image), ("label_column", label)):
         if column is not None and column not in kinds:
             raise UsageError(f"data.{key}={column}: {file} has no such column; {listed}")
-    image = image or pick([n for n, k in kinds.items() if _holds_images(k)], IMAGE_COLUMNS)
-    label = label or pick([n for n, k in kinds.items() if pa.types.is_integer(k)], (LABEL_COLUMN,))
+    image = image or usual_column([n for n, k in kinds.items() if _holds_images(k)], IMAGE_COLUMNS)
+    label = label or usual_column([n for n, k in kinds.items() if pa.types.is_integer(k)], (LABEL_COLUMN,))
     if image is None:
         raise UsageError(f"{file} has no column img or image: say which one with data.image_column=NAME; {listed}")
     if label is None:
@@ -168,7 +168,7 @@ def _columns(schema: Any, file: Path, image: str | None, label: str | None) -> t
     return image, label
 
 
-def pick(fitting: list[str], usual: tuple[str, ...]) -> str | None:
+def usual_column(fitting: list[str], usual: tuple[str, ...]) -> str | None:
     """The one fitting column with a usual name, else the only fitting one, else None."""
     known = [name for name in usual if name in fitting]
     for names in (known, fitting):

@@ -1,4 +1,4 @@
-"""Section 4.2.1 in a picture: both sides of eq. 11 and the bound of eq. 10 in both readings, over λ."""
+"""TableSection 4.2.1 in a picture: both sides of eq. 11 and the bound of eq. 10 in both readings, over λ."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Section:
+class TableSection:
     """The rows of one teacher, or the students without one."""
 
     heading: str
@@ -115,18 +115,18 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def shown_table(results: Results, columns: Sequence[Column] = COLUMNS) -> list[Section]:
+def shown_table(results: Results, columns: Sequence[Column] = COLUMNS) -> list[TableSection]:
     """A table of the report: one section for the students without a teacher, one for each teacher."""
     # With one teacher the students without one have one natural comparison; with several the figures show each.
     only = results.teachers[0].teacher if len(results.teachers) == 1 else None
     sections = []
     if results.undistilled:
         lines = tuple(_line(row, only, results, columns) for row in results.undistilled)
-        sections.append(Section("Without a teacher", lines))
+        sections.append(TableSection("Without a teacher", lines))
     names = list(dict.fromkeys(row.teacher for row in (*results.teachers, *results.distilled)))
     for name in names:
         rows = [row for row in (*results.teachers, *results.distilled) if row.teacher == name]
-        sections.append(Section(f"Teacher {name}", tuple(_line(row, name, results, columns) for row in rows)))
+        sections.append(TableSection(f"Teacher {name}", tuple(_line(row, name, results, columns) for row in rows)))
     return sections
 
 
@@ -189,7 +189,7 @@ def summary_markdown(results: Results) -> str:
     return shown_markdown(COLUMNS, shown_table(results), table_notes(results))
 
 
-def shown_markdown(columns: Sequence[Column], sections: Sequence[Section], notes: Sequence[str]) -> str:
+def shown_markdown(columns: Sequence[Column], sections: Sequence[TableSection], notes: Sequence[str]) -> str:
     """A table as it is shown, in Markdown with its notes."""
     lines = [
         markdown_line(["Model", *(c.heading for c in columns)]),

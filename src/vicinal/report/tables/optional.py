@@ -8,9 +8,18 @@ from functools import partial
 from statistics import fmean, stdev
 from typing import Any
 
-from vicinal.claims import listed, p_text
+from vicinal.claims import listed, p_value_text
 from vicinal.report.rows import Model, Results, Row, at_half
-from vicinal.report.tables.core import ABSENT, Cell, Column, Section, csv_text, identity, shown_markdown, shown_table
+from vicinal.report.tables.core import (
+    ABSENT,
+    Cell,
+    Column,
+    TableSection,
+    csv_text,
+    identity,
+    shown_markdown,
+    shown_table,
+)
 
 OOD = "ood_auroc"
 DAGGER = "† Trained with T = σ: the scale of these logits is arbitrary, and these measures depend on it."
@@ -59,7 +68,7 @@ def mcnemar_cell(level: float, row: Row) -> Cell:
     if not tests:
         return Cell(ABSENT)
     p = max(test["p_value"] for test in tests)
-    text = p_text(p).removeprefix("p ").removeprefix("= ")
+    text = p_value_text(p).removeprefix("p ").removeprefix("= ")
     if len(tests) == 1:
         only, other = tests[0]["only_first"], tests[0]["only_second"]
         return Cell(text, f"{only} : {other}", f"{only} images only this network gets right, {other} only the baseline")
@@ -173,7 +182,7 @@ def _of_eq11() -> list[Measure]:
     ]  # fmt: skip
 
 
-def optional_sections(results: Results, shown: Sequence[Measure]) -> list[Section]:
+def optional_sections(results: Results, shown: Sequence[Measure]) -> list[TableSection]:
     """The rows of the table, in the sections of the report's own."""
     return shown_table(results, [measure.column for measure in shown])
 
