@@ -348,7 +348,7 @@ def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
 def test_ctrl_c_then_a_second_process_then_kill_then_the_end(vicinal, smallest, study_file, tmp_path: Path):
     """One story: stopped by Ctrl-C, started again, a second process is told who holds the folder, killed, continued to the end."""
     out = tmp_path / "out"
-    changes = {"teachers.one.epochs": 40, "teachers.one.batch_size": 6, "runtime.checkpoint_seconds": 0}
+    changes = {"teachers.one.epochs": 160, "teachers.one.batch_size": 6, "runtime.checkpoint_seconds": 0}
     file = study_file(smallest, changes)
 
     def steps() -> int:
