@@ -1,7 +1,7 @@
 """Hold a change of the code against the code before it: the same weights, bit for bit, and the same numbers.
 
-    git worktree add /tmp/before COMMIT
-    python scripts/equality.py record /tmp/before/src before.json     # a few minutes each
+    git worktree add ../before COMMIT
+    python scripts/equality.py record ../before/src before.json     # a few minutes each
     python scripts/equality.py record src after.json
     python scripts/equality.py compare before.json after.json
 
