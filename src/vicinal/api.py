@@ -105,8 +105,8 @@ def measure(
         images, labels: (N, H, W, C) uint8 and (N,) int64, that accuracy and calibration are measured on.
         validation: images and labels that a temperature is fitted on; None: nothing is measured after temperature scaling.
         pair_images: (M, H, W, C) uint8 that pairs are drawn from, as a rule training images; default: `images`.
-        class_names: K names; default: numbers.
-        image_size: side in px that images are resized to; None: as they are.
+        class_names: K names; default: the network's own, where it is a `Classifier` that has them, else numbers.
+        image_size: side in px that images are resized to; None: as the network's own preparation says, else as they are.
         measures: pairs, λ grid, bins, resamples and confidence level.
 
     Raises ValueError for images or labels of another form.

@@ -79,7 +79,7 @@ def bank_info(parsed: argparse.Namespace) -> None:
 
     infos, unreadable = info(parsed.folder)
     table = Table(box=None)
-    for heading in ("bank", "teacher", "shown", "kept as"):
+    for heading in ("bank", "teacher", "inputs", "kept as"):
         table.add_column(heading, no_wrap=True)
     for heading in ("seed", "whole epochs", "images", "classes", "B/image", "on disk", "stored"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -90,7 +90,7 @@ def bank_info(parsed: argparse.Namespace) -> None:
         table.add_row(
             bank.path.resolve().name,
             layout.teacher,
-            str(layout.inputs.get("input_kind")),
+            layout.input_kind,
             str(layout.codec),
             str(layout.inputs.get("seed")),
             f"{bank.whole_epochs:,} of {layout.epochs:,}",

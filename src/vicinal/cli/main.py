@@ -37,6 +37,7 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
+        message = message.replace(", KEY=VALUE", "")  # argparse counts what may be left out among what is required
         self.exit(2, f"vicinal: {message}; {self.prog} --help shows how\n")
 
 

@@ -11,6 +11,15 @@ from pydantic import ValidationError
 from vicinal.config.nodes import Node, study_schema
 
 Location = tuple[int | str, ...]
+# Where pydantic speaks of Python, in the words of a study file.
+_WORDS = {
+    "too_short": "give at least one",
+    "tuple_type": "give a list",
+    "dict_type": "give a mapping of keys",
+    "model_type": "give a mapping of keys",
+    "model_attributes_type": "give a mapping of keys",
+    "invalid_key": "keys are words, not numbers",
+}
 
 
 def explain(error: ValidationError, study: Mapping[str, Any]) -> str:
@@ -45,6 +54,7 @@ def _line(problem: Any, schema: Mapping[str, Any], study: Mapping[str, Any]) -> 
         return f"unknown key {path!r}; {hint}allowed here: {', '.join(allowed)}"
     if problem["type"] == "missing":
         return f"{path} is required; give it in the file or as {path}=VALUE"
+    message = _WORDS.get(problem["type"], message)
     if message.startswith(("Input", "String", "Tuple", "List")):
         message = message[0].lower() + message[1:]
     given = problem["input"]

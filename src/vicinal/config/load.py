@@ -65,13 +65,16 @@ def _read_study(study: str, readers: tuple[str, ...]) -> tuple[dict[str, Any], s
         if not path.is_file():
             close = difflib.get_close_matches(study, packaged, n=3)
             hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
+            who = f"{readers[-1]}: {EXTENDS}: " if readers else ""
             raise UsageError(
-                f"no study {study!r}: {hint}packaged studies are {', '.join(packaged)}; or give a YAML file"
+                f"{who}no study {study!r}: {hint}packaged studies are {', '.join(packaged)}; or give a YAML file"
             )
         try:
             text, origin = path.read_text(encoding="utf-8"), str(path)
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"cannot read the study file {study}: {error}") from None
+            raise UsageError(
+                f"cannot read the study file {study}: {error}; it has to be a text file in UTF-8"
+            ) from None
     value = _safe_yaml(text, origin)
     if not isinstance(value, dict):
         raise UsageError(f"{origin}: a study file is a mapping of keys (name, data, teachers, student, arms, ...)")

@@ -122,7 +122,7 @@ class StudySpec(Frozen):
             if arm.objective.uses_teacher:
                 own = {(arm.name, name, t) for name in arm.teachers or self.teachers for t in arm.temperatures}
             if taken & own:
-                raise ValueError(f"two arms have one name, teacher and temperature: {arm.name}")
+                raise ValueError(f"two arms have one name, teacher and temperature: {arm.name}; give one another name")
             taken |= own
 
     def _check_answers_suffice(self) -> None:

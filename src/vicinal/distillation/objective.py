@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 from torch import Tensor
 
@@ -98,11 +98,14 @@ def register_term(name: str, per_sample: TermFunction, needs: Iterable[Need] = (
         needs: "mixed_answers" or "clean_answers" of the teacher, "features" of the student; what is not named may be None.
 
     Raises:
-        ValueError: there is another term of that name.
+        ValueError: there is another term of that name, or a need that is not known.
     """
     term = Term(per_sample, frozenset(needs))
+    for need in term.needs:
+        if need not in get_args(Need):
+            raise ValueError(f"needs: {need!r} is not known; known ones: {', '.join(get_args(Need))}")
     if TERMS.setdefault(name, term) != term:
-        raise ValueError(f"there is another loss term named {name!r}")
+        raise ValueError(f"there is another loss term named {name!r}; give yours another name, or start a new process")
 
 
 def objective_terms(objective: Objective) -> list[tuple[float, Term]]:
@@ -147,12 +150,17 @@ def training_loss(
 
     Raises:
         UsageError: as `objective_terms`.
-        ValueError: an answer that a term needs is missing.
+        ValueError: an answer that a term needs is missing, or a term gives other than one loss for each row.
     """
-    terms = [
-        weight * mean(term.per_sample(student, batch, answers, objective))
-        for weight, term in objective_terms(objective)
-    ]
+    rows = student.logits.shape[:1]
+    terms = []
+    for weight, term in objective_terms(objective):
+        losses = term.per_sample(student, batch, answers, objective)
+        if losses.shape != rows:
+            raise ValueError(
+                f"a loss term gives {tuple(losses.shape)} for {len(student.logits)} rows; give one loss for each row"
+            )
+        terms.append(weight * mean(losses))
     return sum(terms[1:], start=terms[0])
 
 

@@ -62,17 +62,29 @@ def measure_images(
     device: torch.device | str,
 ) -> Measurement:
     """See `vicinal.api.measure`, which has the defaults."""
+    for name, value in (("images", images), ("labels", labels)):
+        if not isinstance(value, Tensor):
+            raise ValueError(f"{name} are a tensor, not {type(value).__name__}; torch.from_numpy makes one of an array")
+    if len(images) < 2:
+        raise ValueError(f"give at least two images: a pair needs two, and there are {len(images)}")
     test = ImageSet(images.contiguous(), labels)
     paired = test if pair_images is None else ImageSet(pair_images.contiguous(), torch.zeros(len(pair_images)).long())
     empty = ImageSet(images[:0].contiguous(), labels[:0])
     chosen = ImageSet(validation[0].contiguous(), validation[1]) if validation is not None else empty
     classifier, on = Classifier.of(network).to(device).eval(), torch.device(device)
     preparation = Preparation(image_size=image_size)
+    if isinstance(network, Classifier):  # it says itself what it was made for, unless the caller does
+        preparation = network.preparation if network.preparation and image_size is None else preparation
+        class_names = class_names or network.class_names
     with torch.inference_mode():
         classes = classifier(preparation.pixels(test.images[:1].to(on))).shape[-1]
     names = tuple(class_names) if class_names is not None else tuple(map(str, range(classes)))
     if len(names) != classes:
         raise ValueError(f"{len(names)} class names for a network of {classes} classes")
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        raise ValueError(
+            f"labels go from {int(labels.min())} to {int(labels.max())}, and the network has classes 0 to {classes - 1}"
+        )
     data = ImageData("images", "images", names, test.content_hash(), paired, chosen, test)
     inputs = PredictionInputs(data, paired, preparation, measures.vicinity, on)
     return Measurement(predict_all(classifier, preparation, inputs), measures)

@@ -143,7 +143,7 @@ VICINITIES: dict[str, Callable[[MixingSpec], Vicinity]] = {"mixup": Mixup}
 def register_vicinity(name: str, make: Callable[[MixingSpec], Vicinity]) -> None:
     """Make a vicinity known to studies as `mixing: {vicinity: NAME}`. Raises ValueError for a name that is taken."""
     if VICINITIES.get(name, make) is not make:
-        raise ValueError(f"there is another vicinity named {name!r}")
+        raise ValueError(f"there is another vicinity named {name!r}; give yours another name, or start a new process")
     VICINITIES[name] = make
 
 

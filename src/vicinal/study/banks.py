@@ -121,7 +121,7 @@ def _fill(study: Study, run: PlannedRun, part: Shard, progress: StudyProgress) -
             for epoch, positions in enumerate(missing):
                 planned = (plan.batch(epoch, p, part.rank, part.world) for p in positions)
                 for position, (_, batch) in zip(positions, pipeline.batches(planned), strict=True):
-                    shown = batch.mixed if layout.inputs["input_kind"] == "mixed" else batch.clean[: len(batch.mixed)]
+                    shown = batch.mixed if layout.input_kind == "mixed" else batch.clean[: len(batch.mixed)]
                     bank.write(epoch, position, teacher(shown), rows[position])
                     bar.advance(rows[position].stop - rows[position].start)
             bar.finish(f"made {images:,} answers")
@@ -248,7 +248,7 @@ def _verified(study: Study, run: PlannedRun, bank: TeacherBank, batches: int) ->
     largest, span = 0.0, 0.0
     for epoch, position in chosen.tolist():
         batch = pipeline.make(plan.batch(epoch, position))
-        again = teacher(batch.mixed if layout.inputs["input_kind"] == "mixed" else batch.clean).cpu()
+        again = teacher(batch.mixed if layout.input_kind == "mixed" else batch.clean).cpu()
         kept = bank.read_parts(epoch, position)
         if kept is None:
             raise VicinalError(f"{bank.path} ({_title(layout)}) changed while it was read; give the command again")

@@ -35,12 +35,15 @@ def check_spec(context: StudyContext) -> None:
         raise UsageError(
             f"answers.top_k: {top_k} of {classes} classes leaves nothing out; leave it out, or give fewer than {classes}"
         )
-    for objective in (
-        *(objective for arm in spec.arms for objective in arm.objectives()),
-        *(teacher.objective() for teacher in spec.teachers.values()),
-    ):
-        vicinity_of(objective.mixing)
-        objective_terms(objective)
+    objectives = [(f"arms.{arm.name}", arm.objectives()) for arm in spec.arms]
+    objectives += [(f"teachers.{name}", (teacher.objective(),)) for name, teacher in spec.teachers.items()]
+    for path, own in objectives:
+        try:
+            for objective in own:
+                vicinity_of(objective.mixing)
+                objective_terms(objective)
+        except UsageError as error:
+            raise UsageError(f"{path}.{error}") from None
 
 
 def _check_measures(measures: MeasuresSpec, context: StudyContext) -> None:

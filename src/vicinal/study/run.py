@@ -13,7 +13,7 @@ from pathlib import Path
 
 from vicinal.config import StudySpec
 from vicinal.distillation import BankLayout, TeacherBank
-from vicinal.errors import UsageError
+from vicinal.errors import UsageError, VicinalError
 from vicinal.evaluation import Predictions
 from vicinal.networks import compiling_pays, file_hash
 from vicinal.results import RESULTS_FILE, StudyResults, write_results
@@ -169,6 +169,12 @@ def execute(
                 found.update(study.run_job(job, progress))
 
             (executor or InOrder()).run(jobs_of(study.groups), do, shown)
+            for run in unique:
+                if not run.folder.is_done:
+                    raise VicinalError(
+                        f"the executor did not train {run.folder.path.name}; it has to run every job, each after those that it needs "
+                        "(vicinal.study.in_order)"
+                    )
             # A job that ran in another process left its predictions on the disk.
             found |= {
                 run.folder.path: study.predictions.of(run, shown) for run in unique if run.folder.path not in found
