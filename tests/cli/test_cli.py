@@ -357,7 +357,11 @@ def test_ctrl_c_then_a_second_process_then_kill_then_the_end(vicinal, smallest, 
 
     def start() -> subprocess.Popen[str]:
         return subprocess.Popen(
-            command("run", file, "--out", out), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command("run", file, "--out", out),
+            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
         )
 
     process = start()

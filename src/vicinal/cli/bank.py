@@ -43,9 +43,9 @@ def bank_build(parsed: argparse.Namespace) -> None:
     if world == 1:
         check_not_held(out)
     prepare_process(spec)
-    from vicinal.study import Shard, Study, build
+    from vicinal.study import Shard, Study, build_banks
 
-    for line in build(Study(spec, out), Shard(rank, world)):
+    for line in build_banks(Study(spec, out), Shard(rank, world)):
         print(line, flush=True)
 
 
@@ -56,9 +56,9 @@ def bank_verify(parsed: argparse.Namespace) -> None:
     spec, out = study_and_folder(parsed)
     check_study_folder(out)
     prepare_process(spec)
-    from vicinal.study import Study, verify
+    from vicinal.study import Study, verify_banks
 
-    for line in verify(Study(spec, out), parsed.batches):
+    for line in verify_banks(Study(spec, out), parsed.batches):
         print(line, flush=True)
 
 
@@ -75,9 +75,9 @@ def bank_info(parsed: argparse.Namespace) -> None:
         raise UsageError(f"{parsed.folder} is not a folder; give that of a study or of a bank")
     from rich.table import Table
 
-    from vicinal.study import info
+    from vicinal.study import list_banks
 
-    infos, unreadable = info(parsed.folder)
+    infos, unreadable = list_banks(parsed.folder)
     table = Table(box=None)
     for heading in ("bank", "teacher", "inputs", "kept as"):
         table.add_column(heading, no_wrap=True)

@@ -1,6 +1,6 @@
 """A study to runs, runs to `results.json`: what is done is skipped, what was killed continues."""
 
-from vicinal.study.banks import Shard, build, info, verify
+from vicinal.study.banks import Shard, build_banks, list_banks, verify_banks
 from vicinal.study.executor import Executor, InOrder, Job, in_order
 from vicinal.study.groups import bank_layout
 from vicinal.study.plan import PlannedRun, StudyPlan
@@ -18,11 +18,11 @@ __all__ = [
     "Study",
     "StudyPlan",
     "bank_layout",
-    "build",
+    "build_banks",
     "execute",
     "in_order",
-    "info",
+    "list_banks",
     "run_job",
     "summarize",
-    "verify",
+    "verify_banks",
 ]

@@ -54,7 +54,7 @@ class Shard:
 # --- build ------------------------------------------------------------------------------------------------------------
 
 
-def build(study: Study, part: Shard) -> list[str]:
+def build_banks(study: Study, part: Shard) -> list[str]:
     """Train the teachers that are not done and fill every bank that the study's students can read; a line for each bank.
 
     What is stored already stays, so the same command continues where it was stopped. Of several parts, the first trains the
@@ -153,7 +153,7 @@ class BankInfo:
     error: str
 
 
-def info(folder: Path) -> tuple[list[BankInfo], list[str]]:
+def list_banks(folder: Path) -> tuple[list[BankInfo], list[str]]:
     """The banks of a study folder, or the one of a bank's folder; and a line for each that cannot be read.
 
     Raises UsageError where there is no such folder, or no bank in it.
@@ -204,7 +204,7 @@ def _error_text(layout: BankLayout, error: dict[str, list[float]]) -> str:
 # --- verify -----------------------------------------------------------------------------------------------------------
 
 
-def verify(study: Study, batches: int) -> Iterator[str]:
+def verify_banks(study: Study, batches: int) -> Iterator[str]:
     """Check every bank of a study that is there: checksums, the teacher's weights, and answers predicted again; a line for each.
 
     Raises:
