@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vicinal.config import MeasuresSpec
 from vicinal.evaluation.predictions import Predictions
-from vicinal.functional import fit_temperature
+from vicinal.functional import fit_temperature, linearity_gain
 from vicinal.metrics import (
     Alignment,
     Calibration,
@@ -113,10 +113,12 @@ class Measured:
 
     def versus_teacher(self, teacher: Measured) -> dict[str, Any]:
         """Linearity gain and alignment against a teacher, on the same pairs."""
-        gain = teacher.curves.per_pair("nonlinearity") - self.curves.per_pair("nonlinearity")
+        gain = linearity_gain(teacher.curves.per_pair("nonlinearity"), self.curves.per_pair("nonlinearity"))
         scaled = None
         if self.scaled_curves is not None and teacher.scaled_curves is not None:
-            both = teacher.scaled_curves.per_pair("nonlinearity") - self.scaled_curves.per_pair("nonlinearity")
+            both = linearity_gain(
+                *(curves.per_pair("nonlinearity") for curves in (teacher.scaled_curves, self.scaled_curves))
+            )
             scaled = _plain(both.mean(0))
         p, t = self.predictions, teacher.predictions
         alignment = Alignment(p.lam)

@@ -37,7 +37,7 @@ def pairs_needed(
     pair_images: ImageSet,
     preparation: Preparation,
     vicinity: VicinitySpec,
-    coverage: float,
+    confidence_level: float,
     device: torch.device,
 ) -> int:
     """How many pairs bring a network's NL(λ) to ± `vicinity.precision_nats` at every λ, from a pilot of `PILOT_PAIRS`."""
@@ -47,7 +47,7 @@ def pairs_needed(
     network.eval()
     for answer in predict_pairs(network, pairs_of(pair_images, preparation, pilot, device), curves.lam):
         curves.update(*answer)
-    return sample_size(curves.per_pair("nonlinearity"), vicinity.precision_nats, coverage)
+    return sample_size(curves.per_pair("nonlinearity"), vicinity.precision_nats, confidence_level)
 
 
 class PairLogits(NamedTuple):
