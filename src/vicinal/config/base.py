@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 SCHEMA = 2  # of study folders and results.json; raised when an older reader or writer would go wrong
-TRAINING_SEMANTICS = 3  # raised when the same RunSpec would train to other weights; part of every run's fingerprint
+TRAINING_SEMANTICS = 4  # raised when the same RunSpec would train to other weights; part of every run's fingerprint
 
 # A name becomes part of a folder's name, of which file systems take 255 bytes.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=64)]
