@@ -62,16 +62,18 @@ def test_weights_decay_and_biases_and_norms_do_not(learner: Callable[..., Learne
     assert {p.dim() > 1 for p in named.values()} == {True, False}
 
 
-def test_sgd_has_nesterovs_momentum_where_it_has_any(learner: Callable[..., Learner]) -> None:
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_sgd_has_nesterovs_momentum_where_it_is_asked_for(learner: Callable[..., Learner], nesterov: bool) -> None:
     for momentum in (0.9, 0.0):
-        made = learner(network(optimizer="sgd", momentum=momentum))
+        made = learner(network(optimizer="sgd", momentum=momentum, nesterov=nesterov))
         for group in made.optimizer.param_groups:
-            assert (group["momentum"], group["nesterov"]) == (momentum, momentum > 0)
+            assert (group["momentum"], group["nesterov"]) == (momentum, nesterov and momentum > 0)
 
 
-def test_two_steps_are_those_of_sgd_by_hand(learner: Callable[..., Learner], images: ImageSet) -> None:
-    """Nesterov's momentum and weight decay, as their definitions have them."""
-    spec = network(optimizer="sgd", lr=0.1, momentum=0.9, weight_decay=0.01, schedule="constant")
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_two_steps_are_those_of_sgd_by_hand(learner: Callable[..., Learner], images: ImageSet, nesterov: bool) -> None:
+    """Nesterov's or plain momentum, and weight decay, as their definitions have them."""
+    spec = network(optimizer="sgd", lr=0.1, momentum=0.9, nesterov=nesterov, weight_decay=0.01, schedule="constant")
     made, phase = learner(spec), phases_of(run_spec(network=spec), 100)[-1]
     pipeline = ImagePipeline(images.images, images.labels, Preparation(spec.augment))
     weight = made.network.head.weight
@@ -81,7 +83,7 @@ def test_two_steps_are_those_of_sgd_by_hand(learner: Callable[..., Learner], ima
         assert weight.grad is not None
         gradient = weight.grad + 0.01 * value
         velocity = gradient if position == 0 else 0.9 * velocity + gradient
-        value = value - 0.1 * (gradient + 0.9 * velocity)
+        value = value - 0.1 * (gradient + 0.9 * velocity if nesterov else velocity)
         torch.testing.assert_close(weight.detach(), value)
 
 

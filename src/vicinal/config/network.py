@@ -70,9 +70,13 @@ class NetworkSpec(Frozen):
     lr: float = Field(1e-3, gt=0)
     weight_decay: float = Field(1e-4, ge=0)
     momentum: float = Field(0.9, ge=0, lt=1, description="sgd")
+    nesterov: bool = Field(True, description="sgd: Nesterov's momentum (where momentum is above 0) or the plain one")
     schedule: Literal["one_cycle", "cosine", "constant", "piecewise", "plateau"] = "one_cycle"
     warmup_fraction: float = Field(
         0.2, ge=0, lt=1, description="one_cycle, cosine: share of the steps in which lr rises to its peak"
+    )
+    lr_changes: Literal["step", "epoch"] = Field(
+        "step", description="lr follows its schedule at every step, or stays as it is within an epoch"
     )
     lr_segments: tuple[tuple[float, float, float, float, Literal["linear", "cosine"]], ...] | None = Field(
         None, description="piecewise: [first epoch, last epoch, lr at its start, lr at its end, linear or cosine]"

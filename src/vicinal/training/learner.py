@@ -103,7 +103,7 @@ class Learner:
             images: in the batch over all processes.
         """
         spec = self.run.network
-        self.lr = lowered(learning_rate(spec, phase.name, epoch), spec, phase, self.state)
+        self.lr = lowered(learning_rate(spec, phase.name, epoch, phase.steps), spec, phase, self.state)
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr
         with self._own_random_numbers(), torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
@@ -198,7 +198,8 @@ def _optimizer(network: TimmClassifier, spec: NetworkSpec, phase: Phase, device:
         case "adam":
             return torch.optim.Adam(groups, lr=spec.lr, fused=fused)
         case "sgd":
-            return torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, nesterov=spec.momentum > 0, fused=fused)
+            nesterov = spec.nesterov and spec.momentum > 0
+            return torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, nesterov=nesterov, fused=fused)
 
 
 def _trains_in_bf16(spec: NetworkSpec, device: torch.device) -> bool:

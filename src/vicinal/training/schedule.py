@@ -9,16 +9,25 @@ from vicinal.config import NetworkSpec
 from vicinal.training.state import Phase, State
 
 
-def learning_rate(spec: NetworkSpec, phase: str, epoch: float) -> float:
-    """The learning rate at a point of training, in epochs from the phase's start (fractions for the steps between)."""
+def learning_rate(spec: NetworkSpec, phase: str, epoch: float, steps: int) -> float:
+    """The learning rate of a step.
+
+    Args:
+        epoch: where the step stands, in epochs from the phase's start (fractions for the steps between).
+        steps: of the whole phase.
+    """
     if phase == "head_warmup":
         return spec.head_warmup_lr
+    if spec.lr_changes == "epoch":
+        epoch = math.floor(epoch)
     progress = epoch / spec.epochs
     match spec.schedule:
         case "constant" | "plateau":
             return spec.lr
         case "one_cycle":  # Smith and Topin 2018, with cosine flanks and the start and end of PyTorch's OneCycleLR
             start, end = spec.lr / 25, spec.lr / 25e4
+            updates = spec.epochs if spec.lr_changes == "epoch" else steps
+            progress = min(1.0, progress * updates / max(1, updates - 1))  # the last update has the end value
             if progress < spec.warmup_fraction:
                 return _cosine(start, spec.lr, progress / spec.warmup_fraction)
             return _cosine(spec.lr, end, (progress - spec.warmup_fraction) / (1 - spec.warmup_fraction))
