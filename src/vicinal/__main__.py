@@ -2,6 +2,6 @@
 
 import sys
 
-from vicinal.cli.main import main
+from vicinal.cli import main
 
 sys.exit(main())
