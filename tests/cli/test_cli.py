@@ -286,6 +286,30 @@ def test_plan_spends_nothing(vicinal, smallest, study_file, tmp_path: Path, monk
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "title", ["Does [mixup] help?", "On [/data] of ours", "a :smile: \\[b]", "Was [bold]$x$[/bold]"]
+)
+def test_a_title_is_no_markup(vicinal, smallest, study_file, tmp_path: Path, title: str):
+    answer = vicinal("plan", study_file(smallest, {"title": title}), "--out", tmp_path / "o[b]")
+    assert answer.code == 0
+    assert answer.out.splitlines()[0].strip() == f"{title}: 2 runs in {tmp_path / 'o[b]'}"
+    assert f"GB in {tmp_path / 'o[b]'}." in answer.out
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-", "| true", "2>&1 | true", ">/dev/full"])
+@pytest.mark.parametrize("verb", ["studies", "run nope"])
+def test_closed_streams_are_no_traceback(closed: str, verb: str):
+    done = subprocess.run(
+        f"{{ {sys.executable} -m vicinal.cli {verb}; echo status $? >&9; }} 9>&2 {closed}",
+        shell=True,
+        capture_output=True,
+        text=True,
+        executable="/bin/bash",
+    )
+    assert "Traceback" not in done.stderr + done.stdout
+    assert f"status {2 if 'nope' in verb else 1 if 'full' in closed else 0}" in done.stderr
+
+
 def test_plan_sees_what_is_done(vicinal, smallest, study_file, small: Path):
     before = tree(small)
     answer = vicinal("plan", study_file(smallest), "--out", small)

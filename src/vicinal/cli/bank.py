@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
 from vicinal.cli.study_arguments import add_study_arguments, prepare_process, study_and_folder
 from vicinal.cli.table import print_table
 from vicinal.errors import UsageError, VicinalError
-from vicinal.workspace import check_not_held, check_study_folder, format_bytes
+from vicinal.workspace import check_not_held, check_study_folder, format_bytes, printable, say
 
 
 def add_parser(verbs: Any) -> None:
@@ -46,7 +47,8 @@ def bank_build(parsed: argparse.Namespace) -> None:
     from vicinal.study import Shard, Study, build_banks
 
     for line in build_banks(Study(spec, out), Shard(rank, world)):
-        print(line, flush=True)
+        say(line)
+        sys.stdout.flush()
 
 
 def bank_verify(parsed: argparse.Namespace) -> None:
@@ -59,7 +61,8 @@ def bank_verify(parsed: argparse.Namespace) -> None:
     from vicinal.study import Study, verify_banks
 
     for line in verify_banks(Study(spec, out), parsed.batches):
-        print(line, flush=True)
+        say(line)
+        sys.stdout.flush()
 
 
 def _slice(text: str) -> tuple[int, int]:
@@ -74,6 +77,7 @@ def bank_info(parsed: argparse.Namespace) -> None:
     if not parsed.folder.is_dir():
         raise UsageError(f"{parsed.folder} is not a folder; give that of a study or of a bank")
     from rich.table import Table
+    from rich.text import Text
 
     from vicinal.study import list_banks
 
@@ -88,20 +92,16 @@ def bank_info(parsed: argparse.Namespace) -> None:
     for bank in infos:
         layout = bank.layout
         table.add_row(
-            bank.path.resolve().name,
-            layout.teacher,
-            layout.input_kind,
-            str(layout.codec),
-            str(layout.inputs.get("seed")),
+            Text(printable(bank.path.resolve().name)),
+            Text(printable(layout.teacher)),
+            *(Text(printable(str(part))) for part in (layout.input_kind, layout.codec, layout.inputs.get("seed"))),
             f"{bank.whole_epochs:,} of {layout.epochs:,}",
             f"{layout.images:,}",
             f"{layout.classes:,}",
             f"{layout.record_bytes:,}",
             format_bytes(bank.disk_bytes),
             f"{100 * bank.share:.4g} %" + (f", {bank.damaged:,} damaged" if bank.damaged else ""),
-            bank.precision or "-",
-            bank.made,
-            bank.error,
+            *(Text(printable(part)) for part in (bank.precision or "-", bank.made, bank.error)),
         )
     print_table(table)
     if unreadable:

@@ -8,11 +8,13 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from vicinal.cli import bank, paper, plan, report, run, schema, studies, toy
 from vicinal.errors import VicinalError
 from vicinal.version import __version__
+from vicinal.workspace import printable, say
 
 INTERRUPTED, TERMINATED = 130, 143  # the shells' numbers for a program ended by Ctrl-C and by kill
 
@@ -38,7 +40,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         message = message.replace(", KEY=VALUE", "")  # argparse counts what may be left out among what is required
-        self.exit(2, f"vicinal: {message}; {self.prog} --help shows how\n")
+        self.exit(2, f"vicinal: {printable(message)}; {self.prog} --help shows how\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -72,6 +74,7 @@ def _terminable() -> Iterator[None]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0, 1 for a failure, 2 for the user's mistake, 130 for Ctrl-C, 143 for SIGTERM."""
+    _replace_closed_streams()
     given = list(sys.argv[1:] if arguments is None else arguments)
     parsed = _parse(given)
     parsed.given = given
@@ -80,10 +83,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parsed.call(parsed)
             sys.stdout.flush()
     except VicinalError as error:
-        print(f"vicinal: {error}", file=sys.stderr)
+        _complain(str(error))
         return error.exit_code
     except KeyboardInterrupt as stop:
-        print("vicinal: stopped; the same command continues from the last checkpoint", file=sys.stderr)
+        _complain("stopped; the same command continues from the last checkpoint")
         return TERMINATED if isinstance(stop, _Terminated) else INTERRUPTED
     except BrokenPipeError:  # nobody reads on, as with | head
         _discard_output()
@@ -91,9 +94,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.errno is None:  # no failure of the system: a library's own error
             raise
         _discard_output()
-        print(f"vicinal: {error.filename or 'the standard output'}: {error.strerror}", file=sys.stderr)
+        _complain(f"{_text(error.filename) if error.filename else 'the standard output'}: {error.strerror}")
         return 1
     return 0
+
+
+def _replace_closed_streams() -> None:
+    """Empty streams for a process that was started without (as by >&-), so that no file it opens takes their numbers."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+    sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")
+    sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")
+
+
+def _complain(message: str) -> None:
+    """The one line of a mistake or failure; lost where nobody can read it."""
+    with contextlib.suppress(OSError):
+        say(f"vicinal: {message}", sys.stderr)
+        sys.stderr.flush()
+
+
+def _text(path: object) -> str:
+    """A file's name as an OSError holds it: text, bytes, a path or a number."""
+    return os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else str(path)
 
 
 def _discard_output() -> None:

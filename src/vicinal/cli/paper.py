@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vicinal.errors import UsageError
-from vicinal.workspace import write_atomically
+from vicinal.workspace import say, write_atomically
 
 
 def add_parser(verbs: Any) -> None:
@@ -44,4 +44,6 @@ def paper(parsed: argparse.Namespace) -> None:
     console.width = max(console.width, 120)
     console.begin_capture()  # rich would end the program by itself where nobody reads on
     print_everything(shown, console)
-    print("\n".join([*(line.rstrip() for line in console.end_capture().splitlines()), *written]))
+    say("\n".join(line.rstrip() for line in console.end_capture().splitlines()), is_printable=True)
+    for line in written:
+        say(line)

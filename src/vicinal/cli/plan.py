@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vicinal.cli.study_arguments import add_study_arguments, prepare_process, study_and_folder
 from vicinal.cli.table import print_table
-from vicinal.workspace import format_seconds
+from vicinal.workspace import format_seconds, printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,8 +35,9 @@ def plan(parsed: argparse.Namespace) -> None:
 def _table(summary: PlanSummary) -> Table:
     """A row for each run."""
     from rich.table import Table
+    from rich.text import Text
 
-    title = f"{summary.title}: {len(summary.runs)} runs in {summary.out}"
+    title = Text(printable(f"{summary.title}: {len(summary.runs)} runs in {summary.out}"), style="table.title")
     table = Table(title=title, title_justify="left", box=None)
     for heading in ("run", "learns from", "model", "status"):
         table.add_column(heading, no_wrap=True)
@@ -44,10 +45,7 @@ def _table(summary: PlanSummary) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for run in summary.runs:
         table.add_row(
-            run.run,
-            run.learns_from,
-            run.model,
-            run.status,
+            *(Text(printable(part)) for part in (run.run, run.learns_from, run.model, run.status)),
             str(run.seed),
             f"{run.parameters:,}",
             f"{run.gflops_per_image:.3g}",

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from vicinal.workspace import say
+
 
 def add_parser(verbs: Any) -> None:
     """Add the verb."""
@@ -23,4 +25,4 @@ def report(parsed: argparse.Namespace) -> None:
 
 def print_page(page: Path) -> None:
     """Say where the report lies."""
-    print(f"report: {page}")
+    say(f"report: {page}")

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from vicinal.config import study_file_schema
+from vicinal.workspace import say
 
 
 def add_parser(verbs: Any) -> None:
@@ -32,4 +33,4 @@ def schema(parsed: argparse.Namespace) -> None:
         value = results_schema()
     else:
         value = study_file_schema()
-    print(json.dumps(value, indent=1, ensure_ascii=False))
+    say(json.dumps(value, indent=1, ensure_ascii=False), is_printable=True)

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from vicinal.config import load_study, packaged_studies
+from vicinal.workspace import say
 
 
 def add_parser(verbs: Any) -> None:
@@ -17,4 +18,5 @@ def studies(_parsed: argparse.Namespace) -> None:
     """List the packaged studies with their titles."""
     for name in packaged_studies():
         spec = load_study(name)
-        print(f"{name:14}  {spec.title}\n{'':14}  {spec.description}")
+        say(f"{name:14}  {spec.title}")
+        say(f"{'':14}  {spec.description}")

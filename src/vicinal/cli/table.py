@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vicinal.workspace import printable, say
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -12,6 +14,7 @@ def print_table(table: Table, text: str = "") -> None:
     """Print a table as wide as it needs, and a text below it: a narrow terminal wraps a line, which loses less than cut cells."""
     from rich.console import Console
     from rich.measure import Measurement
+    from rich.text import Text
 
     console = Console(highlight=False, soft_wrap=True)
     console.width = max(console.width, Measurement.get(console, console.options.update(width=1000), table).maximum)
@@ -19,5 +22,6 @@ def print_table(table: Table, text: str = "") -> None:
     if table.row_count:
         console.print(table)
     if text:
-        console.print(text, markup=False)
-    print(console.end_capture(), end="")
+        for line in text.split("\n"):
+            console.print(Text(printable(line)))
+    say(console.end_capture().removesuffix("\n"), is_printable=True)

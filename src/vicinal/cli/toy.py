@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vicinal.errors import UsageError
+from vicinal.workspace import say
 
 
 def add_parser(verbs: Any) -> None:
@@ -27,13 +28,13 @@ def toy(parsed: argparse.Namespace) -> None:
     from vicinal.toy import TITLES, ToySpec, check_toy_folder, run_toy, write_toy
 
     check_toy_folder(parsed.out)
-    shown = run_toy(ToySpec(seed=parsed.seed), lambda title: print(f"training: {title}", file=sys.stderr))
+    shown = run_toy(ToySpec(seed=parsed.seed), lambda title: say(f"training: {title}", sys.stderr))
     paths = write_toy(parsed.out, shown)
-    print(f"{'':32}{'accuracy':>10}{'ECE':>8}{'NL(0.5)':>9}{'ambivalent':>12}")
+    say(f"{'':32}{'accuracy':>10}{'ECE':>8}{'NL(0.5)':>9}{'ambivalent':>12}")
     for field in shown.fields:
         f = field.metrics
-        print(
+        say(
             f"{TITLES[field.name]:32}{f['accuracy']:10.3f}{f['ece']:8.3f}{f['nonlinearity_at_half']:9.3f}"
             f"{100 * f['ambivalent_share']:10.1f} %"
         )
-    print(f"figure: {paths[0]}, {paths[1].name}; numbers: {paths[2].name}")
+    say(f"figure: {paths[0]}, {paths[1].name}; numbers: {paths[2].name}")

@@ -24,6 +24,7 @@ from vicinal.workspace.machine import available_memory, environment, free_bytes,
 from vicinal.workspace.progress import StudyProgress
 from vicinal.workspace.run_folder import RunFolder
 from vicinal.workspace.study_folder import STUDY_FILE, check_out_folder, check_study_folder, open_study_folder
+from vicinal.workspace.terminal import printable, say
 
 __all__ = [
     "STUDY_FILE",
@@ -43,8 +44,10 @@ __all__ = [
     "keep_freed_memory",
     "locked",
     "open_study_folder",
+    "printable",
     "processor",
     "read_json",
+    "say",
     "write_atomically",
     "write_file_atomically",
     "write_json",

@@ -8,8 +8,10 @@ from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from vicinal.workspace.format import format_seconds
+from vicinal.workspace.terminal import printable
 
 PLAIN_LINE_SECONDS = 10.0
 
@@ -30,10 +32,10 @@ class StudyProgress:
         self._bars: Progress | None = None
         if self._console.is_terminal or self._console.is_jupyter:
             self._bars = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24),
                 TextColumn("{task.percentage:>3.0f}%"),
-                TextColumn("{task.fields[detail]}"),
+                TextColumn("{task.fields[detail]}", markup=False),
                 TimeRemainingColumn(compact=True),
                 console=self._console,
             )
@@ -52,7 +54,7 @@ class StudyProgress:
 
     def say(self, text: str) -> None:
         """One line that stays."""
-        self._console.print(text, markup=False)
+        self._console.print(Text(printable(text)))
 
     def run(self, title: str, total_images: int, done_images: int) -> RunProgress:
         """The progress of one run, of whose images some may be done already (a run that continues)."""
@@ -84,7 +86,9 @@ class RunProgress:
         self._started = self._last_line = time.monotonic()
         self._worked = 0
         if study._bars is not None:
-            self._bar = study._bars.add_task(title, total=max(total_images, 1), completed=done_images, detail="")
+            self._bar = study._bars.add_task(
+                printable(title), total=max(total_images, 1), completed=done_images, detail=""
+            )
         else:
             study.say(f"{title}: {'continues' if done_images else 'starts'}")
 
@@ -120,7 +124,7 @@ class InferenceProgress:
         self._what = what
         self._started = self._last_line = time.monotonic()
         if study._bars is not None:
-            self._bar = study._bars.add_task(f"{title}: {what}", total=max(total_images, 1), detail="")
+            self._bar = study._bars.add_task(printable(f"{title}: {what}"), total=max(total_images, 1), detail="")
 
     def advance(self, images: int) -> None:
         """`images` more, clean or mixed, were answered."""

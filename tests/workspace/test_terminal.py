@@ -1,0 +1,85 @@
+"""Text from outside reaches a terminal as text: no control code, no markup, no letter lost where the encoding has it."""
+
+from __future__ import annotations
+
+import io
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from vicinal.workspace import StudyProgress, printable, say
+
+ANY_TEXT = st.text(st.characters(exclude_categories=()))  # surrogates, too: so Python holds a path that is no UTF-8
+OBEYED = ("Cc", "Cs", "Zl", "Zp")
+OVERRIDES = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\ufeff"
+
+
+def has_codes(text: str) -> bool:
+    return any(unicodedata.category(c) in OBEYED or c in OVERRIDES for c in text)
+
+
+@given(ANY_TEXT)
+def test_nothing_that_a_terminal_obeys_is_left(text: str):
+    shown = printable(text)
+    assert not has_codes(shown)
+    assert printable(shown) == shown
+
+
+@pytest.mark.parametrize("text", ["Fahrräder", "猫", "गाड़ियाँ", "می‌خواهم", "Ναι", "👩‍🔬", "[bold]x[/]", "a\\b", ""])
+def test_letters_of_every_script_stay(text: str):
+    assert printable(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\nb\r\t", "a\\nb\\r\\t"),
+        ("\x1b[31mred\x07", "\\x1b[31mred\\x07"),
+        ("\x00\x7f\x9b", "\\x00\\x7f\\x9b"),
+        ("gnp\u202e.exe", "gnp\\u202e.exe"),
+        ("caf\udce9", "caf\\xe9"),
+        ("\U000e0041", "\\U000e0041"),
+    ],
+)
+def test_what_a_terminal_would_obey_is_shown(text: str, shown: str):
+    assert printable(text) == shown
+
+
+@given(ANY_TEXT, st.sampled_from(["utf-8", "ascii", "latin-1"]))
+def test_a_line_is_a_line_in_every_encoding(text: str, encoding: str):
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding=encoding, newline="")
+    say(text, stream)
+    stream.flush()
+    line = raw.getvalue().decode(encoding)
+    assert line.endswith("\n")
+    assert not has_codes(line[:-1])
+
+
+@given(ANY_TEXT)
+def test_progress_takes_no_title_for_markup(text: str):
+    out = io.StringIO()
+    with StudyProgress(1, Console(file=out, soft_wrap=True, highlight=False)) as progress:
+        progress.say(text)
+        progress.run(text, 1, 0).finish("done")
+    lines = [printable(text), f"{printable(text)}: starts", f"{printable(text)}: done"]
+    assert [line.rstrip() for line in out.getvalue().split("\n")[:-1]] == [line.rstrip() for line in lines]
+
+
+@pytest.mark.parametrize("text", ["[red]x[/red]", "[/data] of ours", ":smile: [b]", "\x1b[2J"])
+def test_bars_take_no_title_for_markup(text: str):
+    out = io.StringIO()
+    with StudyProgress(4, Console(file=out, force_terminal=True, width=150, color_system=None)) as progress:
+        run = progress.run(text, 4, 0)
+        run.advance(2, 1, 2, 0.5)
+        network = progress.inference(text, 2)
+        network.advance(1)
+        progress._bars.refresh()  # type: ignore[union-attr]
+        network.finish("measured")
+        run.finish("done")
+    assert f"{printable(text)}: done" in out.getvalue()
+    assert f"{printable(text)}: measuring" in out.getvalue()
+    assert "\x1b[2J" not in out.getvalue()
