@@ -5,7 +5,7 @@ from vicinal.networks.classifier import Classifier, TimmClassifier
 from vicinal.networks.compiled import Compiled
 from vicinal.networks.cost import NetworkCost, call_seconds, compiling_pays, forward_flops, network_cost
 from vicinal.networks.fused import FUSING_IMAGES, fused
-from vicinal.networks.weights import file_hash, read_weights, save_weights
+from vicinal.networks.weights import read_weights, save_weights
 
 __all__ = [
     "FUSING_IMAGES",
@@ -16,7 +16,6 @@ __all__ = [
     "build_classifier",
     "call_seconds",
     "compiling_pays",
-    "file_hash",
     "forward_flops",
     "fused",
     "network_cost",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -42,12 +41,6 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not isinstance(value, dict) or not all(isinstance(t, Tensor) for t in value.values()):
         raise UsageError(f"{path} is not a state_dict; save model.state_dict() as safetensors")
     return value
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def are_whole_classifiers(weights: Mapping[str, Tensor]) -> bool:

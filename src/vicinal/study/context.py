@@ -12,9 +12,9 @@ from vicinal.config import NetworkSpec, StudySpec
 from vicinal.data import ImageData, ImageSet, load_data, stratified_subset
 from vicinal.errors import UsageError
 from vicinal.inputs import ImagePipeline, Preparation
-from vicinal.networks import file_hash
 from vicinal.study.plan import DataFacts, PlannedRun
 from vicinal.training import TrainingData
+from vicinal.workspace import content_hash_of
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class StudyContext:
             train_hashes={key: found.content_hash() for key, found in images.items()},
             selection_hash=self.selection_images.content_hash(),
             weights_hashes={
-                key: None if network.weights in (None, "hub") else file_hash(Path(str(network.weights)))
+                key: None if network.weights in (None, "hub") else content_hash_of(Path(str(network.weights)))
                 for key, network in networks.items()
             },
         )

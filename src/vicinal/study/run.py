@@ -15,7 +15,7 @@ from vicinal.config import StudySpec
 from vicinal.distillation import BankLayout, TeacherBank
 from vicinal.errors import UsageError, VicinalError
 from vicinal.evaluation import Predictions
-from vicinal.networks import compiling_pays, file_hash
+from vicinal.networks import compiling_pays
 from vicinal.results import RESULTS_FILE, StudyResults, write_results
 from vicinal.study.checks import CheckedNetwork, check_banks, check_networks, check_spec
 from vicinal.study.context import StudyContext
@@ -30,6 +30,7 @@ from vicinal.training import train
 from vicinal.workspace import (
     StudyProgress,
     clear_leftovers,
+    content_hash_of,
     free_bytes,
     hold,
     open_study_folder,
@@ -91,7 +92,7 @@ class Study:
     def open_bank(self, run: PlannedRun, layout: BankLayout, create: bool = True) -> TeacherBank:
         """The bank of a student whose teacher is trained. Raises VicinalError where it was made with other weights."""
         assert run.teacher is not None
-        weights = file_hash(run.teacher.folder.weights)
+        weights = content_hash_of(run.teacher.folder.weights)
         return TeacherBank(self.bank_root, layout, weights, self.context.device, create)
 
     # --- work ---

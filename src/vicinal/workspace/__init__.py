@@ -10,6 +10,7 @@ OUT/banks/<fingerprint>/      teachers' answers along a plan, read by every arm 
 OUT/results.json, report.html, tables/, figures/
 """
 
+from vicinal.workspace.content import ContentHashes, cache_folder, content_hash_of, content_hashes_of
 from vicinal.workspace.files import (
     cannot_write,
     clear_leftovers,
@@ -28,14 +29,18 @@ from vicinal.workspace.terminal import printable, say
 
 __all__ = [
     "STUDY_FILE",
+    "ContentHashes",
     "RunFolder",
     "StudyProgress",
     "available_memory",
+    "cache_folder",
     "cannot_write",
     "check_not_held",
     "check_out_folder",
     "check_study_folder",
     "clear_leftovers",
+    "content_hash_of",
+    "content_hashes_of",
     "environment",
     "format_bytes",
     "format_seconds",
