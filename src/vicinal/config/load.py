@@ -9,26 +9,14 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from vicinal.config.explain import explain
 from vicinal.config.study import StudySpec
+from vicinal.config.yaml_values import MAX_CHARACTERS, read_yaml
 from vicinal.errors import UsageError
 
 EXTENDS = "extends"  # the key that names the study file to start from
-_MERGE, _MERGE_TAG = "<<", "tag:yaml.org,2002:merge"
-
-
-class _NoDuplicates(yaml.SafeLoader):
-    """Safe YAML in which a key given twice is an error instead of the last one winning in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [_MERGE if key.tag == _MERGE_TAG else self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if key != _MERGE and keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", node.start_mark)
-        return super().construct_mapping(node, deep)
 
 
 def packaged_studies() -> dict[str, Traversable]:
@@ -62,7 +50,7 @@ def _read_study(study: str, readers: tuple[str, ...]) -> tuple[dict[str, Any], s
         text, origin = packaged[study].read_text(encoding="utf-8"), study
     else:
         path = Path(study)
-        if not path.is_file():
+        if not _is_file(path):
             close = difflib.get_close_matches(study, packaged, n=3)
             hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
             who = f"{readers[-1]}: {EXTENDS}: " if readers else ""
@@ -70,12 +58,14 @@ def _read_study(study: str, readers: tuple[str, ...]) -> tuple[dict[str, Any], s
                 f"{who}no study {study!r}: {hint}packaged studies are {', '.join(packaged)}; or give a YAML file"
             )
         try:
-            text, origin = path.read_text(encoding="utf-8"), str(path)
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(
-                f"cannot read the study file {study}: {error}; it has to be a text file in UTF-8"
-            ) from None
-    value = _safe_yaml(text, origin)
+            with path.open("rb") as file:
+                text, origin = str(file.read(4 * MAX_CHARACTERS + 1), "utf-8-sig"), str(path)
+        except UnicodeDecodeError as error:
+            where = f"byte {error.start} is none" if error.end < 4 * MAX_CHARACTERS else "it is too long for one"
+            raise UsageError(f"cannot read the study file {study}: it has to be text in UTF-8, and {where}") from None
+        except OSError as error:
+            raise UsageError(f"cannot read the study file {study}: {error.strerror}") from None
+    value = read_yaml(text, origin)
     if not isinstance(value, dict):
         raise UsageError(f"{origin}: a study file is a mapping of keys (name, data, teachers, student, arms, ...)")
     if EXTENDS not in value:
@@ -89,6 +79,13 @@ def _read_study(study: str, readers: tuple[str, ...]) -> tuple[dict[str, Any], s
         raise UsageError(f"{origin}: {EXTENDS}: {base} extends itself")
     below, _ = _read_study(base, (*readers, study))
     return _merged(below, value), origin
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long for a name, or a NUL in it
+        return False
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -111,18 +108,11 @@ def parse_study(value: Mapping[str, Any], origin: str) -> StudySpec:
         raise UsageError(f"{origin}: {explain(error, value)}") from None
 
 
-def _safe_yaml(text: str, origin: str) -> Any:
-    try:
-        return yaml.load(text, Loader=_NoDuplicates)  # noqa: S506 - a subclass of SafeLoader
-    except yaml.YAMLError as error:
-        raise UsageError(f"{origin} is not valid YAML: {' '.join(str(error).split())}") from None
-
-
 def _apply_override(study: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise UsageError(f"{override!r} is not a KEY=VALUE override (for example seeds=[0,1,2] or student.epochs=10)")
-    value = _safe_yaml(text, f"the value of {key}")
+    value = read_yaml(text, f"the value of {key}")
     parts = key.split(".")
     here: Any = study
     for depth, part in enumerate(parts):
