@@ -73,7 +73,7 @@ def test_no_value_is_nan_or_infinite(number: float):
         ({"distribution": "fixed"}, "fixed needs it"),
         ({"distribution": "beta", "beta_concentration": 1, "lam": 0.5}, "'lam' goes with distribution: fixed"),
         ({"distribution": "fixed", "lam": 1.5}, "less than or equal to 1"),
-        ({"distribution": "beta", "beta_concentration": 0}, "greater than 0"),
+        ({"distribution": "beta", "beta_concentration": 0}, "greater than or equal to 0.001"),
         ({"distribution": "none", "clean_fraction": 0.1}, "'clean_fraction' has no meaning"),
         ({"clean_fraction": 1.1}, "less than or equal to 1"),
     ],

@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from vicinal.config.base import Frozen, Name
+from vicinal.config.base import Frozen, Name, Text, each_once
 from vicinal.config.objective import ARMS, Objective, Temperature
 
 TEMPERATURE = "temperature"  # the one key of Objective that an arm may give several values
@@ -42,10 +42,14 @@ class ArmSpec(Frozen):
     like: Annotated[str, AfterValidator(_check_known), Field(json_schema_extra={"enum": list(ARMS)})] | None = Field(
         None, description="the known arm that this one starts from"
     )
-    teachers: tuple[str, ...] | None = Field(None, min_length=1, description="learn from these teachers; default: all")
+    teachers: Annotated[tuple[Text, ...], Field(min_length=1), AfterValidator(each_once)] | None = Field(
+        None, description="learn from these teachers; default: all"
+    )
     objective: Objective  # its temperature is each of `temperatures` in turn
     # Behind the objective, which says whether there are any; () where none are given.
-    temperatures: tuple[Temperature, ...] = Field((), alias=TEMPERATURE)
+    temperatures: Annotated[tuple[Temperature, ...], AfterValidator(each_once)] = Field(
+        (), max_length=1000, alias=TEMPERATURE
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -87,8 +91,6 @@ class ArmSpec(Frozen):
 
     @model_validator(mode="after")
     def _objectives_hold(self) -> Self:
-        if len(set(self.temperatures)) != len(self.temperatures):
-            raise ValueError(f"temperature lists a value twice: {list(self.temperatures)}")
         if not self.objective.uses_teacher and self.teachers is not None:
             raise ValueError(f"arm {self.name!r} uses no teacher (beta 0), so 'teachers' has no meaning")
         try:

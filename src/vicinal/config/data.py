@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
-from vicinal.config.base import Frozen
+from vicinal.config.base import LARGEST_SIDE, MOST_IMAGES, Frozen, Seed, Text
 
 
 class DataSpec(Frozen):
     """Where images come from and how they are split."""
 
-    source: str = Field(
-        min_length=1,
+    source: Text = Field(
         description="embedded/fashion-mnist, torch/cifar100, hfds/OWNER/NAME, a folder of class folders, or Parquet",
     )
-    name: str | None = Field(
-        None, min_length=1, description="what tables call the data; default: the source's own name"
+    name: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
+        None, description="what tables call the data; default: the source's own name"
     )
     image_size: int | None = Field(
         None,
         ge=4,
+        le=LARGEST_SIDE,
         description="side in px that networks see; default: the images' own size (smaller ones are stored as they are)",
     )
     validation: float = Field(0.1, ge=0, lt=1, description="share of the training images kept for validation")
     test: float = Field(0.2, gt=0, lt=1, description="share cut off for testing where the source has no test split")
-    split_seed: int = Field(0, ge=0)
+    split_seed: Seed = 0
     lazy: bool = Field(False, description="read images as they are needed instead of holding all in memory")
     train_images: int | None = Field(
-        None, ge=2, description="keep this many training images (class-balanced); default: all"
+        None, ge=2, le=MOST_IMAGES, description="keep this many training images (class-balanced); default: all"
     )
-    test_images: int | None = Field(None, ge=1, description="keep this many test images (class-balanced); default: all")
-    image_column: str | None = Field(None, description="Parquet and hfds: default img or image")
-    label_column: str | None = Field(None, description="Parquet and hfds: default label")
-    root: str | None = Field(None, description="torch/...: folder that holds (or receives) the files")
+    test_images: int | None = Field(
+        None, ge=1, le=MOST_IMAGES, description="keep this many test images (class-balanced); default: all"
+    )
+    image_column: Text | None = Field(None, description="Parquet and hfds: default img or image")
+    label_column: Text | None = Field(None, description="Parquet and hfds: default label")
+    root: Text | None = Field(None, description="torch/...: folder that holds (or receives) the files")

@@ -8,11 +8,25 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from vicinal.config.base import NAME_PATTERN
 from vicinal.config.nodes import Node, study_schema
+from vicinal.config.study import DEVICE_PATTERN
 
+# By pattern, what may stand there.
+_NAMES_OF = {
+    NAME_PATTERN: "is letters, digits and _ . + - and begins with a letter or digit",
+    DEVICE_PATTERN: "is auto, cpu, mps, cuda or cuda:N",
+}
 Location = tuple[int | str, ...]
+LOOKED_AT = 50  # mistakes: several may have the same words, and thousands would take minutes
+MOST_MISTAKES = 5  # told at once
+MOST_CHARACTERS, MOST_WORDS = 100, 600  # characters of a value that is quoted, and of a message
 # Where pydantic speaks of Python, in the words of a study file.
 _WORDS = {
+    "string_type": "is text; a number, true, false or null that is meant as a name goes in quotes",
+    "string_unicode": "has a character that no file can hold",
+    "finite_number": "has to be a finite number",
+    "recursion_loop": "holds itself",
     "too_short": "give at least one",
     "tuple_type": "give a list",
     "dict_type": "give a mapping of keys",
@@ -33,10 +47,19 @@ def explain(error: ValidationError, study: Mapping[str, Any]) -> str:
     schema = study_schema()
     lines = [
         _line(problem, schema, study)
-        for problem in problems
+        for problem in problems[:LOOKED_AT]
         if not (problem["type"] == "too_short" and _is_told_by_an_item(problem["loc"], problems))
     ]
-    return "; ".join(dict.fromkeys(lines))
+    told = list(dict.fromkeys(lines))
+    left = len(told) - MOST_MISTAKES + max(len(problems) - LOOKED_AT, 0)
+    more = [f"and {left:,} more"] if left > 0 else []
+    return "; ".join([*told[:MOST_MISTAKES], *more])
+
+
+def shortened(value: Any, most: int = MOST_CHARACTERS) -> str:
+    """Text as a message takes it."""
+    text = str(value)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _is_told_by_an_item(loc: Location, problems: list[Any]) -> bool:
@@ -47,19 +70,22 @@ def _is_told_by_an_item(loc: Location, problems: list[Any]) -> bool:
 def _line(problem: Any, schema: Mapping[str, Any], study: Mapping[str, Any]) -> str:
     unknown = problem["type"] == "extra_forbidden"
     path, allowed = _place(problem["loc"], schema, study, unknown)
-    message = problem["msg"].removeprefix("Value error, ")
+    message = shortened(problem["msg"].removeprefix("Value error, "), MOST_WORDS)
     if unknown:
-        close = difflib.get_close_matches(str(problem["loc"][-1]), allowed, n=1)
+        close = difflib.get_close_matches(shortened(problem["loc"][-1]), allowed, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         return f"unknown key {path!r}; {hint}allowed here: {', '.join(allowed)}"
+    given = problem["input"]
+    if given is None and problem["type"] not in ("missing", "value_error"):
+        return f"{path} has no value; give one, or leave the key out"
     if problem["type"] == "missing":
         return f"{path} is required; give it in the file or as {path}=VALUE"
-    message = _WORDS.get(problem["type"], message)
+    pattern = problem.get("ctx", {}).get("pattern")
+    message = _NAMES_OF.get(pattern) or _WORDS.get(problem["type"], message)
     if message.startswith(("Input", "String", "Tuple", "List")):
         message = message[0].lower() + message[1:]
-    given = problem["input"]
     told = isinstance(given, str | int | float) and not isinstance(given, bool) and repr(given) not in message
-    shown = f" (given: {given!r})" if told else ""
+    shown = f" (given: {shortened(repr(given))})" if told else ""
     return f"{path}: {message}{shown}" if path else message
 
 
@@ -74,10 +100,10 @@ def _place(loc: Location, schema: Mapping[str, Any], study: Mapping[str, Any], u
     for depth, part in enumerate(loc):
         below = node.below(part)
         if unknown and depth == len(loc) - 1:
-            return ".".join([*path, str(part)]), node.keys
+            return ".".join([*path, shortened(part)]), node.keys
         if below is None or (isinstance(part, int) and not isinstance(value, list | tuple)):
             continue  # the latter: a single value that is read as a list of one
-        path.append(_arm(value, part) if isinstance(part, int) and path == ["arms"] else str(part))
+        path.append(_arm(value, part) if isinstance(part, int) and path == ["arms"] else shortened(part))
         node, value = below, _item(value, part)
     return ".".join(path), node.keys
 
@@ -94,4 +120,4 @@ def _arm(arms: Sequence[Any], position: int) -> str:
     name = names[position]
     if not isinstance(name, str):
         return str(position)
-    return f"{name}[{position}]" if names.count(name) > 1 else name
+    return f"{shortened(name)}[{position}]" if names.count(name) > 1 else shortened(name)

@@ -11,9 +11,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from vicinal.config.explain import explain
+from vicinal.config.explain import explain, shortened
 from vicinal.config.study import StudySpec
-from vicinal.config.yaml_values import MAX_CHARACTERS, read_yaml
+from vicinal.config.yaml_values import MAX_CHARACTERS, MAX_DEPTH, read_yaml
 from vicinal.errors import UsageError
 
 EXTENDS = "extends"  # the key that names the study file to start from
@@ -51,11 +51,11 @@ def _read_study(study: str, readers: tuple[str, ...]) -> tuple[dict[str, Any], s
     else:
         path = Path(study)
         if not _is_file(path):
-            close = difflib.get_close_matches(study, packaged, n=3)
+            close = difflib.get_close_matches(shortened(study), packaged, n=3)
             hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
             who = f"{readers[-1]}: {EXTENDS}: " if readers else ""
             raise UsageError(
-                f"{who}no study {study!r}: {hint}packaged studies are {', '.join(packaged)}; or give a YAML file"
+                f"{who}no study {shortened(study, 4096)!r}: {hint}packaged studies are {', '.join(packaged)}; or give a YAML file"
             )
         try:
             with path.open("rb") as file:
@@ -72,10 +72,10 @@ def _read_study(study: str, readers: tuple[str, ...]) -> tuple[dict[str, Any], s
         return value, origin
     base = value.pop(EXTENDS)
     if not isinstance(base, str):
-        raise UsageError(f"{origin}: {EXTENDS} is the name of a packaged study or a YAML file, not {base!r}")
+        raise UsageError(f"{origin}: {EXTENDS} is the name of a packaged study or a YAML file, not {shortened(base)!r}")
     if base not in packaged:
         base = str(Path(study).parent / base)
-    if base in (*readers, study):
+    if base in (*readers, study) or len(readers) >= MAX_DEPTH:
         raise UsageError(f"{origin}: {EXTENDS}: {base} extends itself")
     below, _ = _read_study(base, (*readers, study))
     return _merged(below, value), origin
@@ -111,9 +111,13 @@ def parse_study(value: Mapping[str, Any], origin: str) -> StudySpec:
 def _apply_override(study: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
-        raise UsageError(f"{override!r} is not a KEY=VALUE override (for example seeds=[0,1,2] or student.epochs=10)")
-    value = read_yaml(text, f"the value of {key}")
+        raise UsageError(
+            f"{shortened(override)!r} is not a KEY=VALUE override (for example seeds=[0,1,2] or student.epochs=10)"
+        )
+    value = read_yaml(text, f"the value of {shortened(key)}")
     parts = key.split(".")
+    if len(parts) > MAX_DEPTH:
+        raise UsageError(f"{shortened(key)}: a key has at most {MAX_DEPTH} parts")
     here: Any = study
     for depth, part in enumerate(parts):
         last = depth == len(parts) - 1
@@ -127,7 +131,9 @@ def _apply_override(study: dict[str, Any], override: str) -> None:
             if not last and here.get(part) is None:
                 here[part] = {}
         else:
-            raise UsageError(f"{'.'.join(parts[:depth])} holds a single value, so it has no key {part!r}")
+            raise UsageError(
+                f"{shortened('.'.join(parts[:depth]))} holds a single value, so it has no key {shortened(part)!r}"
+            )
         if last:
             here[where] = value
         else:
@@ -138,6 +144,7 @@ def _list_position(items: list[Any], part: str, path: str) -> int:
     names = [item.get("name") if isinstance(item, dict) else item for item in items]
     if part in names:
         return names.index(part)
-    if part.isdecimal() and int(part) < len(items):
+    if part in map(str, range(len(items))):
         return int(part)
-    raise UsageError(f"{path}: no such item; it is one of {', '.join(map(str, names))} (or a position from 0)")
+    shown = shortened(", ".join(map(str, names)), 500)
+    raise UsageError(f"{shortened(path)}: no such item; it is one of {shown} (or a position from 0)")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from vicinal.config.base import Frozen
+from vicinal.config.base import MOST_IMAGES, Frozen, Seed, Text, each_once
 from vicinal.config.data import DataSpec
 from vicinal.errors import UsageError
 
@@ -14,14 +14,19 @@ from vicinal.errors import UsageError
 class VicinitySpec(Frozen):
     """The vicinal curves: NL, H, D and I_lin over a grid of λ, on pairs of the students' training images."""
 
-    pairs: int = Field(1000, ge=2, description="pairs, each measured in both orders; with precision_nats at most these")
+    pairs: int = Field(
+        1000, ge=2, le=10_000_000, description="pairs, each measured in both orders; with precision_nats at most these"
+    )
     precision_nats: float | None = Field(
         None,
-        gt=0,
+        ge=1e-6,
+        le=1000,
         description="as many pairs as bring NL's interval to ± this at every λ, by a pilot on the first teacher; default: all",
     )
-    lam_points: int = Field(21, ge=3, description="grid from 0 to 1, both ends included; odd, so that it holds 0.5")
-    seed: int = Field(0, ge=0)
+    lam_points: int = Field(
+        21, ge=3, le=1001, description="grid from 0 to 1, both ends included; odd, so that it holds 0.5"
+    )
+    seed: Seed = 0
 
     @field_validator("lam_points")
     @classmethod
@@ -56,12 +61,14 @@ def corruption_named(corruption: str, severity: int = 1) -> Corruption:
 class CorruptionsSpec(Frozen):
     """Accuracy and ECE on corrupted test images (section 7.5), at five severities."""
 
-    names: tuple[Corruption, ...] = Field(CORRUPTIONS, min_length=1)
-    images: int | None = Field(None, ge=1, description="corrupt this many test images (class-balanced); default: all")
-    published: str | None = Field(
-        None, min_length=1, description="folder of published .npy files (CIFAR-10-C, CIFAR-100-C) to read instead"
+    names: Annotated[tuple[Corruption, ...], AfterValidator(each_once)] = Field(CORRUPTIONS, min_length=1)
+    images: int | None = Field(
+        None, ge=1, le=MOST_IMAGES, description="corrupt this many test images (class-balanced); default: all"
     )
-    seed: int = Field(0, ge=0)
+    published: Text | None = Field(
+        None, description="folder of published .npy files (CIFAR-10-C, CIFAR-100-C) to read instead"
+    )
+    seed: Seed = 0
 
     @model_validator(mode="after")
     def _parameters_fit(self) -> Self:
@@ -73,22 +80,22 @@ class CorruptionsSpec(Frozen):
 class RepresentationSpec(Frozen):
     """Penultimate features of a few classes of test images: t-SNE, V-score and silhouette (appendix A)."""
 
-    classes: tuple[str, ...] | None = Field(
-        None, min_length=2, description="default: the paper's five, else the five that the first teacher confuses most"
+    classes: Annotated[tuple[Text, ...], Field(min_length=2, max_length=1000), AfterValidator(each_once)] | None = (
+        Field(None, description="default: the paper's five, else the five that the first teacher confuses most")
     )
-    images_per_class: int = Field(100, ge=2)
-    seed: int = Field(0, ge=0)
+    images_per_class: int = Field(100, ge=2, le=100_000)
+    seed: Seed = 0
 
 
 class MeasuresSpec(Frozen):
     """What is measured of every network. Calibration, the vicinal curves and alignment always are."""
 
-    ece_bins: int = Field(15, ge=1)
+    ece_bins: int = Field(15, ge=1, le=10_000)
     vicinity: VicinitySpec = VicinitySpec()
     corruptions: CorruptionsSpec | None = Field(None, description="{} for the six corruptions; default: not measured")
     representation: RepresentationSpec | None = Field(None, description="{} for its defaults; default: not measured")
     ood: DataSpec | None = Field(
         None, description="other images, as under data: how well confidence tells them from the test images"
     )
-    bootstrap_resamples: int = Field(1000, ge=100, description="resamples behind every interval")
-    confidence_level: float = Field(0.95, gt=0, lt=1, description="coverage of the intervals")
+    bootstrap_resamples: int = Field(1000, ge=100, le=100_000, description="resamples behind every interval")
+    confidence_level: float = Field(0.95, ge=0.5, le=0.9999, description="coverage of the intervals")

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from vicinal.config.base import Frozen
+from vicinal.config.base import LARGEST_SIDE, MOST_EPOCHS, MOST_IMAGES, Frozen, Rate, Text
 from vicinal.config.objective import NO_MIXING, MixingSpec, Objective
 
 
@@ -17,9 +17,12 @@ class AugmentSpec(Frozen):
     pad: int = Field(
         2,
         ge=1,
+        le=LARGEST_SIDE,
         description="crop: pad — zero pixels added on each side of the image as it is stored, before the random crop",
     )
-    resize: int | None = Field(None, ge=1, description="crop: resize — side before the random crop to the image size")
+    resize: int | None = Field(
+        None, ge=1, le=LARGEST_SIDE, description="crop: resize — side before the random crop to the image size"
+    )
     flip: bool = False
 
     @model_validator(mode="after")
@@ -32,9 +35,9 @@ class AugmentSpec(Frozen):
 class PlateauSpec(Frozen):
     """schedule: plateau — lr falls by `factor` after `patience_epochs` without a better selection accuracy, down to `min_lr`."""
 
-    patience_epochs: int = Field(10, ge=1)
+    patience_epochs: int = Field(10, ge=1, le=MOST_EPOCHS)
     factor: float = Field(0.1, gt=0, lt=1)
-    min_lr: float = Field(0.0, ge=0)
+    min_lr: Rate = 0.0
 
 
 Head = Literal["linear", "bottleneck", "keep"]
@@ -43,32 +46,35 @@ Head = Literal["linear", "bottleneck", "keep"]
 class NetworkSpec(Frozen):
     """A network and how it is trained. `epochs: 0` takes the weights as they are (a classifier you already have)."""
 
-    model: str = Field(min_length=1, description="any timm name")
-    weights: str | None = Field(None, description="hub, a safetensors file, or none")
+    model: Text = Field(description="any timm name")
+    weights: Text | None = Field(None, description="hub, a safetensors file, or none")
     head: Head = Field(
         "linear", description="linear, bottleneck (the paper's 256 unit head), keep (the one in the weights)"
     )
     image_size: int | None = Field(
-        None, ge=4, description="the network resizes its input to this side; default: as given"
+        None, ge=4, le=LARGEST_SIDE, description="the network resizes its input to this side; default: as given"
     )
     mean: tuple[float, ...] | None = Field(
         None, description="normalisation; default: the one timm states for the model"
     )
     std: tuple[float, ...] | None = None
 
-    train_images: int | None = Field(None, ge=2, description="train on this many images (class-balanced); default: all")
+    train_images: int | None = Field(
+        None, ge=2, le=MOST_IMAGES, description="train on this many images (class-balanced); default: all"
+    )
     augment: AugmentSpec = AugmentSpec()
-    epochs: int = Field(ge=0)
+    epochs: int = Field(ge=0, le=MOST_EPOCHS)
     repeat_inputs_after_epochs: int | None = Field(
         None,
         ge=1,
+        le=MOST_EPOCHS,
         description="the input stream repeats after this many epochs (each mixed image is seen several times: other "
         "sampling than fresh inputs every epoch); default: always fresh",
     )
-    batch_size: int = Field(100, ge=1)
+    batch_size: int = Field(100, ge=1, le=1_000_000)
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
-    lr: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(1e-4, ge=0)
+    lr: float = Field(1e-3, gt=0, le=1000)
+    weight_decay: Rate = 1e-4
     momentum: float = Field(0.9, ge=0, lt=1, description="sgd")
     nesterov: bool = Field(True, description="sgd: Nesterov's momentum (where momentum is above 0) or the plain one")
     schedule: Literal["one_cycle", "cosine", "constant", "piecewise", "plateau"] = "one_cycle"
@@ -82,8 +88,10 @@ class NetworkSpec(Frozen):
         None, description="piecewise: [first epoch, last epoch, lr at its start, lr at its end, linear or cosine]"
     )
     plateau: PlateauSpec | None = Field(None, description="schedule: plateau — when and how far lr falls")
-    head_warmup_epochs: int = Field(0, ge=0, description="first train the head alone, on true labels, backbone frozen")
-    head_warmup_lr: float = Field(1e-3, gt=0)
+    head_warmup_epochs: int = Field(
+        0, ge=0, le=MOST_EPOCHS, description="first train the head alone, on true labels, backbone frozen"
+    )
+    head_warmup_lr: float = Field(1e-3, gt=0, le=1000)
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="of training; auto: bf16 on CUDA, fp32 elsewhere"
     )

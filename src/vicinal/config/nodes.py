@@ -40,6 +40,8 @@ class Node:
                 return Node(self._schema, shape["properties"][key])
             for values in shape.get("patternProperties", {}).values() if isinstance(key, str) else ():
                 return Node(self._schema, values)  # of a mapping by names: whether a name is one is told by itself
+            if isinstance(key, str) and isinstance(shape.get("additionalProperties"), Mapping):
+                return Node(self._schema, shape["additionalProperties"])
         return None
 
     def _resolved(self, part: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -7,15 +7,15 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from vicinal.config.base import Frozen
+from vicinal.config.base import Frozen, Text, Weight
 
 
 class MixingSpec(Frozen):
     """How λ (`lam`) is drawn for each sample of a batch. `none` leaves every image as it is."""
 
-    vicinity: str = Field("mixup", description="what two images become: mixup, or what your own code registers")
+    vicinity: Text = Field("mixup", description="what two images become: mixup, or what your own code registers")
     distribution: Literal["none", "uniform", "beta", "fixed"] = "uniform"
-    beta_concentration: float | None = Field(None, gt=0, description="beta: the a of λ ~ Beta(a, a)")
+    beta_concentration: float | None = Field(None, ge=1e-3, le=1e6, description="beta: the a of λ ~ Beta(a, a)")
     lam: float | None = Field(None, ge=0, le=1, description="fixed: the λ of every sample")
     clean_fraction: float = Field(0.0, ge=0, le=1, description="share of samples left as they are, exact over an epoch")
 
@@ -36,24 +36,26 @@ class MixingSpec(Frozen):
         return self.distribution != "none"
 
 
+COLDEST, HOTTEST = 1e-3, 1e6
 SIGMA_TEMPERATURES = ("sigma", "teacher_sigma")
 
 
 def _check_temperature(value: Any) -> Any:
-    allowed = f"a positive number, {' or '.join(SIGMA_TEMPERATURES)}"
+    allowed = f"a positive number, {' or '.join(SIGMA_TEMPERATURES)} (numbers from {COLDEST:g} to {HOTTEST:,.0f})"
     if value in SIGMA_TEMPERATURES:
         return value
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"a temperature is {allowed}, not {value!r}") from None
-    if isinstance(value, bool) or not 0 < number < float("inf"):
+    if isinstance(value, bool) or not COLDEST <= number <= HOTTEST:
         raise ValueError(f"a temperature is {allowed}, not {value!r}")
     return number
 
 
 Temperature = Annotated[
-    Annotated[float, Field(gt=0)] | Literal["sigma", "teacher_sigma"], BeforeValidator(_check_temperature)
+    Annotated[float, Field(ge=COLDEST, le=HOTTEST)] | Literal["sigma", "teacher_sigma"],
+    BeforeValidator(_check_temperature),
 ]
 
 
@@ -69,13 +71,15 @@ class Objective(Frozen):
     linear teacher would give, as a control for what its confusion between images does.
     """
 
-    alpha: float = Field(0.0, ge=0)
-    beta: float = Field(1.0, ge=0)
+    alpha: Weight = 0.0
+    beta: Weight = 1.0
     temperature: Temperature = 2.0
     mixing: MixingSpec = MixingSpec(distribution="none")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of every true label spread over all classes")
     target: Target = "teacher"
-    terms: dict[str, float] = Field({}, description="further loss terms by registered name and their weight")
+    terms: dict[Text, Annotated[float, Field(ge=-1e6, le=1e6)]] = Field(
+        {}, max_length=100, description="further loss terms by registered name and their weight"
+    )
 
     @model_validator(mode="after")
     def _teaches_something(self) -> Self:

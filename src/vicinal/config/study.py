@@ -5,28 +5,35 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from vicinal.config.arm import ArmSpec
-from vicinal.config.base import Frozen, Name
+from vicinal.config.base import MOST_EPOCHS, Frozen, Name, Seed, each_once
 from vicinal.config.data import DataSpec
 from vicinal.config.measures import MeasuresSpec
 from vicinal.config.network import NetworkSpec, StudentSpec, TeacherSpec
 from vicinal.config.objective import ARMS, SIGMA_TEMPERATURES, Temperature
 
+DEVICE_PATTERN = r"^(auto|cpu|mps|cuda(:\d{1,3})?)$"
+MOST_RUNS = 100_000
+
 
 class RuntimeSpec(Frozen):
     """Where, how often and how fast; changes no result on one machine but in its last digits, so it is no part of a fingerprint."""
 
-    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
-    threads: int | None = Field(None, ge=1, description="CPU threads; default: torch's choice")
-    checkpoint_seconds: float = Field(20.0, ge=0)
+    device: str = Field("auto", pattern=DEVICE_PATTERN)
+    threads: int | None = Field(None, ge=1, le=4096, description="CPU threads; default: torch's choice")
+    checkpoint_seconds: float = Field(20.0, ge=0, le=1e6)
     bank_gb: float = Field(
-        2.0, ge=0, description="disk that teachers' stored answers may take, where several runs read them; 0: none"
+        2.0,
+        ge=0,
+        le=1e6,
+        description="disk that teachers' stored answers may take, where several runs read them; 0: none",
     )
     students_at_once: int | None = Field(
         None,
         ge=1,
+        le=10_000,
         description="students stepped together on one answer of their teacher; default: all that share it and fit into memory",
     )
     compile: Literal["auto", "always", "never"] = Field(
@@ -42,7 +49,10 @@ class AnswersSpec(Frozen):
         "float32", description="of the logits; float16 halves a bank and rounds them to 11 bits"
     )
     top_k: int | None = Field(
-        None, ge=1, description="keep the largest logits, and of the others their common mass; default: keep all"
+        None,
+        ge=1,
+        le=1_000_000,
+        description="keep the largest logits, and of the others their common mass; default: keep all",
     )
 
     @property
@@ -63,23 +73,22 @@ class StudySpec(Frozen):
     """Teachers × arms × seeds and what is measured: one YAML file."""
 
     name: Name
-    title: str = ""
-    description: str = ""
+    title: str = Field("", max_length=1000)
+    description: str = Field("", max_length=20_000)
     data: DataSpec
     teachers: dict[Name, TeacherSpec] = Field(min_length=1)
     student: StudentSpec | None = None
     arms: tuple[ArmSpec, ...] = ()
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1, description="one or a list")
-    teacher_seed: int | None = Field(
-        None, ge=0, description="one teacher for all seeds; default: each seed trains its own"
+    seeds: Annotated[tuple[Seed, ...], AfterValidator(each_once)] = Field(
+        (0,), min_length=1, max_length=10_000, description="one or a list"
     )
-    input_seed: int | None = Field(
+    teacher_seed: Seed | None = Field(None, description="one teacher for all seeds; default: each seed trains its own")
+    input_seed: Seed | None = Field(
         None,
-        ge=0,
         description="one input stream for all seeds, so that only initialisations differ; default: each its own",
     )
     selection: Selection = "last"
-    validate_every_epochs: int = Field(1, ge=1)
+    validate_every_epochs: int = Field(1, ge=1, le=MOST_EPOCHS)
     answers: AnswersSpec = AnswersSpec()
     measures: MeasuresSpec = MeasuresSpec()
     runtime: RuntimeSpec = RuntimeSpec()
@@ -95,8 +104,7 @@ class StudySpec(Frozen):
         self._check_arms_differ()
         self._check_teachers_of_arms()
         self._check_answers_suffice()
-        if len(set(self.seeds)) != len(self.seeds):
-            raise ValueError(f"seeds lists a value twice: {list(self.seeds)}")
+        self._check_runs()
         self._check_crops()
         self._check_selection()
         return self
@@ -106,6 +114,13 @@ class StudySpec(Frozen):
             raise ValueError("arms are given but no 'student' to train")
         if self.student is not None and not self.arms:
             raise ValueError(f"a student is given but no 'arms'; known ones: {', '.join(ARMS)}")
+
+    def _check_runs(self) -> None:
+        """Before they are planned: lists of a thousand each would make more runs than memory holds."""
+        of_arms = sum(len(arm.teachers or self.teachers) * len(arm.temperatures) or 1 for arm in self.arms)
+        runs = (len(self.teachers) + of_arms) * len(self.seeds)
+        if runs > MOST_RUNS:
+            raise ValueError(f"a study trains at most {MOST_RUNS:,} networks, and this one {runs:,}")
 
     def _check_teachers_of_arms(self) -> None:
         for arm in self.arms:

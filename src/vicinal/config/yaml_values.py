@@ -90,7 +90,7 @@ class _Nodes(
 
     def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
         """One node with all below it, no deeper and no more than allowed."""
-        event, before = self.peek_event(), self._values
+        event, before = self.peek_event(), self._values  # type: ignore[no-untyped-call]
         is_alias = isinstance(event, yaml.AliasEvent)
         if is_alias and event.anchor in self.anchors and event.anchor not in self._held:
             raise _Refused(f"*{event.anchor} stands in what it names", event)
@@ -122,7 +122,7 @@ def _value(node: yaml.Node, depth: int) -> Any:
     if isinstance(node, yaml.ScalarNode) and node.tag in (_STR, _INT, _FLOAT, _BOOL, _NULL, _MERGE):
         return _scalar(node)
     kind = node.tag.replace("tag:yaml.org,2002:", "!!")
-    raise _Refused(f"a {node.id} of the type {kind} is nothing that a study holds; leave {kind} out", node)
+    raise _Refused(f"the type {kind} is nothing that a study holds here; leave {kind} out", node)
 
 
 def _items(node: yaml.MappingNode, depth: int) -> Iterator[tuple[str, Any]]:
@@ -139,11 +139,11 @@ def _items(node: yaml.MappingNode, depth: int) -> Iterator[tuple[str, Any]]:
                 merged = {**part, **merged}
             continue
         if key.tag != _STR or not isinstance(key, yaml.ScalarNode):
-            shown = repr(key.value) if isinstance(key, yaml.ScalarNode) else f"a {key.id}"
-            raise _Refused(f"keys are words, and {shown} is none; put it in quotes if it is a name", key)
+            shown = f"{key.value[:40]!r}" if isinstance(key, yaml.ScalarNode) else "a list or mapping"
+            raise _Refused(f"keys are words, and {shown} is none; a name goes in quotes", key)
         if key.value in own:
             raise _Refused(f"the key {key.value!r} stands twice", key)
-        own[_scalar(key)] = _value(below, depth + 1)
+        own[str(_scalar(key))] = _value(below, depth + 1)
     yield from {**merged, **own}.items()
 
 
