@@ -95,13 +95,16 @@ def thirds(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_any_function_of_pixels_is_measured():
     images, labels = thirds(90, seed=0)
-    measured = api.measure(classifier, images, labels, validation=thirds(30, seed=1), measures=MEASURES)
+    others, theirs = thirds(30, seed=1)
+    theirs[0] = 1 - theirs[0]  # one wrong, since no temperature is fitted to answers that are all right
+    measured = api.measure(classifier, images, labels, validation=(others, theirs), measures=MEASURES)
     logits = torch.from_numpy(classifier(images.permute(0, 3, 1, 2) / 255))
     assert measured.numbers["accuracy"] == pytest.approx(float((logits.argmax(1) == labels).double().mean()))
     assert measured.numbers["ece"] == pytest.approx(
         float(expected_calibration_error(logits.softmax(1), labels, 10)), abs=1e-6
     )
     assert measured.numbers["fitted_temperature"] is not None
+    assert measured.numbers["no_fitted_temperature"] is None
     curve = measured.numbers["vicinity"]["nonlinearity"]
     assert curve[0] == curve[-1] == pytest.approx(0, abs=1e-6)
     assert min(curve) >= 0

@@ -140,9 +140,38 @@ def test_the_fitted_temperature_minimises_nll(seed, scale, shift):
     assert vf.fit_temperature(z + shift, labels) == pytest.approx(fitted, rel=1e-6)
 
 
-def test_the_fitted_temperature_is_bounded_and_needs_samples():
+def test_no_temperature_is_fitted_where_none_is_best():
     separated = torch.tensor([[5.0, 0.0], [0.0, 5.0]])
-    assert vf.fit_temperature(separated, torch.tensor([0, 1])) == pytest.approx(0.001, rel=1e-6)
-    assert vf.fit_temperature(separated, torch.tensor([1, 0])) == pytest.approx(1000, rel=1e-6)
+    for labels, limit in (([0, 1], 0.0), ([1, 0], math.inf)):
+        assert vf.fit_temperature(separated, torch.tensor(labels)) is None
+        assert vf.temperature_limit(separated, torch.tensor(labels)) == limit
+    assert math.isnan(vf.temperature_limit(torch.full((3, 2), 4.0), torch.tensor([0, 1, 1])))
     with pytest.raises(ValueError, match="at least one sample"):
         vf.fit_temperature(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.floats(0.01, 30))
+def test_a_temperature_is_fitted_inside_the_bounds_or_not_at_all(seed, n, scale):
+    generator = np.random.default_rng(seed)
+    z = torch.from_numpy(generator.normal(size=(n, 3)) * scale)
+    labels = torch.from_numpy(generator.integers(3, size=n))
+    fitted, limit = vf.fit_temperature(z, labels), vf.temperature_limit(z, labels)
+    if fitted is None:
+        assert limit in (0.0, math.inf)
+    else:
+        assert fitted == limit
+        assert 0.001 < fitted < 1000
+    if bool((z.argmax(-1) == labels).all()):
+        assert fitted is None
+        assert limit == 0.0
+
+
+def test_an_impossible_class_changes_no_fit():
+    generator = np.random.default_rng(0)
+    z = torch.from_numpy(generator.normal(size=(200, 4)) * 3)
+    labels = torch.from_numpy((z.numpy() / 2 + generator.gumbel(size=z.shape)).argmax(-1))
+    masked = torch.cat([z, torch.full((200, 2), -math.inf)], 1)
+    assert vf.fit_temperature(masked, labels) == pytest.approx(vf.fit_temperature(z, labels), rel=1e-9)
+    with pytest.raises(ValueError, match="no temperature makes it likely"):
+        vf.fit_temperature(masked, labels + 2)

@@ -85,7 +85,7 @@ def test_rounding_of_a_constant_is_no_deviation(value):
     assert float(student.grad.abs().max()) < 10
 
 
-@pytest.mark.parametrize("temperature", [0, -1.0, True, "foo", "0.5", float("nan"), float("inf")])
+@pytest.mark.parametrize("temperature", [0, -1.0, True, "foo", "0.5", float("nan"), float("inf"), 1e300, 1e-300])
 def test_other_temperatures_are_an_error(temperature):
     with pytest.raises(ValueError, match="a temperature is a positive number, 'sigma' or 'teacher_sigma'"):
         vf.kd_loss(torch.zeros(2, 3), torch.zeros(2, 3), temperature)
@@ -104,3 +104,75 @@ def test_mixed_cross_entropy_is_that_of_soft_labels(z, data):
     torch.testing.assert_close(vf.mixed_cross_entropy(z[0], labels, partners, lam), expected, rtol=1e-9, atol=1e-9)
     clean = vf.mixed_cross_entropy(z[0], labels, partners, 1.0)
     torch.testing.assert_close(clean, F.cross_entropy(z[0], labels, reduction="none"), rtol=1e-9, atol=1e-9)
+
+
+def extended_reference(student, teacher, temperature):
+    """T² KL and its gradient in extended precision: numpy's long double has 64 bits of mantissa where the machine has it."""
+    u, v = (z.astype(np.longdouble) / np.longdouble(temperature) for z in (student, teacher))
+    log_q, log_p = (z - z.max(-1, keepdims=True) for z in (u, v))
+    log_q, log_p = (z - np.log(np.exp(z).sum(-1, keepdims=True)) for z in (log_q, log_p))
+    p = np.exp(log_p)
+    return temperature**2 * (p * (log_p - log_q)).sum(-1), temperature * (np.exp(log_q) - p)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("temperature", [1.0, 33.0, 1e2, 1e3, 1e4, 1e6])
+def test_large_temperatures_keep_their_digits(temperature, dtype):
+    student, teacher = (random_logits(200, 10, seed=seed).to(dtype) for seed in (1, 2))
+    expected, gradient = extended_reference(student.numpy(), teacher.numpy(), temperature)
+    student.requires_grad_()
+    loss = vf.kd_loss(student, teacher, temperature)
+    loss.sum().backward()
+    np.testing.assert_allclose(loss.detach().numpy(), expected.astype(np.float64), rtol=1e-4)
+    np.testing.assert_allclose(student.grad.numpy(), gradient.astype(np.float64), rtol=1e-3, atol=1e-5)
+
+
+@PROPERTY
+@given(z=logits(count=3, scale=20.0), lam=LAMS, log_t=st.floats(1.5, 6.0))
+def test_float32_follows_float64_at_any_large_temperature(z, lam, log_t):
+    temperature = 10.0**log_t
+    losses = {
+        "teacher": lambda s, i, _: vf.kd_loss(s, i, temperature),
+        "linear": lambda s, i, j: vf.linear_target_loss(s, i, j, lam, temperature),
+    }
+    for loss in losses.values():
+        gradients = []
+        for dtype in (torch.float32, torch.float64):
+            student, i, j = (part.to(dtype).clone() for part in z)
+            student.requires_grad_()
+            loss(student, i, j).sum().backward()
+            gradients.append(student.grad.double())
+        scale = float(torch.stack([part.abs().amax() for part in z]).amax())
+        torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-2, atol=1e-5 * (1 + scale))
+
+
+@pytest.mark.parametrize("temperature", [40.0, 1e4])
+def test_the_two_formulas_meet(temperature):
+    """The same rows, near and far from the teacher, masked ones among them, by the usual formula in float64."""
+    student, teacher = random_logits(6, 5, seed=1), random_logits(6, 5, seed=2)
+    student[1] *= 100  # too far for the series
+    teacher[2, 0] = -torch.inf
+    student[3, 1] = teacher[3, 1] = -torch.inf
+    student.requires_grad_()
+    loss = vf.kd_loss(student, teacher, temperature)
+    plain = temperature**2 * vf.kl_divergence(teacher / temperature, student / temperature)
+    torch.testing.assert_close(loss, plain, rtol=1e-6, atol=1e-8)
+    (own,), (usual,) = (torch.autograd.grad(value.sum(), student, retain_graph=True) for value in (loss, plain))
+    torch.testing.assert_close(own, usual, rtol=1e-6, atol=1e-9)
+    i, j, lam = random_logits(6, 5, seed=4), random_logits(6, 5, seed=5), 0.3
+    linear = vf.linear_target_loss(student, i, j, lam, temperature)
+    target = vf.linear_log_probabilities(i / temperature, j / temperature, lam)
+    finite = torch.arange(6) != 3
+    expected = temperature**2 * vf.kl_divergence(target, student / temperature)
+    torch.testing.assert_close(linear[finite], expected[finite], rtol=1e-5, atol=1e-7)
+    assert float(linear[3]) == torch.inf
+
+
+def test_rounding_below_zero_takes_no_gradient_away():
+    teacher = random_logits(300, 20, seed=3).float()
+    student = (teacher + 1e-4 * random_logits(300, 20, seed=4).float()).requires_grad_()
+    loss = vf.kd_loss(student, teacher, 1.0)
+    loss.sum().backward()
+    assert bool((loss >= 0).all())
+    assert bool((loss == 0).any())  # else this tests nothing
+    assert bool((student.grad.abs().sum(-1) > 0).all())

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vicinal.config import MeasuresSpec
 from vicinal.evaluation.predictions import Predictions
-from vicinal.functional import fit_temperature, linearity_gain
+from vicinal.functional import COLDEST, HOTTEST, linearity_gain, temperature_limit
 from vicinal.metrics import (
     Alignment,
     Calibration,
@@ -28,10 +28,7 @@ class Measured:
 
     def __init__(self, predictions: Predictions, measures: MeasuresSpec) -> None:
         self.predictions, self.measures = predictions, measures
-        has_validation = len(predictions.validation) > 0
-        self.temperature = (
-            fit_temperature(predictions.validation, predictions.validation_labels) if has_validation else None
-        )
+        self.temperature, self.no_temperature = _fitted_temperature(predictions)
         self.curves = self._curves(1.0)
         self.scaled_curves = self._curves(self.temperature) if self.temperature is not None else None
 
@@ -50,14 +47,16 @@ class Measured:
         """The keys of results.json that teachers and students share."""
         raw, intervals = self._calibration(1.0)
         result = {**raw, "intervals": intervals, "scale_free": scale_free, "fitted_temperature": self.temperature}
-        scaled: dict[str, Any] = dict.fromkeys(raw)
+        result["no_fitted_temperature"] = self.no_temperature
+        scaled: dict[str, Any] = {}
+        scaled_intervals: dict[str, Any] = {}
         if self.temperature is not None:
             scaled, scaled_intervals = self._calibration(self.temperature)
-            intervals |= {
-                f"{name}_after_temperature_scaling": scaled_intervals[name] for name in ("ece", "nll", "brier")
-            }
+        intervals |= {
+            f"{name}_after_temperature_scaling": scaled_intervals.get(name) for name in ("ece", "nll", "brier")
+        }
         for name in ("confidence", "ece", "ece_equal_mass", "nll", "brier", "reliability"):
-            result[f"{name}_after_temperature_scaling"] = scaled[name]
+            result[f"{name}_after_temperature_scaling"] = scaled.get(name)
         p = self.predictions
         result["classwise_ece"] = float(
             classwise_expected_calibration_error(p.test.double().softmax(-1), p.test_labels, self.measures.ece_bins)
@@ -71,7 +70,7 @@ class Measured:
         )
         return result
 
-    def _calibration(self, temperature: float) -> tuple[dict[str, Any], dict[str, list[float]]]:
+    def _calibration(self, temperature: float) -> tuple[dict[str, Any], dict[str, Any]]:
         metric = Calibration(self.measures.ece_bins, temperature)
         metric.update(self.predictions.test, self.predictions.test_labels)
         return metric.compute(), metric.intervals(self.measures.bootstrap_resamples, self.measures.confidence_level)
@@ -136,6 +135,27 @@ class Measured:
                 "intervals": {"independent_response": [_plain(bound) for bound in bounds]},
             },
         }
+
+
+def _fitted_temperature(predictions: Predictions) -> tuple[float | None, str | None]:
+    """The temperature with the lowest NLL on the validation images, or None with the reason."""
+    images = len(predictions.validation)
+    if not images:
+        return None, "there are no validation images"
+    limit = temperature_limit(predictions.validation, predictions.validation_labels)
+    if limit == 0:
+        return None, (
+            f"no finite temperature is best: NLL on the {images:,} validation images falls as T falls to its bound of "
+            f"{COLDEST:g}, as it does where all are classified correctly"
+        )
+    if limit == math.inf:
+        return None, (
+            f"no finite temperature is best: NLL on the {images:,} validation images falls as T rises to its bound of "
+            f"{HOTTEST:g}, so that the answers say no more than equal probabilities"
+        )
+    if math.isnan(limit):
+        return None, "no temperature changes its answers: all classes get the same logit"
+    return limit, None
 
 
 def _plain(values: Tensor) -> Any:

@@ -5,6 +5,8 @@ divergences are in nats. Equation numbers are those of arXiv:2606.12171.
 """
 
 from vicinal.functional.calibration import (
+    COLDEST,
+    HOTTEST,
     bin_of,
     brier_score,
     calibration_bins,
@@ -13,6 +15,7 @@ from vicinal.functional.calibration import (
     expected_calibration_error,
     fit_temperature,
     negative_log_likelihood,
+    temperature_limit,
 )
 from vicinal.functional.divergences import Lam, kl_divergence, prediction_entropy
 from vicinal.functional.information import (
@@ -24,6 +27,7 @@ from vicinal.functional.information import (
     information_bound_per_sample,
     log_mean_prediction,
 )
+from vicinal.functional.labels import check_probabilities, checked_labels, refuse_probabilities
 from vicinal.functional.losses import kd_loss, linear_target_loss, mixed_cross_entropy
 from vicinal.functional.vicinal import (
     dominance_ratio,
@@ -35,11 +39,15 @@ from vicinal.functional.vicinal import (
 )
 
 __all__ = [
+    "COLDEST",
+    "HOTTEST",
     "EntropyDecomposition",
     "Lam",
     "bin_of",
     "brier_score",
     "calibration_bins",
+    "check_probabilities",
+    "checked_labels",
     "confidence",
     "cross_entropy_with_teacher",
     "dominance_ratio",
@@ -62,4 +70,6 @@ __all__ = [
     "negative_log_likelihood",
     "nonlinearity_residual",
     "prediction_entropy",
+    "refuse_probabilities",
+    "temperature_limit",
 ]

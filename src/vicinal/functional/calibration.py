@@ -11,7 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vicinal.functional.divergences import precise
+from vicinal.functional.divergences import loud, precise
+from vicinal.functional.labels import check_probabilities, checked_labels, refuse_probabilities
+
+COLDEST, HOTTEST = 0.001, 1000.0  # temperatures that are looked for
 
 
 def confidence(probabilities: Tensor) -> Tensor:
@@ -73,6 +76,9 @@ def expected_calibration_error(probabilities: Tensor, labels: Tensor, bins: int 
     Returns:
         () a fraction. NaN for no samples.
 
+    Raises:
+        ValueError: shapes, labels that are no class, or numbers that are no probability, NaN among them.
+
     Example:
         >>> import torch
         >>> probabilities = torch.tensor([[0.75, 0.25], [0.75, 0.25]])
@@ -105,53 +111,96 @@ def equal_mass_calibration_error(probabilities: Tensor, labels: Tensor, bins: in
 
 
 def negative_log_likelihood(logits: Tensor, labels: Tensor) -> Tensor:
-    """−log p of the label for each sample, in nats: (N, K), (N,) to (N,).
+    """−log p of the label for each sample, in nats: (N, K), (N,) to (N,). Infinite where the label's logit is −inf.
+
+    Raises ValueError for labels that are no class.
 
     Example:
         >>> import torch
         >>> negative_log_likelihood(torch.zeros(1, 4), torch.tensor([2])).exp().round().tolist()  # one of four, by chance
         [4.0]
     """
-    return F.cross_entropy(precise(logits), labels, reduction="none")
+    return loud(F.cross_entropy(precise(logits), checked_labels(labels, logits.shape[-1]), reduction="none"))
 
 
 def brier_score(probabilities: Tensor, labels: Tensor) -> Tensor:
     """Σ_k (p_k − y_k)² for each sample, between 0 and 2: (N, K), (N,) to (N,).
+
+    Raises ValueError for labels that are no class, and for numbers that are no probability.
 
     Example:
         >>> import torch
         >>> brier_score(torch.tensor([[1.0, 0.0], [0.5, 0.5]]), torch.tensor([0, 0])).tolist()
         [0.0, 0.5]
     """
-    probabilities = precise(probabilities)
+    probabilities, labels = precise(probabilities), checked_labels(labels, probabilities.shape[-1])
+    check_probabilities(probabilities)
     return (probabilities - F.one_hot(labels, probabilities.shape[-1]).to(probabilities.dtype)).square().sum(-1)
 
 
-def fit_temperature(logits: Tensor, labels: Tensor) -> float:
-    """The T > 0 with the lowest NLL of softmax(logits / T) (temperature scaling, Guo et al. 2017).
+def fit_temperature(logits: Tensor, labels: Tensor) -> float | None:
+    """The T > 0 with the lowest NLL of softmax(logits / T) (temperature scaling, Guo et al. 2017); None where no finite T has it.
 
-    NLL is convex in 1/T, so bisection on its derivative finds the one minimum. Bounded to [0.001, 1000]: perfectly separated
-    or uninformative logits have no finite one.
+    NLL is convex in 1/T, so bisection on its derivative finds the one minimum. Looked for between 0.001 and 1000; beyond, as of
+    answers that are all right, nothing is fitted: see `temperature_limit`. A class whose logit is −inf stays impossible.
 
     Args:
-        logits: (N, K); labels: (N,) int64, N ≥ 1.
+        logits: (N, K); labels: (N,) integers, N ≥ 1.
+
+    Raises:
+        ValueError: no sample, a label that is no class or has a logit of −inf, logits that are NaN, +inf or probabilities.
 
     Example:
         >>> import torch
         >>> logits = torch.tensor([4.0, 0.0]).repeat(4, 1)  # sure by 0.98, right three times in four
         >>> round(fit_temperature(logits, torch.tensor([0, 0, 0, 1])), 3)
         3.641
+        >>> fit_temperature(logits, torch.tensor([0, 0, 0, 0]))  # all right: the surer the better
+    """
+    best = temperature_limit(logits, labels)
+    return best if 0 < best < math.inf else None
+
+
+def temperature_limit(logits: Tensor, labels: Tensor) -> float:
+    """`fit_temperature`, and where that is None, what T tends to.
+
+    0 where sharper answers are always better, as where all are right; infinity where flatter ones are, so that the logits say
+    less than nothing; NaN where T changes no answer. Arguments and errors as there.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[4.0, 0.0], [0.0, 4.0]])
+        >>> [temperature_limit(logits, torch.tensor(labels)) for labels in ([0, 1], [1, 0])]
+        [0.0, inf]
     """
     if len(logits) == 0:
         raise ValueError("fitting a temperature needs at least one sample")
+    labels = checked_labels(labels, logits.shape[-1])
+    refuse_probabilities(logits)
     z = logits.detach().double()
+    if bool((z.isnan() | (z == math.inf)).any()):
+        raise ValueError("a temperature cannot be fitted to logits that are NaN or infinite")
     z = z - z.amax(-1, keepdim=True)
     chosen = z.gather(-1, labels[:, None]).mean()
-    low, high = -math.log(1000), math.log(1000)  # of 1/T
+    if not bool(chosen.isfinite()):
+        raise ValueError("a label is a class whose logit is −inf, so no temperature makes it likely")
+    possible = z > -math.inf
+    finite = z.masked_fill(~possible, 0.0)  # 0 · −inf is 0 in the mean below
+    if bool((finite == 0).all()):
+        return math.nan
+
+    def slope(scale: float) -> float:
+        """d NLL / d (1/T) at 1/T = scale."""
+        return float(((z * scale).softmax(-1) * finite).sum(-1).mean() - chosen)
+
+    if slope(1 / COLDEST) <= 0:
+        return 0.0
+    if slope(1 / HOTTEST) >= 0:
+        return math.inf
+    low, high = -math.log(HOTTEST), -math.log(COLDEST)  # of 1/T
     for _ in range(60):
         middle = (low + high) / 2
-        slope = ((z * math.exp(middle)).softmax(-1) * z).sum(-1).mean() - chosen  # d NLL / d (1/T)
-        low, high = (low, middle) if slope > 0 else (middle, high)
+        low, high = (low, middle) if slope(math.exp(middle)) > 0 else (middle, high)
     return math.exp(-(low + high) / 2)
 
 
@@ -160,5 +209,7 @@ def _confidence_and_correct(probabilities: Tensor, labels: Tensor) -> tuple[Tens
         raise ValueError(
             f"expected (N, K) probabilities and (N,) labels, got {tuple(probabilities.shape)}, {tuple(labels.shape)}"
         )
+    labels = checked_labels(labels, probabilities.shape[-1])
+    check_probabilities(probabilities)
     conf, predicted = precise(probabilities).max(-1)
     return conf, predicted == labels

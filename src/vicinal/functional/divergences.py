@@ -5,6 +5,8 @@ Shapes: B samples, K classes, (...,) any leading shape. In nats, for each sample
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -56,14 +58,28 @@ def check_same_shape(a: Tensor, b: Tensor) -> None:
 
 
 def kl_of_logs(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """KL(p ‖ q), (...,), of (..., K) log-probabilities."""
-    p = log_p.exp()
-    # 0 · (−inf − x) is 0 in the limit. Rounding may leave −1e-8 where p equals q, and a divergence is never negative.
-    terms = torch.where(p > 0, p * (log_p - log_q), torch.zeros_like(p))
-    return terms.sum(-1).clamp_min(0)
+    """KL(p ‖ q), (...,), of (..., K) log-probabilities. What is not finite stays so, gradients included.
+
+    Infinite where q is 0 and p is not; a class that p holds impossible (log p = −inf) adds nothing, whatever q says.
+    """
+    # 0 · (−inf − x) is 0 in the limit. Masked before the product, so that the gradient is 0 as well, not NaN.
+    gap = torch.where(log_p == -math.inf, 0.0, log_p - log_q)
+    return not_negative(loud((log_p.exp() * gap).sum(-1)))
 
 
 def entropy_of_logs(log_p: Tensor) -> Tensor:
-    """H, (...,), of (..., K) log-probabilities."""
-    p = log_p.exp()
-    return -torch.where(p > 0, p * log_p, torch.zeros_like(p)).sum(-1).clamp_max(0)
+    """H, (...,), of (..., K) log-probabilities; NaN where one is NaN."""
+    return not_negative(-(log_p.exp() * torch.where(log_p == -math.inf, 0.0, log_p)).sum(-1))
+
+
+def not_negative(x: Tensor) -> Tensor:
+    """x with what lies below 0 at 0, and the gradient of x everywhere.
+
+    Rounding leaves −1e-8 of a quantity that is never negative; a clamp would take its gradient away.
+    """
+    return torch.where(x < 0, x - x.detach(), x)
+
+
+def loud(loss: Tensor) -> Tensor:
+    """The loss as it is, but where it is not finite its gradient is not finite either, so that nobody trains on it."""
+    return loss * torch.where(loss.detach().isfinite(), 1.0, loss.detach())

@@ -10,8 +10,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from vicinal.functional.divergences import Lam, as_weight, check_same_shape, kl_divergence, precise
+from vicinal.functional.divergences import Lam, as_weight, check_same_shape, kl_divergence, loud, precise
+from vicinal.functional.labels import checked_labels
 from vicinal.functional.vicinal import linear_log_probabilities
+
+SMOOTH_ABOVE = 32.0  # temperature above which the answers are so flat that float32 loses digits of their KL
+LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 1e-15, 1e15  # whose square float32 holds
 
 
 def kd_loss(
@@ -26,10 +30,11 @@ def kd_loss(
             multiplies by σ², as every temperature does (the paper's text).
 
     Returns:
-        (...,) nats times T².
+        (...,) nats times T². Not finite where a logit is NaN or +inf, and then its gradient neither. A logit of −inf is a class
+        held impossible: it adds nothing where the teacher says so, and gives inf where the student alone does.
 
     Raises:
-        ValueError: shapes differ, or the temperature is none of the above.
+        ValueError: shapes differ, or the temperature is none of the above (numbers: 1e-15 to 1e15).
 
     Example:
         >>> import torch
@@ -44,9 +49,14 @@ def kd_loss(
     if temperature == "teacher_sigma":
         sigma = _deviation(teacher)
         return sigma.squeeze(-1).square() * kl_divergence(teacher / sigma, student / sigma)
-    if isinstance(temperature, str | bool) or not 0 < temperature < float("inf"):
-        raise ValueError(f"a temperature is a positive number, 'sigma' or 'teacher_sigma', not {temperature!r}")
-    return temperature**2 * kl_divergence(teacher / temperature, student / temperature)
+    if isinstance(temperature, str | bool) or not LOWEST_TEMPERATURE <= temperature <= HIGHEST_TEMPERATURE:
+        raise ValueError(
+            f"a temperature is a positive number, 'sigma' or 'teacher_sigma', not {temperature!r}{_beyond(temperature)}"
+        )
+    plain = temperature**2 * kl_divergence(teacher / temperature, student / temperature)
+    if temperature <= SMOOTH_ABOVE:
+        return plain
+    return _where_close(plain, teacher / temperature, student / temperature, temperature)
 
 
 def linear_target_loss(
@@ -85,10 +95,11 @@ def linear_target_loss(
     if temperature == "sigma":
         target = linear_log_probabilities(i / _deviation(i), j / _deviation(j), lam)
         return kl_divergence(target, student / _deviation(student))
-    if isinstance(temperature, str | bool) or not 0 < temperature < float("inf"):
-        raise ValueError(f"a temperature is a positive number or 'sigma', not {temperature!r}")
-    target = linear_log_probabilities(i / temperature, j / temperature, lam)
-    return temperature**2 * kl_divergence(target, student / temperature)
+    if isinstance(temperature, str | bool) or not LOWEST_TEMPERATURE <= temperature <= HIGHEST_TEMPERATURE:
+        raise ValueError(f"a temperature is a positive number or 'sigma', not {temperature!r}{_beyond(temperature)}")
+    i, j, student = i / temperature, j / temperature, student / temperature
+    plain = temperature**2 * kl_divergence(linear_log_probabilities(i, j, lam), student)
+    return plain if temperature <= SMOOTH_ABOVE else _where_close(plain, _log_mixture(i, j, lam), student, temperature)
 
 
 def mixed_cross_entropy(
@@ -103,6 +114,9 @@ def mixed_cross_entropy(
     Returns:
         (B,) nats.
 
+    Raises:
+        ValueError: labels of another type, or, on a CPU, outside the classes.
+
     Example:
         >>> import torch
         >>> logits, dog, cat = torch.tensor([[2.0, 0.0]]), torch.tensor([0]), torch.tensor([1])
@@ -111,10 +125,15 @@ def mixed_cross_entropy(
     """
     log_p = precise(logits).log_softmax(-1)
     weight = as_weight(lam, log_p)
-    own = log_p.gather(-1, labels[..., None]).squeeze(-1)
-    partner = log_p.gather(-1, partner_labels[..., None]).squeeze(-1)
+    # In a training loop: on a GPU looking at the labels would make every step wait, and they are checked as data is loaded.
+    labels, partner_labels = (
+        checked_labels(given, logits.shape[-1], look=given.device.type == "cpu") for given in (labels, partner_labels)
+    )
+    own, partner = (log_p.gather(-1, given[..., None]).squeeze(-1) for given in (labels, partner_labels))
+    # A label of weight 0 asks for nothing, also where the network holds it impossible (0 · log 0 = 0).
+    own, partner = torch.where(weight == 0, 0.0, own), torch.where(weight == 1, 0.0, partner)
     hard = -(weight * own + (1 - weight) * partner)
-    return hard if label_smoothing == 0 else (1 - label_smoothing) * hard - label_smoothing * log_p.mean(-1)
+    return loud(hard if label_smoothing == 0 else (1 - label_smoothing) * hard - label_smoothing * log_p.mean(-1))
 
 
 def _deviation(logits: Tensor) -> Tensor:
@@ -124,3 +143,47 @@ def _deviation(logits: Tensor) -> Tensor:
     rounding = 4 * torch.finfo(logits.dtype).eps * logits.detach().abs().amax(-1, keepdim=True)
     constant = variance <= rounding.square()
     return torch.where(constant, 1.0, torch.where(constant, 1.0, variance).sqrt())
+
+
+def _beyond(temperature: float | str) -> str:
+    """What else to say of a temperature that is refused."""
+    positive = not isinstance(temperature, str | bool) and temperature > 0
+    return f" (from {LOWEST_TEMPERATURE:g} to {HIGHEST_TEMPERATURE:g})" if positive else ""
+
+
+def _where_close(plain: Tensor, log_target: Tensor, student: Tensor, temperature: float) -> Tensor:
+    """T² KL(target ‖ student) with its digits where the two lie close, and `plain` in all other rows.
+
+    With c = log student − log target, less its mean under the target, KL = log E[e^c] = log(1 + E[e^c − 1 − c]) exactly: a sum
+    of positive terms, where the usual formula leaves a small difference of large ones.
+
+    Args:
+        plain: (...,) by the usual formula; log_target, student: (..., K) at that temperature, up to a constant each.
+    """
+    # What is not finite, masked classes among it, is for the usual formula, and must not reach this one's gradient.
+    finite = (log_target.isfinite() & student.detach().isfinite()).all(-1, keepdim=True)
+    log_target, student = torch.where(finite, log_target, 0.0), torch.where(finite, student, 0.0)
+    p, gap = log_target.softmax(-1), student - log_target
+    centred = gap - (p * gap).sum(-1, keepdim=True)
+    close = finite & (centred.detach().abs().amax(-1, keepdim=True) <= 0.5)
+    centred = torch.where(close, centred, 0.0)
+    excess = torch.zeros_like(centred)
+    for power in range(14, 1, -1):  # e^c − 1 − c by its series, to float64's last digit for |c| ≤ 0.5
+        excess = (excess * centred + 1.0) / power
+    excess = excess * centred.square()
+    smooth = temperature**2 * (p * excess).sum(-1).log1p()
+    return torch.where(close.squeeze(-1), smooth, plain)
+
+
+def _log_mixture(i: Tensor, j: Tensor, lam: Lam) -> Tensor:
+    """log(λ p_i + (1 − λ) p_j) + log K of (..., K) logits, with the digits of answers that are almost flat."""
+    weight = as_weight(lam, i)
+    weight = weight[..., None] if weight.dim() > 0 else weight
+
+    def above_flat(z: Tensor) -> Tensor:
+        """K p − 1."""
+        rise = torch.expm1(z - z.mean(-1, keepdim=True))
+        mean = rise.mean(-1, keepdim=True)
+        return (rise - mean) / (1 + mean)
+
+    return torch.log1p(weight * above_flat(i) + (1 - weight) * above_flat(j))

@@ -5,6 +5,8 @@ Shapes: B pairs, K classes. In nats.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -50,7 +52,13 @@ def linear_log_probabilities(logits_i: Tensor, logits_j: Tensor, lam: Lam) -> Te
     weight = as_weight(lam, log_p_i)
     if weight.dim() > 0:
         weight = weight[..., None]
-    return torch.logaddexp(weight.log() + log_p_i, torch.log1p(-weight) + log_p_j)
+    own, other = weight.log() + log_p_i, torch.log1p(-weight) + log_p_j
+    # Impossible for both: −inf, which logaddexp gives too, but with a gradient of NaN.
+    impossible = torch.maximum(own, other) == -math.inf
+    if own.requires_grad or other.requires_grad:
+        own, other = (part.masked_fill(impossible, 0.0) for part in (own, other))
+        return torch.logaddexp(own, other).masked_fill(impossible, -math.inf)
+    return torch.logaddexp(own, other)
 
 
 def nonlinearity_residual(logits_i: Tensor, logits_j: Tensor, logits_mixed: Tensor, lam: Lam) -> Tensor:

@@ -238,7 +238,19 @@ def what_was_selected(results: Results) -> list[str]:
             if (mean := mean_and_spread(row.values("fitted_temperature")))
         ]
         lines.append(f"Fitted temperatures: {', '.join(fitted)}.")
+    if measures.get("calibrated_on"):
+        lines += [_not_fitted(row) for row in results.rows if len(row.values("fitted_temperature")) < len(row.models)]
     return [*lines, *map(str, raw["data"].get("notes") or []), *map(str, raw.get("notes") or [])]
+
+
+def _not_fitted(row: Row) -> str:
+    """Why a row has no fitted temperature, or not in every seed."""
+    without = [model for model in row.models if model.get("fitted_temperature") is None]
+    reasons = list(
+        dict.fromkeys(str(model.get("no_fitted_temperature") or "the reason was not stored") for model in without)
+    )
+    seeds = f" (seed {', '.join(str(model['seed']) for model in without)})" if len(row.models) > 1 else ""
+    return f"No temperature is fitted for {row.name}{seeds}, and nothing of it shown after temperature scaling: {'; '.join(reasons)}."
 
 
 def _selected_epochs(row: Row) -> str:

@@ -61,8 +61,9 @@ class Model(Part):
         False, description="whether the scale of its logits is arbitrary: trained on a sigma temperature alone"
     )
     fitted_temperature: float | None = Field(
-        None, description="by NLL on the validation images; null without them, and then so is every scaled key"
+        None, description="by NLL on the validation images; null where none is best, and then so is every scaled key"
     )
+    no_fitted_temperature: str | None = Field(None, description="why fitted_temperature is null")
     confidence_after_temperature_scaling: float | None = None
     ece_after_temperature_scaling: float | None = None
     ece_equal_mass_after_temperature_scaling: float | None = None

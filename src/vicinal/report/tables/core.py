@@ -173,8 +173,13 @@ def table_notes(results: Results) -> list[str]:
         notes.append(
             f"One seed ({results.seeds[0]}); the range under accuracy is its {results.coverage} bootstrap interval over test images."
         )
-    if all(not row.values("ece" + SCALED) for row in results.rows):
+    if not results.raw["measures"].get("calibrated_on") and all(not row.values("ece" + SCALED) for row in results.rows):
         notes.append("No validation split, so nothing is temperature-scaled.")
+    unfitted = [row.name for row in results.rows if len(row.values("fitted_temperature")) < len(row.models)]
+    if unfitted and results.raw["measures"].get("calibrated_on"):
+        notes.append(
+            f"No finite temperature is best for {', '.join(unfitted)}: “ECE scaled” of those seeds is left out."
+        )
     if results.undistilled and len(results.teachers) > 1:
         notes.append(
             "Δ_lin and KL of students without a teacher depend on the teacher: see the figures and tables/versus_teacher.csv."
