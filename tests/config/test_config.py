@@ -106,7 +106,7 @@ def test_an_objective_without_weight_teaches_nothing():
     [
         ({"mean": (0.5,)}, "'mean' and 'std' together"),
         ({"std": (0.5,)}, "'mean' and 'std' together"),
-        ({"mean": (0.5,), "std": (0.0,)}, "'std' must be above 0"),
+        ({"mean": (0.5,), "std": (0.0,)}, "greater than 0"),
         ({"schedule": "piecewise"}, "piecewise needs it"),
         ({"lr_segments": [[0, 3, 0.1, 0.1, "linear"]]}, "goes with schedule: piecewise"),
         ({"schedule": "piecewise", "lr_segments": [[0, 2, 0.1, 0.1, "linear"]]}, "end at epoch 2, before the 3"),

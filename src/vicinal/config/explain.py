@@ -57,9 +57,11 @@ def explain(error: ValidationError, study: Mapping[str, Any]) -> str:
 
 
 def shortened(value: Any, most: int = MOST_CHARACTERS) -> str:
-    """Text as a message takes it."""
+    """Text as a message takes it: on one line, and no longer than `most`."""
     text = str(value)
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    if len(text) > most:
+        text = f"{text[: most - 1]}…"
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _is_told_by_an_item(loc: Location, problems: list[Any]) -> bool:

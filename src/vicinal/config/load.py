@@ -59,12 +59,14 @@ def _read_study(study: str, readers: tuple[str, ...]) -> tuple[dict[str, Any], s
             )
         try:
             with path.open("rb") as file:
-                text, origin = str(file.read(4 * MAX_CHARACTERS + 1), "utf-8-sig"), str(path)
+                text, origin = str(file.read(4 * MAX_CHARACTERS + 1), "utf-8-sig"), shortened(path, 4096)
         except UnicodeDecodeError as error:
             where = f"byte {error.start} is none" if error.end < 4 * MAX_CHARACTERS else "it is too long for one"
-            raise UsageError(f"cannot read the study file {study}: it has to be text in UTF-8, and {where}") from None
+            raise UsageError(
+                f"cannot read the study file {shortened(study, 4096)}: it has to be text in UTF-8, and {where}"
+            ) from None
         except OSError as error:
-            raise UsageError(f"cannot read the study file {study}: {error.strerror}") from None
+            raise UsageError(f"cannot read the study file {shortened(study, 4096)}: {error.strerror}") from None
     value = read_yaml(text, origin)
     if not isinstance(value, dict):
         raise UsageError(f"{origin}: a study file is a mapping of keys (name, data, teachers, student, arms, ...)")
@@ -76,7 +78,7 @@ def _read_study(study: str, readers: tuple[str, ...]) -> tuple[dict[str, Any], s
     if base not in packaged:
         base = str(Path(study).parent / base)
     if base in (*readers, study) or len(readers) >= MAX_DEPTH:
-        raise UsageError(f"{origin}: {EXTENDS}: {base} extends itself")
+        raise UsageError(f"{origin}: {EXTENDS}: {shortened(base, 4096)} extends itself")
     below, _ = _read_study(base, (*readers, study))
     return _merged(below, value), origin
 

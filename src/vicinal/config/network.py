@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from vicinal.config.base import LARGEST_SIDE, MOST_EPOCHS, MOST_IMAGES, Frozen, Rate, Text
 from vicinal.config.objective import NO_MIXING, MixingSpec, Objective
+
+_Epoch = Annotated[float, Field(ge=0, le=MOST_EPOCHS)]
+_Peak = Annotated[float, Field(gt=0, le=1000)]
 
 
 class AugmentSpec(Frozen):
@@ -54,10 +57,10 @@ class NetworkSpec(Frozen):
     image_size: int | None = Field(
         None, ge=4, le=LARGEST_SIDE, description="the network resizes its input to this side; default: as given"
     )
-    mean: tuple[float, ...] | None = Field(
-        None, description="normalisation; default: the one timm states for the model"
+    mean: tuple[Annotated[float, Field(ge=-1000, le=1000)], ...] | None = Field(
+        None, max_length=16, description="normalisation; default: the one timm states for the model"
     )
-    std: tuple[float, ...] | None = None
+    std: tuple[Annotated[float, Field(gt=0, le=1000)], ...] | None = Field(None, max_length=16)
 
     train_images: int | None = Field(
         None, ge=2, le=MOST_IMAGES, description="train on this many images (class-balanced); default: all"
@@ -84,8 +87,10 @@ class NetworkSpec(Frozen):
     lr_changes: Literal["step", "epoch"] = Field(
         "step", description="lr follows its schedule at every step, or stays as it is within an epoch"
     )
-    lr_segments: tuple[tuple[float, float, float, float, Literal["linear", "cosine"]], ...] | None = Field(
-        None, description="piecewise: [first epoch, last epoch, lr at its start, lr at its end, linear or cosine]"
+    lr_segments: tuple[tuple[_Epoch, _Epoch, _Peak, _Peak, Literal["linear", "cosine"]], ...] | None = Field(
+        None,
+        max_length=1000,
+        description="piecewise: [first epoch, last epoch, lr at its start, lr at its end, linear or cosine]",
     )
     plateau: PlateauSpec | None = Field(None, description="schedule: plateau — when and how far lr falls")
     head_warmup_epochs: int = Field(
@@ -101,8 +106,6 @@ class NetworkSpec(Frozen):
     def _parameters_fit(self) -> Self:
         if (self.mean is None) != (self.std is None):
             raise ValueError("give 'mean' and 'std' together")
-        if self.std is not None and min(self.std) <= 0:
-            raise ValueError("'std' must be above 0")
         if (self.lr_segments is not None) != (self.schedule == "piecewise"):
             raise ValueError("'lr_segments' goes with schedule: piecewise, and piecewise needs it")
         if (self.plateau is not None) != (self.schedule == "plateau"):

@@ -45,7 +45,7 @@ def _check_temperature(value: Any) -> Any:
     if value in SIGMA_TEMPERATURES:
         return value
     try:
-        number = float(value)
+        number = float(value if not isinstance(value, str) or (value.isascii() and "_" not in value) else "")
     except (TypeError, ValueError, OverflowError):
         raise ValueError(f"a temperature is {allowed}, not {value!r}") from None
     if isinstance(value, bool) or not COLDEST <= number <= HOTTEST:

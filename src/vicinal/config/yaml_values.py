@@ -52,7 +52,8 @@ def read_yaml(text: str, origin: str) -> Any:
 def _reason(error: yaml.YAMLError) -> str:
     """What is wrong and where."""
     if isinstance(error, yaml.reader.ReaderError):
-        return f"the character U+{ord(error.character):04X} may not stand in YAML; leave it out"
+        code = error.character if isinstance(error.character, int) else ord(error.character)
+        return f"the character U+{code:04X} may not stand in YAML; leave it out"
     if not isinstance(error, yaml.MarkedYAMLError):
         return f"not valid YAML: {' '.join(str(error).split())}"
     mark = error.problem_mark or error.context_mark
