@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -125,8 +127,6 @@ def test_batches_are_the_same_whether_streamed_or_in_memory(sources, augment: Au
 
 
 def test_a_changed_file_changes_the_hash_and_the_place_does_not(sources, tmp_path: Path):
-    import shutil
-
     copy = tmp_path / "folder"
     shutil.copytree(sources["folder"], copy)
     before = load_data(spec(sources["folder"], lazy=True))
@@ -139,12 +139,10 @@ def test_a_changed_file_changes_the_hash_and_the_place_does_not(sources, tmp_pat
 
 
 def test_a_broken_image_is_named_when_it_is_met(sources, tmp_path: Path):
-    import shutil
-
     copy = tmp_path / "folder"
     shutil.copytree(sources["folder"], copy)
     victim = next((copy / "train" / WNIDS[0]).iterdir())
-    victim.write_bytes(victim.read_bytes()[:80])
+    victim.write_bytes(victim.read_bytes()[:-80])  # its header is sound
     train = load_data(spec(copy, lazy=True, validation=0)).train
     pipeline = ImagePipeline(train.images, train.labels, Preparation(AugmentSpec(), SIDE))
     with pytest.raises(UsageError, match=victim.name):
@@ -164,3 +162,22 @@ def shard(path: Path, entries: dict[str, bytes]) -> None:
             info = tarfile.TarInfo(name)
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
+
+
+@pytest.mark.parametrize("kind", ["folder", "parquet", "shards"])
+def test_other_bytes_under_the_same_name_and_size_are_other_images(sources, tmp_path: Path, kind: str):
+    if kind not in sources:
+        pytest.skip("no such source")
+    copy = tmp_path / kind
+    shutil.copytree(sources[kind], copy)
+    before = load_data(spec(copy, lazy=True))
+    again = load_data(spec(copy, lazy=True))
+    assert again.content_hash == before.content_hash
+    victim = next(
+        p for p in sorted(copy.rglob("*")) if p.is_file() and p.suffix.lower() in (".jpeg", ".jpg", ".parquet", ".tar")
+    )
+    times, data = victim.stat(), bytearray(victim.read_bytes())
+    data[600 if kind == "shards" else len(data) // 2] ^= 1  # in an image's bytes
+    victim.write_bytes(data)
+    os.utime(victim, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert load_data(spec(copy, lazy=True)).content_hash != before.content_hash

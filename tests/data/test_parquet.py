@@ -54,7 +54,8 @@ def test_a_folder_of_shards_in_data(tmp_path):
     assert [len(s) for s in (data.train, data.validation, data.test)] == [24, 3, 3]
     assert data.test.labels.tolist() == [2, 1, 0]
     assert torch.equal(data.train.images[:12], data.train.images[12:])
-    assert data.notes == ("Parquet files that were not used: extra.parquet.",)
+    assert data.notes[0] == "Parquet files that were not used: extra.parquet."
+    assert data.notes[1].startswith("3 of 3 test images are also training images")
     part = load(root, train_images=7)
     assert len(part.train) == 7
     whole = {image.numpy().tobytes() for image in data.train.images}

@@ -22,7 +22,7 @@ from vicinal.study.results import is_scale_free
 def facts(spec: StudySpec, **changes: Any) -> DataFacts:
     keys = list(spec.networks())
     made = DataFacts(
-        ("a", "b", "c"), dict.fromkeys(keys, 45), dict.fromkeys(keys, "hash"), "selection", dict.fromkeys(keys)
+        ("a", "b", "c"), dict.fromkeys(keys, 45), dict.fromkeys(keys, "hash"), None, "selection", dict.fromkeys(keys)
     )
     return replace(made, **changes)
 

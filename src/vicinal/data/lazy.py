@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -15,7 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vicinal.data.decode import Reader
-from vicinal.data.types import Split, digests_of
+from vicinal.data.types import Split
+from vicinal.errors import UsageError
+from vicinal.workspace import ContentHashes
 
 
 class LazyImages:
@@ -24,11 +27,10 @@ class LazyImages:
     Args:
         split: where the images are; positions: (N,) which of its images these are.
         reader: how one becomes pixels.
-        name: of the source, part of the fingerprint.
     """
 
-    def __init__(self, split: Split, positions: NDArray[np.int64], reader: Reader, name: str) -> None:
-        self._split, self._positions, self._reader, self._name = split, positions, reader, name
+    def __init__(self, split: Split, positions: NDArray[np.int64], reader: Reader) -> None:
+        self._split, self._positions, self._reader = split, positions, reader
         self._pool = ThreadPoolExecutor(min(16, os.cpu_count() or 1), thread_name_prefix="vicinal-decode")
 
     @property
@@ -59,9 +61,17 @@ class LazyImages:
 
     def subset(self, index: Tensor) -> LazyImages:
         """The images at `index` (int64 positions, or a bool mask of length N)."""
-        return LazyImages(self._split, self._positions[index.cpu().numpy()], self._reader, self._name)
+        return LazyImages(self._split, self._positions[index.cpu().numpy()], self._reader)
 
     def digests(self) -> NDArray[np.uint8]:
-        """uint8 (N, 32) of what names each image and its size on disk, not of pixels: lazy images are not read twice."""
-        assert self._split.identities is not None  # checked where lazy images are made
-        return digests_of(f"{self._name} {identity}".encode() for identity in self._split.identities(self._positions))
+        """uint8 (N, 32): hashes of the encoded images, which change when a file does, also to one of the same name and size."""
+        return np.frombuffer(b"".join(self.contents.digests), dtype=np.uint8).reshape(-1, 32)
+
+    @cached_property
+    def contents(self) -> ContentHashes:
+        """Hashes of the encoded images. Raises UsageError where a file cannot be read."""
+        assert self._split.contents is not None  # checked where lazy images are made
+        try:
+            return self._split.contents(self._positions)
+        except OSError as error:
+            raise UsageError(f"cannot read {error.filename}: {error.strerror}; check it and its permissions") from None

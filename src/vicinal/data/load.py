@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from vicinal.config import DataSpec
-from vicinal.data.decode import Reader, decode_splits
+from vicinal.data.class_order import in_class_order
+from vicinal.data.decode import BrokenImageError, Reader, broken_headers, broken_sentence, decode_splits
 from vicinal.data.lazy import LazyImages
+from vicinal.data.leaks import leak_notes
 from vicinal.data.sources import (
     KNOWN,
     find_embedded,
@@ -66,7 +68,7 @@ KINDS: tuple[SourceKind, ...] = (
 SOURCES_HELP = ", ".join(kind.written for kind in KINDS[:-1]) + f", or {KINDS[-1].written}"
 
 
-def load_data(spec: DataSpec) -> ImageData:
+def load_data(spec: DataSpec, stored_side: int | None = None) -> ImageData:
     """All images of a source in memory, as uint8 (N, H, W, C), split into training, validation and test images.
 
     - Test images: the source's test split; else its validation split; else a share `spec.test` of the training images.
@@ -74,13 +76,20 @@ def load_data(spec: DataSpec) -> ImageData:
     - Validation images: the source's validation split if it serves as no other; else a share `spec.validation` cut from
       the training images kept (0: none). All cuts are stratified and drawn from `spec.split_seed`.
 
+    Args:
+        stored_side: in px, that images are kept at where networks are to cut `spec.image_size` from something larger.
+
     Raises UsageError, in one line, for a source or an option that cannot be used, and VicinalError if the embedded
     images are damaged.
     """
-    source = _find(spec)
+    source = in_class_order(_find(spec), spec)
     _check_labels(source)
     where, notes = assign(source, spec)
-    sets = _lazy_sets(source, spec, where) if spec.lazy else _decoded_sets(source, spec, where)
+    side = spec.image_size if stored_side is None else stored_side
+    read = _lazy_sets if spec.lazy else _decoded_sets
+    sets, where, remembered, more = read(source, spec, where, side)
+    _check_classes_left(source, sets["train"])
+    leaks = leak_notes(sets, source.class_names, lambda role, i: _name_of(source, where[role], i))
     return ImageData(
         name=source.name,
         source=spec.source,
@@ -89,39 +98,67 @@ def load_data(spec: DataSpec) -> ImageData:
         train=sets["train"],
         validation=sets["validation"],
         test=sets["test"],
-        notes=(*source.notes, *notes),
+        class_order=source.class_order,
+        remembered_hashes=remembered,
+        notes=(*source.notes, *notes, *more, *leaks),
     )
 
 
-def _decoded_sets(source: Source, spec: DataSpec, where: Mapping[Role, Assigned]) -> dict[Role, ImageSet]:
+# Sets, which images they hold, how many files' hashes were remembered, and notes.
+_Read = tuple[dict[Role, ImageSet], dict[Role, Assigned], int, list[str]]
+
+
+def _decoded_sets(source: Source, spec: DataSpec, where: Mapping[Role, Assigned], side: int | None) -> _Read:
     """All images in memory, read in one pass."""
     filled = [name for name in ROLES if len(where[name].positions)]
     parts = [(source.splits[where[name].split], where[name].positions) for name in filled]
-    decoded = dict(zip(filled, decode_splits(parts, spec.image_size), strict=True))
-    shape = decoded["train"][0].shape[1:]
-    none = np.empty((0, *shape), dtype=np.uint8), np.empty((0, 32), dtype=np.uint8)
+    decoded = decode_splits(parts, side, spec.on_error == "skip")
+    found = dict(zip(filled, decoded.parts, strict=True))
+    shape = found["train"].pixels.shape[1:]
+    sets: dict[Role, ImageSet] = {}
+    kept = dict(where)
+    for name in ROLES:
+        if name not in found:
+            sets[name] = ImageSet(torch.empty((0, *shape), dtype=torch.uint8), where[name].labels(source))
+            continue
+        kept[name] = replace(where[name], positions=where[name].positions[found[name].readable])
+        pixels = torch.from_numpy(found[name].pixels)
+        sets[name] = ImageSet(pixels, kept[name].labels(source), found[name].digests)
+    notes = []
+    if decoded.broken:
+        notes.append(_skipped(decoded.broken))
+    if decoded.transparent:
+        notes.append(f"{decoded.transparent:,} images have transparent parts: they are seen on a white background.")
+    return sets, kept, 0, notes
 
-    def image_set(name: Role) -> ImageSet:
-        pixels, digests = decoded.get(name, none)
-        return ImageSet(torch.from_numpy(pixels), where[name].labels(source), digests)
 
-    return {name: image_set(name) for name in ROLES}
-
-
-def _lazy_sets(source: Source, spec: DataSpec, where: Mapping[Role, Assigned]) -> dict[Role, ImageSet]:
-    """The same sets with images that are read when they are asked for; nothing but labels is read here."""
-    if spec.image_size is None:
+def _lazy_sets(source: Source, spec: DataSpec, where: Mapping[Role, Assigned], side: int | None) -> _Read:
+    """The same sets with images that are decoded when they are asked for; here files are hashed and their headers looked at."""
+    if side is None:
         raise UsageError("data.lazy needs data.image_size: the side in px that every image is brought to")
-    if any(split.identities is None for split in source.splits.values()):
+    if any(split.contents is None for split in source.splits.values()):
         raise UsageError(f"data.lazy goes with folders, Parquet, WebDataset shards and hfds/, not with {spec.source}")
-    reader = Reader(spec.image_size)
+    reader, kept, broken = Reader(side), dict(where), list[BrokenImageError]()
+    lazy: dict[Role, LazyImages] = {}
+    for name in ROLES:
+        split, positions = source.splits[where[name].split], where[name].positions
+        wrong = broken_headers(split, positions)
+        broken += wrong.values()
+        kept[name] = replace(where[name], positions=np.delete(positions, list(wrong)))
+        lazy[name] = LazyImages(split, kept[name].positions, reader)
+    if broken and spec.on_error == "raise":
+        raise UsageError(broken_sentence(broken))
+    sets = {name: ImageSet(images, kept[name].labels(source)) for name, images in lazy.items()}
+    remembered = sum(images.contents.remembered for images in lazy.values())
+    return sets, kept, remembered, [_skipped(broken)] if broken else []
 
-    def image_set(name: Role) -> ImageSet:
-        at = where[name]
-        images = LazyImages(source.splits[at.split], at.positions, reader, f"{source.name} {at.split}")
-        return ImageSet(images, at.labels(source))
 
-    return {name: image_set(name) for name in ROLES}
+def _skipped(broken: Sequence[BrokenImageError]) -> str:
+    return f"Left out by data.on_error=skip: {len(broken):,} images, for example {'; '.join(map(str, broken[:3]))}."
+
+
+def _name_of(source: Source, at: Assigned, position: int) -> str:
+    return next(source.splits[at.split].items(at.positions[position : position + 1]))[1]
 
 
 def _find(spec: DataSpec) -> Source:
@@ -159,6 +196,16 @@ def _check_labels(source: Source) -> None:
         name = source.class_names[int(np.argmin(counts))]
         raise UsageError(
             f"{source.name}: class {name!r} has no training image: add some, or number the classes without it"
+        )
+
+
+def _check_classes_left(source: Source, train: ImageSet) -> None:
+    """Of a class whose training images are all broken nothing can be learned."""
+    counts = np.bincount(train.labels.numpy(), minlength=len(source.class_names))
+    if not counts.all():
+        name = source.class_names[int(np.argmin(counts))]
+        raise UsageError(
+            f"{source.name}: no training image of class {name!r} can be read: repair some or remove the class"
         )
 
 

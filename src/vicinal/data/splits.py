@@ -123,13 +123,20 @@ def _labels(source: Source, role: Role, index: Tensor) -> Tensor:
 
 def _cut(source: Source, index: Tensor, share: float, key: str, seed: int) -> tuple[Tensor, Tensor]:
     """(kept, cut off) of the training images at `index`."""
-    try:
-        kept, held_out = stratified_split(_labels(source, "train", index), share, seed, class_names=source.class_names)
-    except UsageError as error:
-        way_out = ", or set data.validation=0" if key == "validation" else ""
+    labels = _labels(source, "train", index)
+    values, classes = _classes(labels)
+    single = np.flatnonzero(np.bincount(classes, minlength=len(values)) == 1)
+    if len(single):
+        label = int(values[single[0]])
+        whole, way_out = int((source.splits["train"].labels == label).sum()), ""
+        if key == "validation":
+            way_out = ", or set data.validation=0"
         raise UsageError(
-            f"cannot cut {key} images from the training images of {source.name}: {error}{way_out}"
-        ) from None
+            f"cannot cut {key} images from the training images of {source.name}: of the {whole} image{'s' * (whole > 1)} "
+            f"of class {source.class_names[label]!r} one is left to cut from, and a split in two needs two: add images or remove "
+            f"the class{way_out}"
+        )
+    kept, held_out = stratified_split(labels, share, seed, class_names=source.class_names)
     return index[kept], index[held_out]
 
 

@@ -18,11 +18,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vicinal.workspace import ContentHashes, content_hashes_of
+
 
 class Images(Protocol):
     """Images that are read when they are indexed, as a uint8 (N, H, W, C) tensor is indexed along N.
 
-    `digests` gives uint8 (N, 32), which tell one image from another without reading it.
+    `digests` gives uint8 (N, 32), which tell one image's encoded bytes from another's without decoding them.
     """
 
     @property
@@ -81,7 +83,7 @@ class ImageSet:
 
     @cached_property
     def digests(self) -> NDArray[np.uint8]:
-        """uint8 (N, 32): the SHA-256 of each image's pixels, or of what names it and its size on disk where images are lazy."""
+        """uint8 (N, 32): the SHA-256 of each image's pixels, or of its encoded bytes where images are lazy."""
         if self.known_digests is not None:
             return self.known_digests
         if not isinstance(self.images, Tensor):
@@ -117,7 +119,9 @@ class ImageData:
     `name` is what tables show and `source` what the user gave. `content_hash` is a SHA-256 (hex) over class names and, for
     each of the source's own splits, the hash of the images read, in its own order: all of them, or those that
     `data.train_images` and `data.test_images` keep. It does not depend on the path, nor on how validation and test images
-    are cut. `validation` may be empty. `notes` are sentences that belong beside every figure made from the data.
+    are cut. `validation` may be empty. `class_order` says what the numbers of the classes go by, `remembered_hashes` how many
+    files were not read for their hashes because nothing about them had changed. `notes` are sentences that belong beside
+    every figure made from the data.
     """
 
     name: str
@@ -127,6 +131,8 @@ class ImageData:
     train: ImageSet
     validation: ImageSet
     test: ImageSet
+    class_order: str = "source"
+    remembered_hashes: int = 0
     notes: tuple[str, ...] = ()
 
 
@@ -134,12 +140,12 @@ class ImageData:
 class Split:
     """One split of a source, images unread: labels int64 (N,), and a way to read those at sorted positions.
 
-    `identities` names each image and its size on disk without reading it; a source without them cannot be streamed.
+    `contents` hashes the encoded bytes of the images at positions (n,); a source without it cannot be read lazily.
     """
 
     labels: NDArray[np.int64]
     items: Callable[[NDArray[np.int64]], Iterator[Item]]
-    identities: Callable[[NDArray[np.int64]], Iterator[str]] | None = None
+    contents: Callable[[NDArray[np.int64]], ContentHashes] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +156,7 @@ class Source:
     class_names: tuple[str, ...]
     splits: Mapping[Role, Split]
     notes: tuple[str, ...] = ()
+    class_order: str = "source"  # what the numbers of the classes go by: the source's own, or names as "text"
 
 
 def split_of_arrays(images: NDArray[np.uint8], labels: NDArray[np.int64], name: str) -> Split:
@@ -159,3 +166,17 @@ def split_of_arrays(images: NDArray[np.uint8], labels: NDArray[np.int64], name: 
         return ((images[i], f"{name}, image {i}") for i in index)
 
     return Split(labels, items)
+
+
+def contents_in_files(files: Sequence[Path], file_of: NDArray[np.int64], places: Iterable[object]) -> ContentHashes:
+    """Hashes of images that lie in larger files: of a file's bytes and the place of the image in it.
+
+    Args:
+        files: that are hashed.
+        file_of: (n,) positions in `files`; places: n values that tell images of a file apart.
+    """
+    used = sorted(set(file_of.tolist()))
+    hashes = content_hashes_of([files[i] for i in used])
+    by_file = dict(zip(used, hashes.digests, strict=True))
+    values = (by_file[i] + repr(place).encode() for i, place in zip(file_of.tolist(), places, strict=True))
+    return ContentHashes(tuple(map(bytes, digests_of(values))), hashes.remembered)

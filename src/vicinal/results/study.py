@@ -41,6 +41,13 @@ class Data(Part):
     class_names: list[str] | None = None
     image_shape: list[int] | None = Field(None, description="height, width and channels as stored")
     image_size: int | None = Field(None, description="side in px that networks see; null: as stored")
+    stored_side: int | None = Field(None, description="side in px that networks cut theirs from; null: as stored")
+    class_order: str | None = Field(
+        None, description="what the numbers of the classes go by: source, text, natural or as given"
+    )
+    remembered_hashes: int = Field(
+        0, description="files not read for their hashes, since nothing about them had changed"
+    )
     train: int = Field(description="images")
     validation: int = Field(description="images")
     test: int = Field(description="images")

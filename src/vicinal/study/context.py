@@ -29,7 +29,7 @@ class StudyContext:
     def load(cls, spec: StudySpec) -> StudyContext:
         """Read the data. Raises UsageError where it, or the device, cannot be used."""
         device = device_named(spec.runtime.device)  # first: a wrong device costs no reading
-        return cls(spec, load_data(spec.data), device)
+        return cls(spec, load_data(spec.data, _stored_side(spec)), device)
 
     @property
     def classes(self) -> int:
@@ -52,6 +52,24 @@ class StudyContext:
     def preparation(self, network: NetworkSpec) -> Preparation:
         """How a network's images are prepared."""
         return Preparation(network.augment, self.spec.data.image_size)
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said of the data, before anything is spent and beside every figure."""
+        side, stored = self.spec.data.image_size, self.stored_side
+        smaller = min(self.data.train.images.shape[1:3])
+        other = [
+            name
+            for name, network in self.spec.networks().items()
+            if stored is not None and side is not None and side < smaller == stored != _cut_from(network, side)
+        ]
+        resized = f"Images are kept at {stored} px, so these networks see them resized twice: {', '.join(other)}."
+        return (*self.data.notes, *([resized] if other else []))
+
+    @property
+    def stored_side(self) -> int | None:
+        """Side in px that the longest cut of any network is made from; None: the images' own."""
+        return _stored_side(self.spec)
 
     def training_images(self, network: NetworkSpec) -> ImageSet:
         """The training images of a network: all, or its class-balanced part."""
@@ -85,12 +103,24 @@ class StudyContext:
             class_names=self.data.class_names,
             train_images={key: len(found) for key, found in images.items()},
             train_hashes={key: found.content_hash() for key, found in images.items()},
+            stored_side=self.stored_side,
             selection_hash=self.selection_images.content_hash(),
             weights_hashes={
                 key: None if network.weights in (None, "hub") else content_hash_of(Path(str(network.weights)))
                 for key, network in networks.items()
             },
         )
+
+
+def _cut_from(network: NetworkSpec, side: int) -> int:
+    """Side in px that a network's images are resized to, before it crops `side` out of them."""
+    return network.augment.resize or side
+
+
+def _stored_side(spec: StudySpec) -> int | None:
+    """The largest side that any network is to cut from: an image is resized once, from the original."""
+    side = spec.data.image_size
+    return None if side is None else max(side, *(_cut_from(network, side) for network in spec.networks().values()))
 
 
 def device_named(name: str) -> torch.device:

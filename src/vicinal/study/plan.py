@@ -20,6 +20,7 @@ class DataFacts:
     class_names: tuple[str, ...]
     train_images: Mapping[str, int]  # that each network trains on
     train_hashes: Mapping[str, str]
+    stored_side: int | None  # in px, that all are cut from; None: as they are
     selection_hash: str  # of the images that are looked at while training
     weights_hashes: Mapping[str, str | None]  # of local files that networks start from
 
@@ -136,6 +137,8 @@ def _run_spec(
         "classes": list(facts.class_names),
         "image_size": spec.data.image_size,
     }
+    if facts.stored_side != spec.data.image_size:
+        data["stored_side"] = facts.stored_side
     if spec.selection != "last" or network.schedule == "plateau":
         data["selection_images"] = facts.selection_hash
     return RunSpec(

@@ -55,7 +55,10 @@ def build_results(
             "train": len(data.train),
             "validation": len(data.validation),
             "test": len(data.test),
-            "notes": list(data.notes),
+            "class_order": data.class_order,
+            "stored_side": context.stored_side,
+            "remembered_hashes": data.remembered_hashes,
+            "notes": list(context.notes),
         },
         "measures": {
             "ece_bins": spec.measures.ece_bins,

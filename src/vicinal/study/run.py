@@ -53,6 +53,13 @@ class Study:
         self.plan: StudyPlan = plan_study(spec, out, self.context.facts())
         self.predictions = StudyPredictions(self.context, self.plan)
 
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said of the images, before anything is spent and beside every figure."""
+        other = self.predictions.other
+        of_other = [f"{other.name}: {note}" for note in other.notes] if other else []
+        return (*self.context.notes, *of_other)
+
     @property
     def bank_root(self) -> Path:
         """The folder of all banks."""
@@ -162,6 +169,8 @@ def execute(
         unique = study.plan.unique_runs
         to_do = [run for run in unique if not run.folder.is_done]
         with progress or StudyProgress(sum(run.images for run in to_do)) as shown:
+            for note in study.notes:
+                shown.say(f"note: {note}")
             if len(to_do) < len(unique):
                 shown.say(f"{len(unique) - len(to_do)} of {len(unique)} runs are done already")
             found: dict[Path, Predictions] = {}

@@ -1,32 +1,52 @@
-"""A folder of class folders, ROOT/<class>/*.jpg, or one for each split, ROOT/{train,val,test}/<class>/*.jpg."""
+"""A folder of class folders, ROOT/<class>/**/*.jpg, or one for each split, ROOT/{train,val,test}/<class>/**/*.jpg."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vicinal.config import DataSpec
-from vicinal.data.decode import SUFFIXES
+from vicinal.data.decode import MISSING_SUFFIXES, SUFFIXES, BrokenImageError, broken_sentence
 from vicinal.data.types import Item, Role, Source, Split
 from vicinal.errors import UsageError
+from vicinal.workspace import ContentHashes, content_hashes_of
 
 SPLIT_FOLDERS: dict[str, Role] = {
     "train": "train",
+    "training": "train",
     "val": "validation",
     "validation": "validation",
     "valid": "validation",
     "test": "test",
+    "testing": "test",
 }
+
+
+@dataclass
+class _Found:
+    """What a walk through class folders found, beside the images taken."""
+
+    other_endings: Counter[str] = field(default_factory=Counter)
+    hidden: int = 0  # images by their ending
+    nested: int = 0  # images in folders of a class folder
+    broken: list[BrokenImageError] = field(default_factory=list)
 
 
 def find_folders(spec: DataSpec) -> Source:
     """The images below the folder `spec.source`, unread; classes are sorted by name, images within a class too.
 
-    Raises UsageError for a folder without class folders, an empty class folder, fewer than two classes, or splits whose
-    classes differ.
+    Folders in a class folder are part of it. Split folders are known in any case of letters (train or training, val, valid or
+    validation, test or testing); a class of training images may lack images in another split.
+
+    Raises UsageError for a folder without class folders, a link to nowhere, a class without training images, fewer than two
+    classes, splits whose classes do not fit, or entries with an image's name that are none.
     """
     root = Path(spec.source).expanduser()
     folders = _visible(root)
@@ -36,76 +56,203 @@ def find_folders(spec: DataSpec) -> Source:
         raise UsageError(
             f"{root} holds no class folders: sort the images into one folder for each class, {root}/CLASS/*"
         )
-    splits = [f for f in folders if f.name in SPLIT_FOLDERS and _visible(f)]
+    splits = [f for f in folders if f.name.lower() in SPLIT_FOLDERS and _visible(f) and not _holds_images(f)]
     if not splits:
-        return _source(root, {"train": root}, [])
+        return _source(spec, root, {"train": root}, [])
     by_role: dict[Role, Path] = {}
     for folder in splits:
-        role = SPLIT_FOLDERS[folder.name]
+        role = SPLIT_FOLDERS[folder.name.lower()]
         if role in by_role:
-            raise UsageError(f"{root} holds both {by_role[role].name}/ and {folder.name}/: keep one for validation")
+            raise UsageError(f"{root} holds both {by_role[role].name}/ and {folder.name}/: keep one for {role}")
         by_role[role] = folder
     if "train" not in by_role:
         found = ", ".join(f"{f.name}/" for f in splits)
         raise UsageError(
             f"{root} holds {found} but no train/ with class folders: add it, or give a folder of class folders"
         )
-    return _source(root, by_role, [f.name for f in folders if f not in splits])
+    return _source(spec, root, by_role, [f.name for f in folders if f not in splits])
 
 
-def _source(root: Path, by_role: dict[Role, Path], unused: list[str]) -> Source:
-    classes = [f.name for f in _visible(by_role["train"])]
-    for folder in by_role.values():
-        here = [f.name for f in _visible(folder)]
-        if here != classes:
-            missing, extra = sorted(set(classes) - set(here)), sorted(set(here) - set(classes))
-            parts = [f"{folder} lacks {_some(missing)}"] * bool(missing) + [f"only {folder} has {_some(extra)}"] * bool(
-                extra
-            )
-            raise UsageError(
-                f"the classes of the splits differ: {'; '.join(parts)}; give every split the same class folders"
-            )
-    if len(classes) < 2:
-        raise UsageError(
-            f"{by_role['train']} holds one class folder, {classes[0]}/: a classifier needs at least two classes"
-        )
-    left_out = 0
-    splits: dict[Role, Split] = {}
-    for role, folder in by_role.items():
+def _source(spec: DataSpec, root: Path, by_role: Mapping[Role, Path], unused: list[str]) -> Source:
+    notes = [f"Folders beside the splits that were not used: {_some(unused)}."] * bool(unused)
+    folders = {role: _class_folders(folder) for role, folder in by_role.items()}
+    classes = list(folders["train"])
+    _check_classes(by_role, folders)
+    found, splits = _Found(), {}
+    for role, by_class in folders.items():
         paths: list[Path] = []
         labels: list[int] = []
         for label, name in enumerate(classes):
-            entries = sorted(p for p in (folder / name).iterdir() if not p.name.startswith("."))
-            images = [p for p in entries if p.suffix.lower() in SUFFIXES and not p.is_dir()]
-            if not images:
+            images = _images_below(by_class[name], found) if name in by_class else []
+            if not images and role == "train":
                 raise UsageError(
-                    f"the class folder {folder / name} holds no images ({' '.join(SUFFIXES)}): add some or remove it"
+                    f"the class folder {by_class[name]} holds no images ({' '.join(SUFFIXES)}): add some or remove it"
                 )
-            left_out += len(entries) - len(images)
+            if not images:
+                notes.append(f"No {role} image is of the class {name!r}.")
             paths += images
             labels += [label] * len(images)
-        splits[role] = _split(folder, paths, labels)
-    notes = [f"Folders beside the splits that were not used: {_some(unused)}."] * bool(unused)
-    if left_out:
-        notes.append(f"Left out of the class folders: {left_out} entries that are no image files by their ending.")
-    return Source(f"{root.resolve().name} (folder)", tuple(classes), splits, tuple(notes))
+        splits[role] = _split(paths, labels)
+    if found.broken and spec.on_error == "raise":
+        raise UsageError(broken_sentence(found.broken))
+    _check_not_one_level_up(by_role["train"], folders["train"])
+    beside = sum(_is_image(p.name) for folder in by_role.values() for p in folder.iterdir() if not p.is_dir())
+    source_notes = [*notes, *_unicode_notes(folders), *_notes(found, beside)]
+    return Source(f"{root.resolve().name} (folder)", tuple(classes), splits, tuple(source_notes), "text")
 
 
-def _split(folder: Path, paths: list[Path], labels: list[int]) -> Split:
+def _class_folders(folder: Path) -> dict[str, Path]:
+    """The class folders by the names of their classes: in Unicode's composed form, and bytes that are no UTF-8 as \\xe9."""
+    found: dict[str, Path] = {}
+    for path in _visible(folder):
+        name = _class_name(path.name)
+        if name in found:
+            raise UsageError(
+                f"{folder} holds two folders {name!r} whose names differ by their Unicode form only: put their images into one"
+            )
+        found[name] = path
+    return found
+
+
+def _class_name(name: str) -> str:
+    return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "backslashreplace"))
+
+
+def _check_classes(by_role: Mapping[Role, Path], folders: Mapping[Role, Mapping[str, Path]]) -> None:
+    classes = folders["train"]
+    for role, by_class in folders.items():
+        extra = sorted(set(by_class) - set(classes))
+        if extra:
+            by_case = {name.casefold(): name for name in classes}
+            near = by_case.get(extra[0].casefold())
+            other = f" ({extra[0]} and {near} differ by case only)" if near else ""
+            missing = sorted(set(classes) - set(by_class))
+            lacking = f"{by_role[role]} lacks {_some(missing)}; " if missing else ""
+            raise UsageError(
+                f"the classes of the splits differ: {lacking}only {by_role[role]} has {_some(extra)}{other}; a class needs "
+                f"training images: add {by_role['train'] / extra[0]}/, or rename or remove the folder"
+            )
+    if len(classes) < 2:
+        raise UsageError(
+            f"{by_role['train']} holds one class folder, {next(iter(classes))}/: a classifier needs at least two classes"
+        )
+
+
+def _check_not_one_level_up(root: Path, folders: Mapping[str, Path]) -> None:
+    """Folders that all hold the same folders and no images of their own are no classes: the classes lie below."""
+    below = {name: [f.name for f in _visible(path)] for name, path in folders.items()}
+    first = next(iter(below.values()))
+    alike = len(first) > 1 and all(names == first for names in below.values())
+    if alike and not any(_holds_images(path) for path in folders.values()):
+        raise UsageError(
+            f"the folders {_some(list(folders))} of {root} hold the same folders ({_some(first)}) and no images of their own: "
+            f"if those are the classes, give {root / next(iter(folders))} or merge them; call splits train/, val/ and test/"
+        )
+
+
+def _images_below(folder: Path, found: _Found) -> list[Path]:
+    """The images in a class folder and the folders in it, sorted; links are followed, none twice."""
+    images: list[Path] = []
+    seen = {os.path.realpath(folder)}
+
+    def walk(here: Path, depth: int) -> None:
+        try:
+            entries = sorted(here.iterdir())
+        except OSError as error:
+            found.broken.append(BrokenImageError(f"{here} cannot be opened ({error.strerror})"))
+            return
+        for path in entries:
+            if path.is_dir():
+                real = os.path.realpath(path)
+                if not path.name.startswith(".") and real not in seen:
+                    seen.add(real)
+                    walk(path, depth + 1)
+            elif path.name.startswith("."):
+                found.hidden += _is_image(path.name)
+            elif not _is_image(path.name):
+                found.other_endings[path.suffix.lower() or "no ending"] += 1
+            elif not path.is_file():
+                reason = "a link to nowhere" if path.is_symlink() else "no regular file"
+                found.broken.append(BrokenImageError(f"{path} cannot be read as an image ({reason})"))
+            else:
+                images.append(path)
+                found.nested += depth > 0
+
+    walk(folder, 0)
+    return images
+
+
+def _notes(found: _Found, beside: int) -> Iterator[str]:
+    """What was taken though it lies deeper, and what was left out."""
+    if found.nested:
+        yield f"Images in folders of a class folder, taken as images of the class: {found.nested:,}."
+    if found.other_endings:
+        endings = ", ".join(f"{n:,} {ending}" for ending, n in found.other_endings.most_common(6))
+        known = [e for e in found.other_endings if e in MISSING_SUFFIXES]
+        plugin = " (to read .heic: pip install pillow-heif)" if set(known) & {".heic", ".heif", ".hif"} else ""
+        yield (
+            f"Left out of the class folders: {found.other_endings.total():,} entries that are no image files by their ending "
+            f"({endings}){plugin}."
+        )
+    if found.hidden:
+        yield f"Left out of the class folders: {found.hidden:,} hidden image files (their names begin with a dot)."
+    if beside:
+        yield f"Left out: {beside:,} image files that lie beside the class folders and so belong to no class."
+    if found.broken:
+        names = "; ".join(map(str, found.broken[:3]))
+        yield f"Left out by data.on_error=skip: {len(found.broken):,} entries, for example {names}."
+
+
+def _unicode_notes(folders: Mapping[Role, Mapping[str, Path]]) -> Iterator[str]:
+    raw = {
+        name: {by_class[name].name for by_class in folders.values() if name in by_class} for name in folders["train"]
+    }
+    forms = [name for name, names in raw.items() if len(names) > 1]
+    if forms:
+        yield f"Class folders whose names differ between splits by their Unicode form only were taken as one: {_some(forms)}."
+    bytes_ = [name for name, names in raw.items() if any(_has_raw_bytes(each) for each in names)]
+    if bytes_:
+        yield f"Class folders whose names are not UTF-8 are shown with their bytes: {_some(bytes_)}."
+
+
+def _has_raw_bytes(name: str) -> bool:
+    return any(0xDC80 <= ord(character) <= 0xDCFF for character in name)
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(SUFFIXES)
+
+
+def _holds_images(folder: Path) -> bool:
+    return any(_is_image(path.name) and path.is_file() for path in folder.iterdir())
+
+
+def _split(paths: Sequence[Path], labels: Sequence[int]) -> Split:
     def items(index: NDArray[np.int64]) -> Iterator[Item]:
         return ((paths[i], str(paths[i])) for i in index)
 
-    def identities(index: NDArray[np.int64]) -> Iterator[str]:
-        return (f"{paths[i].relative_to(folder)} {paths[i].stat().st_size}" for i in index)
+    def contents(index: NDArray[np.int64]) -> ContentHashes:
+        return content_hashes_of([paths[i] for i in index])
 
-    return Split(np.array(labels, dtype=np.int64), items, identities)
+    return Split(np.array(labels, dtype=np.int64), items, contents)
 
 
 def _visible(folder: Path) -> list[Path]:
-    """The folders inside, sorted by name, without hidden ones (.cache, .ipynb_checkpoints)."""
-    return sorted(f for f in folder.iterdir() if f.is_dir() and not f.name.startswith("."))
+    """The folders inside, sorted by name, without hidden ones (.cache, .ipynb_checkpoints).
+
+    Raises UsageError for a link to nowhere: a class on a disk that is not mounted would be missing without a word.
+    """
+    found = []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_symlink() and not path.exists() and not _is_image(path.name):
+            raise UsageError(f"{path} is a link to nowhere ({path.readlink()}): mount what it points to, or remove it")
+        if path.is_dir():
+            found.append(path)
+    return found
 
 
-def _some(names: list[str]) -> str:
+def _some(names: Sequence[str]) -> str:
     shown = ", ".join(names[:5])
     return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from vicinal.config import DataSpec
 from vicinal.data.sources.parquet import IMAGE_COLUMNS, LABEL_COLUMN, usual_column
-from vicinal.data.types import Item, Role, Source, Split
+from vicinal.data.types import Item, Role, Source, Split, digests_of
 from vicinal.errors import UsageError
+from vicinal.workspace import ContentHashes, content_hashes_of
 
 _SPLITS: dict[str, Role] = {
     "train": "train",
@@ -90,7 +91,9 @@ def _split(name: str, rows: Any, image: str, label: str, datasets: Any) -> Split
     if any(value is None for value in labels):
         raise UsageError(f"{name} has rows without a value in {label!r}: use another column or data set")
 
-    def identities(index: NDArray[np.int64]) -> Iterator[str]:
-        return (f"{rows._fingerprint} {i}" for i in index)
+    def contents(index: NDArray[np.int64]) -> ContentHashes:
+        files = content_hashes_of([Path(part["filename"]) for part in rows.cache_files])  # that the library loaded
+        whole = b"".join(files.digests)
+        return ContentHashes(tuple(map(bytes, digests_of(whole + str(i).encode() for i in index))), files.remembered)
 
-    return Split(np.asarray(labels, dtype=np.int64), items, identities)
+    return Split(np.asarray(labels, dtype=np.int64), items, contents)

@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vicinal.config import DataSpec
-from vicinal.data.types import Item, Role, Source, Split
+from vicinal.data.types import Item, Role, Source, Split, contents_in_files
 from vicinal.errors import UsageError
+from vicinal.workspace import ContentHashes
 
 IMAGE_COLUMNS = ("img", "image")
 LABEL_COLUMN = "label"
@@ -200,12 +201,11 @@ def _split(files: list[Path], image: str, label: str) -> Split:
     labels = [_read_labels(file, label) for file in files]
     starts = np.cumsum([0, *map(len, labels)])
 
-    def identities(index: NDArray[np.int64]) -> Iterator[str]:
-        sizes = [file.stat().st_size for file in files]
-        for i, part in zip(index, np.searchsorted(starts, index, side="right") - 1, strict=True):
-            yield f"{files[part].name} {sizes[part]} {i - starts[part]}"
+    def contents(index: NDArray[np.int64]) -> ContentHashes:
+        part = np.searchsorted(starts, index, side="right") - 1
+        return contents_in_files(files, part, (index - starts[part]).tolist())
 
-    return Split(np.concatenate(labels), items, identities)
+    return Split(np.concatenate(labels), items, contents)
 
 
 def _read_images(

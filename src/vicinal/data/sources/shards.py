@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from vicinal.config import DataSpec
 from vicinal.data.decode import SUFFIXES
-from vicinal.data.types import Item, Role, Source, Split
+from vicinal.data.types import Item, Role, Source, Split, contents_in_files
 from vicinal.errors import UsageError
+from vicinal.workspace import ContentHashes
 
 CLASS_NAMES_FILE = "classnames.txt"  # one name on each line, as published ImageNet shards have it
 _ROLES: dict[str, Role] = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
@@ -122,7 +123,10 @@ def _split(members: list[_Member]) -> Split:
                 file.seek(member.offset)
                 yield file.read(member.size), f"{member.shard}, {member.key}"
 
-    def identities(index: NDArray[np.int64]) -> Iterator[str]:
-        return (f"{members[i].shard.name} {members[i].key} {members[i].size}" for i in index)
+    shards = sorted({member.shard for member in members})
+    shard_of = np.array([shards.index(member.shard) for member in members], dtype=np.int64)
 
-    return Split(np.array([m.label for m in members], dtype=np.int64), items, identities)
+    def contents(index: NDArray[np.int64]) -> ContentHashes:
+        return contents_in_files(shards, shard_of[index], (members[i].offset for i in index))
+
+    return Split(np.array([m.label for m in members], dtype=np.int64), items, contents)
