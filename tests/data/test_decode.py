@@ -119,11 +119,11 @@ def test_sixteen_bit_images_are_refused(tmp_path):
 def test_too_many_images_for_memory(tmp_path, monkeypatch):
     write_classes(tmp_path)
     Image.new("RGB", (9, 8)).save(tmp_path / "cat" / "002.png")  # one that differs, so all are resized
-    monkeypatch.setattr(decode, "available_memory", lambda: 1_000_000_000)
+    monkeypatch.setattr(decode, "available_memory", lambda: 250_000_000)
     load(tmp_path, image_size=16)
-    message = r"^10 images of 8000 x 8000 x 3 need 1\.9 GB .* 1\.0 GB free may take 60%: lower data\.image_size or data\.train"
+    message = r"^10 images of 4000 x 4000 x 3 need 0\.5 GB .* 0\.2 GB free may take 60%: lower data\.image_size or data\.train"
     with pytest.raises(UsageError, match=message):
-        load(tmp_path, image_size=8000)
+        load(tmp_path, image_size=4000)
 
 
 def test_small_images_of_one_size_are_kept_and_others_resized(tmp_path):
