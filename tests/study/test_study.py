@@ -482,7 +482,7 @@ def test_any_batch_size(small: Path, smallest, study_file, tmp_path: Path, vicin
 def test_a_loss_that_is_not_finite(small: Path, smallest, study_file, tmp_path: Path, vicinal):
     out = copied(small, tmp_path)
     kept = stamps(out, "runs/*/*")
-    changes = {"student.optimizer": "sgd", "student.lr": 1e6, "student.epochs": 8}
+    changes = {"student.optimizer": "sgd", "student.lr": 1e3, "student.epochs": 8}
     answer = vicinal("run", study_file(smallest, changes), "--out", out)
     assert answer.code == 1
     assert answer.last.startswith("vicinal: kd-T2-one: the loss became")
@@ -494,10 +494,12 @@ def test_a_loss_that_is_not_finite(small: Path, smallest, study_file, tmp_path: 
 
 
 @pytest.mark.parametrize("role", ["teachers.one", "student"])
-def test_weights_that_the_last_step_broke(smallest, study_file, tmp_path: Path, vicinal, role: str):
+def test_weights_that_the_last_step_broke(smallest, study_file, tmp_path: Path, vicinal, role: str, monkeypatch):
     """The loss of the only step is finite and the weights after it are not: that is NaN too, and no finished run."""
-    changes = {f"{role}.optimizer": "sgd", f"{role}.lr": 1e38, f"{role}.epochs": 1, f"{role}.batch_size": 1000}
-    changes |= {f"{role}.schedule": "constant"}
+    changes = {f"{role}.optimizer": "sgd", f"{role}.lr": 999.0, f"{role}.epochs": 1, f"{role}.batch_size": 1000}
+    monkeypatch.setattr(
+        "vicinal.training.learner.learning_rate", lambda spec, *_: 1e38 if spec.lr == 999.0 else spec.lr
+    )
     answer = vicinal("run", study_file(smallest, changes), "--out", tmp_path / "out")
     assert answer.code == 1
     assert answer.last.startswith("vicinal: ")
@@ -574,7 +576,7 @@ def test_damaged_weights_of_a_teacher_that_is_asked_again(small: Path, smallest,
 @pytest.mark.parametrize("kind", ["half", "empty", "nonsense"])
 def test_a_damaged_checkpoint(smallest, study_file, tmp_path: Path, vicinal, kind: str):
     out = tmp_path / "out"
-    changes = {"teachers.one.optimizer": "sgd", "teachers.one.lr": 1e6, "teachers.one.epochs": 8}
+    changes = {"teachers.one.optimizer": "sgd", "teachers.one.lr": 1e3, "teachers.one.epochs": 8}
     file = study_file(smallest, {**changes, "runtime.checkpoint_seconds": 0})
     assert vicinal("run", file, "--out", out).code == 1  # stops on the way, which leaves a checkpoint
     (checkpoint,) = out.glob("runs/teacher-*/checkpoint.pt")
