@@ -13,6 +13,7 @@ from PIL import Image
 from vicinal import functional as vf
 from vicinal.config import ARMS
 from vicinal.errors import UsageError
+from vicinal.report.paper.plain_svg import plain_svg
 from vicinal.toy import TITLES, ToySpec, run_toy, write_toy
 from vicinal.toy.experiment import AMBIVALENT, half_circles, network, train
 from vicinal.toy.figure import draw_figure
@@ -142,6 +143,14 @@ def test_the_files(quick, tmp_path):
     first = svg.read_bytes(), png.read_bytes()
     write_toy(svg.parent, quick)
     assert (svg.read_bytes(), png.read_bytes()) == first
+
+
+def test_the_drawing_stands_in_a_report_as_it_is(quick, tmp_path):
+    svg = write_toy(tmp_path, quick)[0].read_text(encoding="utf-8")
+    shown = plain_svg(svg, "toy")
+    assert shown is not None
+    for element in ("<use", "<path", "<image", "<text", "<clipPath"):
+        assert shown.count(element) == svg.count(element)
 
 
 def test_the_command(vicinal, tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vicinal.claims import TEMPERATURE_SYMBOLS, temperature_text
 from vicinal.config import SELECTION_SENTENCES
+from vicinal.report.words import inert
 from vicinal.results import read_results
 
 Model = dict[str, Any]  # one trained network of results.json with its measures
@@ -160,7 +161,8 @@ def load_results(folder: Path) -> Results:
 
 
 def arrange(raw: dict[str, Any]) -> Results:
-    """Group the models of results.json into rows, in the order of the file."""
+    """Group the models of results.json into rows, in the order of the file; its text is `inert` from here on."""
+    raw = inert(raw)
     teachers = tuple(
         Row(str(name), None, str(name), None, 0, tuple(models))
         for name, models in _grouped(raw["teachers"], lambda m: m["name"])

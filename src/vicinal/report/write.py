@@ -29,6 +29,7 @@ from vicinal.report.tables import (
     versus_teacher_csv,
     vicinity_csv,
 )
+from vicinal.report.words import inert_markdown
 from vicinal.workspace import write_atomically
 
 # What a report may write or not, so that an earlier one's can go.
@@ -71,7 +72,7 @@ def write_report(folder: Path) -> Path:
     }
     page = html_page(results, figures, paper_context(part))
     for name, content in files.items():
-        write_atomically(folder / name, content)
+        write_atomically(folder / name, inert_markdown(content) if name.endswith(".md") else content)
     for name in (own_files(part) | OPTIONAL) - files.keys():
         (folder / name).unlink(missing_ok=True)
     path = folder / "report.html"

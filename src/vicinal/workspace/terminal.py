@@ -24,9 +24,10 @@ def printable(text: str) -> str:
 
 def _shown(character: str) -> str:
     kind = unicodedata.category(character)
-    if kind not in ("Cc", "Cf", "Cs", "Zl", "Zp") or character in _JOINERS:
-        return character
     code = ord(character)
+    no_character = code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF
+    if (kind not in ("Cc", "Cf", "Cs", "Zl", "Zp") and not no_character) or character in _JOINERS:
+        return character
     if 0xDC80 <= code <= 0xDCFF:  # how Python holds a byte that is no UTF-8
         return f"\\x{code - 0xDC00:02x}"
     escaped = f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 FONTS = "-apple-system, BlinkMacSystemFont, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto Sans', 'Liberation Sans', Arial, sans-serif"
 SUBSCRIPT = r"\b(Δ|I|σ)_(lin|t)\b"  # written with an underscore in plain text
@@ -100,7 +102,11 @@ def subscripts(text: str) -> str:
 def render(figure: Figure, name: str, title: str) -> Panel:
     """Draw a figure, the same bytes every time, with ids that no other panel of the page has."""
     out = io.StringIO()
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # a $ in a name is a dollar
+    settings = rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "text.parse_math": False})
+    with settings, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # the reader's fonts show them; only their widths are guessed
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
     body = out.getvalue()
     body = body[body.index(">", body.index("<svg")) + 1 : body.rindex("</svg>")]

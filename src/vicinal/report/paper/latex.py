@@ -10,6 +10,7 @@ from vicinal.report.paper.table import WIDE, PaperTable, Quantity, Value
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "σ": r"$\sigma$", "λ": r"$\lambda$", "Δ": r"$\Delta$", "†": r"$^\dagger$",
+    "[": "{[}", "]": "{]}", "*": "{*}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",  # a row may begin with [ or *
     "−": "$-$", "±": r"$\pm$", "×": r"$\times$", "·": r"$\cdot$", "½": r"$\tfrac12$", "‖": r"$\Vert$", "–": "--", "’": "'",
     "“": "``", "”": "''", "→": r"$\to$", "…": r"\dots{}", "\u00a0": "~",
 }  # fmt: skip

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vicinal.report.rows import SCALED, Model, Results, Row, at_half, gain_at_half, mean_and_spread, versus_teacher
+from vicinal.report.words import inert_cell
 
 QUANTITIES = ("nonlinearity", "entropy", "dominance", "linearity_information")
 ABSENT = "–"
@@ -319,5 +320,5 @@ def csv_text(header: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows(lines)
+    writer.writerows(map(inert_cell, line) for line in lines)
     return out.getvalue()
