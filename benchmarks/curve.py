@@ -104,7 +104,8 @@ def ours(task: Task) -> Tensor:
     network = fused(task.network, to_float(x_i[:FUSING_IMAGES], task.preparation.image_size).to(task.device))
     curves = vicinal_curves(network, x_i.to(task.device), x_j.to(task.device), task.vicinity.lam_points)
     curves.intervals()
-    return curves.compute()["nonlinearity"]
+    found: Tensor = curves.compute()["nonlinearity"]
+    return found
 
 
 def curve(pair: Pair, settings: Settings, talk: Talk) -> list[CaseResult]:

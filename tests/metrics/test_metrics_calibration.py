@@ -26,11 +26,16 @@ def measured(logits, labels, batch=None, **values):
     return metric
 
 
+def computed(metric):
+    """The figures as plain numbers, with the bins."""
+    return {name: value.item() for name, value in metric.compute().items()} | {"reliability": metric.reliability()}
+
+
 @settings(max_examples=20, deadline=None)
 @given(n=st.integers(1, 90), batch=st.integers(1, 40), seed=st.integers(0, 1000))
 def test_batches_of_any_size_give_what_the_pure_functions_give(n, batch, seed):
     logits, labels = answers(n, seed=seed)
-    got = measured(logits, labels, batch).compute()
+    got = computed(measured(logits, labels, batch))
     p = logits.softmax(-1)
     expected = {
         "accuracy": (p.argmax(-1) == labels).double().mean(),
@@ -42,23 +47,23 @@ def test_batches_of_any_size_give_what_the_pure_functions_give(n, batch, seed):
     }
     for name in FIGURES:
         assert got[name] == pytest.approx(float(expected[name]), rel=1e-9), name
-    assert got == measured(logits, labels).compute()
+    assert got == computed(measured(logits, labels))
 
 
 def test_the_last_partial_batch_counts_by_its_size():
-    logits, labels = torch.tensor([[1.0, 0.0]] * 5), torch.tensor([0, 0, 0, 0, 1])
-    assert measured(logits, labels, batch=4).compute()["accuracy"] == 0.8  # a mean over batches is 0.5
+    logits, labels = torch.tensor([[2.0, 0.0]] * 5), torch.tensor([0, 0, 0, 0, 1])
+    assert computed(measured(logits, labels, batch=4))["accuracy"] == 0.8  # a mean over batches is 0.5
 
 
 def test_ece_agrees_with_torchmetrics():
     logits, labels = answers(500, seed=2)
     oracle = MulticlassCalibrationError(num_classes=5, n_bins=10, norm="l1")(logits.softmax(-1), labels)
-    assert measured(logits, labels, 64, bins=10).compute()["ece"] == pytest.approx(float(oracle), abs=1e-6)
+    assert computed(measured(logits, labels, 64, bins=10))["ece"] == pytest.approx(float(oracle), abs=1e-6)
 
 
 def test_bins_add_up_to_the_figures():
     logits, labels = answers()
-    got = measured(logits, labels, bins=8).compute()
+    got = computed(measured(logits, labels, bins=8))
     bins = got["reliability"]
     assert all(len(bins[name]) == 8 for name in ("lower", "upper", "count", "accuracy", "confidence"))
     assert bins["lower"][1:] == bins["upper"][:-1]
@@ -76,15 +81,15 @@ def test_bins_add_up_to_the_figures():
 
 def test_temperature_divides_the_logits():
     logits, labels = answers()
-    scaled, by_hand = measured(logits, labels, temperature=2.5).compute(), measured(logits / 2.5, labels).compute()
+    scaled, by_hand = computed(measured(logits, labels, temperature=2.5)), computed(measured(logits / 2.5, labels))
     assert scaled == by_hand
-    assert scaled["nll"] != measured(logits, labels).compute()["nll"]
+    assert scaled["nll"] != computed(measured(logits, labels))["nll"]
 
 
 def test_low_precision_logits_are_measured_in_float64():
     logits, labels = answers()
     low = logits.half()
-    assert measured(low, labels, 7).compute() == measured(low.double(), labels).compute()
+    assert computed(measured(low, labels, 7)) == computed(measured(low.double(), labels))
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method:UserWarning")
@@ -93,19 +98,19 @@ def test_forward_answers_for_its_batch_and_remembers_all():
     metric = Calibration()
     for z, y in zip(logits.split(80), labels.split(80), strict=True):
         assert metric(z, y) == measured(z, y).compute()
-    assert metric.compute() == measured(logits, labels).compute()
+    assert computed(metric) == computed(measured(logits, labels))
     metric.reset()
     with pytest.raises(ValueError, match="call update first"):
         metric.compute()
     metric.update(logits[:10], labels[:10])
-    assert metric.compute() == measured(logits[:10], labels[:10]).compute()
+    assert computed(metric) == computed(measured(logits[:10], labels[:10]))
 
 
 def test_two_metrics_merge():
     logits, labels = answers()
     first, second = measured(logits[:70], labels[:70]), measured(logits[70:], labels[70:])
     first.merge_state(second)
-    got, expected = first.compute(), measured(logits, labels).compute()
+    got, expected = computed(first), computed(measured(logits, labels))
     assert [got[name] for name in FIGURES] == pytest.approx([expected[name] for name in FIGURES])
 
 
@@ -113,7 +118,7 @@ def test_processes_are_gathered():
     """As torchmetrics gathers them: each process's samples, joined to one tensor."""
     logits, labels = answers()
     joined = measured(logits, labels, distributed_available_fn=lambda: True, dist_sync_fn=lambda x, group=None: [x, x])
-    got, expected = joined.compute(), measured(logits, labels).compute()
+    got, expected = computed(joined), computed(measured(logits, labels))
     assert [got[name] for name in FIGURES] == pytest.approx([expected[name] for name in FIGURES])
     assert sum(got["reliability"]["count"]) == 400
 
@@ -121,7 +126,7 @@ def test_processes_are_gathered():
 def test_intervals_hold_the_figures():
     logits, labels = answers(1000)
     metric = measured(logits, labels, 300)
-    got, intervals = metric.compute(), metric.intervals(400)
+    got, intervals = computed(metric), metric.intervals(400)
     assert set(intervals) == {"accuracy", "confidence", "nll", "brier", "ece"}
     for name in ("accuracy", "confidence", "nll", "brier"):
         low, high = intervals[name]
@@ -179,7 +184,7 @@ def two_classifiers(samples: int = 400) -> tuple[Calibration, Calibration]:
 
 def test_a_difference_is_that_of_the_figures_and_pairing_narrows_it():
     one, other = two_classifiers()
-    over, figures, others = one.minus(other), one.compute(), other.compute()
+    over, figures, others = one.minus(other), computed(one), computed(other)
     assert over["accuracy_pp"] == pytest.approx(100 * (figures["accuracy"] - others["accuracy"]))
     assert over["ece"] == pytest.approx(figures["ece"] - others["ece"])
     low, high = over["accuracy_pp_interval"]

@@ -172,8 +172,8 @@ def test_any_batches_in_any_order_of_corruptions_give_the_same():
     logits, labels = network(names=["pixelate", "fog"])
     expected = measure_corruptions(logits, labels, bins=7)
     order = np.random.default_rng(0).permutation(10)
-    assert fed(logits, labels, 33, order=order, bins=7).compute() == expected
-    assert fed(logits, labels, 200, bins=7).compute() == expected
+    assert fed(logits, labels, 33, order=order, bins=7).figures() == expected
+    assert fed(logits, labels, 200, bins=7).figures() == expected
 
 
 def test_gain_against_another_metric():
@@ -185,7 +185,7 @@ def test_gain_against_another_metric():
 
 def test_some_severities():
     logits, labels = network(names=["fog"])
-    got = fed(logits, labels, severities=(2, 5)).compute()["fog"]
+    got = fed(logits, labels, severities=(2, 5)).figures()["fog"]
     full = measure_corruptions(logits, labels)["fog"]
     assert got["severity"] == [2, 5]
     assert got["accuracy"] == [full["accuracy"][1], full["accuracy"][4]]
@@ -196,13 +196,13 @@ def test_images_that_are_not_the_same_are_refused():
     metric = fed({"fog": logits["fog"]}, labels)
     metric.update("contrast", 1, logits["contrast"][0], labels)
     with pytest.raises(ValueError, match="must be seen at the same severities"):
-        metric.compute()
+        metric.figures()
     shuffled = labels.flip(0)
     metric = fed(logits, labels, severities=(1,))
     metric.update("fog", 2, logits["fog"][1], shuffled)
     metric.update("contrast", 2, logits["contrast"][1], labels)
     with pytest.raises(ValueError, match="must see the same images in the same order"):
-        metric.compute()
+        metric.figures()
     with pytest.raises(ValueError, match="the baseline saw other images"):
         fed(logits, labels).compute_against(fed(logits, shuffled))
     with pytest.raises(ValueError, match="the baseline saw other images or severities"):
@@ -215,7 +215,7 @@ def test_the_metric_forgets_and_refuses():
     metric = fed(logits, labels)
     metric.reset()
     with pytest.raises(ValueError, match="call update first"):
-        metric.compute()
+        metric.figures()
     with pytest.raises(ValueError, match="bins must be at least 1"):
         Robustness(bins=0)
     with pytest.raises(ValueError, match=r"expected \(B, K\) logits"):
@@ -233,6 +233,6 @@ def test_two_metrics_merge_and_processes_are_gathered():
     gathered = fed(logits, labels, distributed_available_fn=lambda: True, dist_sync_fn=lambda x, group=None: [x, x])
     expected = measure_corruptions(logits, labels)["fog"]
     for metric in (first, gathered):
-        got = metric.compute()["fog"]
+        got = metric.figures()["fog"]
         assert got["accuracy"] == pytest.approx(expected["accuracy"])
         assert got["ece"] == pytest.approx(expected["ece"])

@@ -73,7 +73,9 @@ class Measured:
     def _calibration(self, temperature: float) -> tuple[dict[str, Any], dict[str, Any]]:
         metric = Calibration(self.measures.ece_bins, temperature)
         metric.update(self.predictions.test, self.predictions.test_labels)
-        return metric.compute(), metric.intervals(self.measures.bootstrap_resamples, self.measures.confidence_level)
+        figures: dict[str, Any] = {name: _plain(value) for name, value in metric.compute().items()}
+        figures["reliability"] = metric.reliability()
+        return figures, metric.intervals(self.measures.bootstrap_resamples, self.measures.confidence_level)
 
     def _validation(self) -> dict[str, float] | None:
         """What may be chosen by: figures on the validation images."""
@@ -82,7 +84,7 @@ class Measured:
         metric = Calibration(self.measures.ece_bins)
         metric.update(self.predictions.validation, self.predictions.validation_labels)
         computed = metric.compute()
-        return {name: computed[name] for name in ("accuracy", "confidence", "ece", "nll", "brier")}
+        return {name: float(computed[name]) for name in ("accuracy", "confidence", "ece", "nll", "brier")}
 
     def _information(self) -> dict[str, Any]:
         """Both sides of eq. 11 along λ."""

@@ -3,6 +3,7 @@
 from vicinal.metrics.bootstrap import interval, sample_size
 from vicinal.metrics.calibration import Calibration
 from vicinal.metrics.information import Information, InformationBound
+from vicinal.metrics.proportions import proportion_interval
 from vicinal.metrics.representation import default_classes, draw_images, represent
 from vicinal.metrics.robustness import Robustness, measure_corruptions
 from vicinal.metrics.selective import classwise_expected_calibration_error, mcnemar, ood_auroc, selective
@@ -23,6 +24,7 @@ __all__ = [
     "mcnemar",
     "measure_corruptions",
     "ood_auroc",
+    "proportion_interval",
     "represent",
     "sample_size",
     "selective",

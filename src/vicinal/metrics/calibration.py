@@ -5,52 +5,61 @@ Shapes: N samples, K classes.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
-from torchmetrics.utilities.data import dim_zero_cat
 
 from vicinal.functional import (
     bin_of,
     brier_score,
     calibration_bins,
+    checked_labels,
     confidence,
     equal_mass_calibration_error,
     expected_calibration_error,
     negative_log_likelihood,
+    refuse_probabilities,
 )
+from vicinal.metrics.base import WAY_OUT, GatheredMetric
 from vicinal.metrics.bootstrap import interval
+from vicinal.metrics.proportions import proportion_interval
 
 
-class Calibration(Metric):
+class Calibration(GatheredMetric):
     """How right a classifier is, how sure it is, and how far the two lie apart.
 
-    `update` takes (N, K) logits and (N,) int64 labels. `compute` returns a dict of floats: accuracy, confidence, ece,
-    ece_equal_mass, nll (nats), brier, and of lists along the bins under `reliability`: lower, upper, count, accuracy,
-    confidence (None for an empty bin). `intervals` gives each figure's bootstrap interval over samples.
+    `update` takes (N, K) logits and (N,) labels. `compute` returns a dict of float64 tensors, () each: accuracy, confidence, ece,
+    ece_equal_mass, nll (nats), brier. `reliability` has the bins that the ECE came from, `intervals` each figure's interval over
+    samples.
 
     Args:
         bins: of the ECE, equal-width (lo, hi] and equal-mass.
         temperature: the logits are divided by it first (temperature scaling).
+        only, refuse_probabilities: see `GatheredMetric`.
+
+    Raises:
+        ValueError: in `update`, for shapes, labels that are no class, and probabilities in place of logits.
 
     Example:
         >>> import torch
         >>> metric = Calibration(bins=10)
         >>> metric.update(torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0]))
-        >>> {name: round(metric.compute()[name], 3) for name in ("accuracy", "confidence", "ece", "nll")}
+        >>> {name: round(float(metric.compute()[name]), 3) for name in ("accuracy", "confidence", "ece", "nll")}
         {'accuracy': 0.5, 'confidence': 0.806, 'ece': 0.425, 'nll': 0.72}
     """
 
-    full_state_update = False
+    is_differentiable = False
     higher_is_better = None
+    full_state_update = False
+    figures_of_compute = ("accuracy", "confidence", "ece", "ece_equal_mass", "nll", "brier")
     logits: list[Tensor]
     labels: list[Tensor]
 
     def __init__(self, bins: int = 15, temperature: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if bins < 1 or temperature <= 0:
+        if bins < 1 or not 0 < temperature < math.inf:
             raise ValueError(f"bins must be at least 1 and temperature above 0, got {bins} and {temperature}")
         self.bins, self.temperature = bins, temperature
         self.add_state("logits", default=[], dist_reduce_fx="cat")
@@ -62,45 +71,60 @@ class Calibration(Metric):
             raise ValueError(
                 f"expected (N, K) logits and (N,) labels, got {tuple(logits.shape)} and {tuple(labels.shape)}"
             )
+        labels = checked_labels(labels, logits.shape[-1])
+        if self.refuse_probabilities:
+            refuse_probabilities(logits, way_out=WAY_OUT)
         self.logits.append(logits.detach())
         self.labels.append(labels.detach())
 
-    def compute(self) -> dict[str, Any]:
+    def compute(self) -> Any:
         """The figures over all batches; see the class."""
         logits, labels = self._all()
+        probabilities = logits.softmax(-1)
+        return self._shown(
+            {
+                "accuracy": (logits.argmax(-1) == labels).double().mean(),
+                "confidence": confidence(probabilities).mean(),
+                "ece": expected_calibration_error(probabilities, labels, self.bins),
+                "ece_equal_mass": equal_mass_calibration_error(probabilities, labels, self.bins),
+                "nll": negative_log_likelihood(logits, labels).mean(),
+                "brier": brier_score(probabilities, labels).mean(),
+            }
+        )
+
+    def reliability(self) -> dict[str, list[Any]]:
+        """The bins of the ECE as plain lists: lower, upper, count, accuracy, confidence (None for an empty bin)."""
+        with self._gathered():
+            logits, labels = self._all()
         probabilities = logits.softmax(-1)
         count, conf, right = calibration_bins(confidence(probabilities), probabilities.argmax(-1) == labels, self.bins)
         edges = torch.linspace(0, 1, self.bins + 1, dtype=torch.float64).tolist()
         return {
-            "accuracy": float((logits.argmax(-1) == labels).double().mean()),
-            "confidence": float(confidence(probabilities).mean()),
-            "ece": float(expected_calibration_error(probabilities, labels, self.bins)),
-            "ece_equal_mass": float(equal_mass_calibration_error(probabilities, labels, self.bins)),
-            "nll": float(negative_log_likelihood(logits, labels).mean()),
-            "brier": float(brier_score(probabilities, labels).mean()),
-            "reliability": {
-                "lower": edges[:-1],
-                "upper": edges[1:],
-                "count": [int(n) for n in count],
-                "accuracy": _ratios(right, count),
-                "confidence": _ratios(conf, count),
-            },
+            "lower": edges[:-1],
+            "upper": edges[1:],
+            "count": [int(n) for n in count],
+            "accuracy": _ratios(right, count),
+            "confidence": _ratios(conf, count),
         }
 
     def intervals(self, resamples: int = 1000, confidence_level: float = 0.95, seed: int = 0) -> dict[str, list[float]]:
-        """[lower, upper] of accuracy, confidence, ece, nll and brier: percentiles over resampled samples."""
-        logits, labels = self._all()
+        """[lower, upper] of accuracy (Wilson's), and of confidence, ece, nll and brier (percentiles over resampled samples)."""
+        with self._gathered():
+            logits, labels = self._all()
+            conf, correct, gaps = self._gaps()
         probabilities = logits.softmax(-1)
-        conf, correct, gaps = self._gaps()
-        figures = [correct.double(), conf, negative_log_likelihood(logits, labels), brier_score(probabilities, labels)]
+        figures = [conf, negative_log_likelihood(logits, labels), brier_score(probabilities, labels)]
         values = torch.cat([torch.stack(figures, 1), gaps], 1)
 
         def statistic(means: Tensor) -> Tensor:
-            return torch.cat([means[:, :4], means[:, 4:].abs().sum(1, keepdim=True)], 1)
+            return torch.cat([means[:, :3], means[:, 3:].abs().sum(1, keepdim=True)], 1)
 
         lower, upper = interval(values, statistic, resamples, confidence_level, seed)
-        names = ("accuracy", "confidence", "nll", "brier", "ece")
-        return {name: [float(low), float(high)] for name, low, high in zip(names, lower, upper, strict=True)}
+        # Resampling answers that are all right gives no spread at all.
+        accuracy = proportion_interval(int(correct.sum()), len(correct), confidence_level)
+        names = ("confidence", "nll", "brier", "ece")
+        resampled = {name: [float(low), float(high)] for name, low, high in zip(names, lower, upper, strict=True)}
+        return {"accuracy": list(accuracy), **resampled}
 
     def minus(
         self, other: Calibration, resamples: int = 1000, confidence_level: float = 0.95, seed: int = 0
@@ -109,9 +133,10 @@ class Calibration(Metric):
 
         Returns accuracy_pp, accuracy_pp_interval, ece, ece_interval. Raises ValueError where the samples differ.
         """
-        if not torch.equal(self._all()[1], other._all()[1]):
-            raise ValueError("the two saw other samples, so they cannot be compared in pairs")
-        (_, correct, gaps), (_, other_correct, other_gaps) = self._gaps(), other._gaps()
+        with self._gathered(), other._gathered():
+            if not torch.equal(self._all()[1], other._all()[1]):
+                raise ValueError("the two saw other samples, so they cannot be compared in pairs")
+            (_, correct, gaps), (_, other_correct, other_gaps) = self._gaps(), other._gaps()
         points = 100 * (correct.double() - other_correct.double())
         values, bins = torch.cat([points[:, None], gaps, other_gaps], 1), gaps.shape[1]
 
@@ -136,9 +161,7 @@ class Calibration(Metric):
         return conf, correct, in_bin * (correct.double() - conf)[:, None]
 
     def _all(self) -> tuple[Tensor, Tensor]:
-        if isinstance(self.logits, list) and not self.logits:
-            raise ValueError("nothing to compute: call update first")
-        return dim_zero_cat(self.logits).double().cpu() / self.temperature, dim_zero_cat(self.labels).cpu()
+        return self._seen("logits").double() / self.temperature, self._seen("labels")
 
 
 def _ratios(total: Tensor, count: Tensor) -> list[float | None]:

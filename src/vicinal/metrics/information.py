@@ -9,8 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
-from torchmetrics.utilities.data import dim_zero_cat
 
 from vicinal.functional import (
     cross_entropy_with_teacher,
@@ -18,13 +16,15 @@ from vicinal.functional import (
     information_bound_from_means,
     information_bound_per_sample,
     log_mean_prediction,
+    refuse_probabilities,
 )
+from vicinal.metrics.base import WAY_OUT, GatheredMetric
 from vicinal.metrics.vicinal import along_pairs, symmetric_grid
 
 _CURVES = ("entropy_mixed", "entropy_clean", "nonlinearity", "residual_eq11")
 
 
-class Information(Metric):
+class Information(GatheredMetric):
     """H[p(x̃)], H[p(x)], NL and what eq. 11 leaves over, of one classifier along λ, in nats.
 
     `update(logits_i, logits_j, logits_mixed)` takes (P, K), (P, K) and (P, L, K), as `VicinalCurves` does. `compute` returns
@@ -43,8 +43,10 @@ class Information(Metric):
         [0.0, 0.693, 0.0]
     """
 
-    full_state_update = False
+    is_differentiable = False
     higher_is_better = None
+    full_state_update = False
+    figures_of_compute = ("lam", *_CURVES)
     entropy_mixed: list[Tensor]
     entropy_clean: list[Tensor]
     nonlinearity: list[Tensor]
@@ -59,21 +61,24 @@ class Information(Metric):
     def update(self, logits_i: Tensor, logits_j: Tensor, logits_mixed: Tensor) -> None:
         """The answers to a batch of pairs; see the class."""
         pairs, points = logits_mixed.shape[:2]
+        if self.refuse_probabilities:
+            refuse_probabilities(logits_i, logits_j, logits_mixed, way_out=WAY_OUT)
         parts = entropy_decomposition(*along_pairs(logits_i, logits_j, logits_mixed, self.lam))
         for name, values in zip(_CURVES, parts, strict=True):
-            getattr(self, name).append(values.view(pairs, points))
+            getattr(self, name).append(values.detach().view(pairs, points))
 
     def per_pair(self, name: str) -> Tensor:
         """(P, L) float64 values of one of the curves, averaged over both orders."""
-        values = _all(getattr(self, name))
+        with self._gathered():
+            values = self._seen(name)
         return (values + values.flip(1)) / 2 if self.both_orders else values
 
-    def compute(self) -> dict[str, Tensor]:
+    def compute(self) -> Any:
         """lam and the four curves: (L,) float64 each."""
-        return {"lam": self.lam, **{name: self.per_pair(name).mean(0) for name in _CURVES}}
+        return self._shown({"lam": self.lam, **{name: self.per_pair(name).mean(0) for name in _CURVES}})
 
 
-class InformationBound(Metric):
+class InformationBound(GatheredMetric):
     """The bound of eq. 10 on what a student's answers tell of its teacher's, in both readings, along λ, in nats.
 
     `update(teacher_mixed, student_mixed)` takes (P, L, K) answers to the same inputs; λ = 0 and 1 are the clean images. `compute`
@@ -91,8 +96,10 @@ class InformationBound(Metric):
         [-0.603, -0.603, -0.603]
     """
 
-    full_state_update = False
+    is_differentiable = False
     higher_is_better = None
+    full_state_update = False
+    figures_of_compute = ("lam", "bound_per_sample", "bound_of_mean")
     per_sample: list[Tensor]
     cross_entropy: list[Tensor]
     log_mean: list[Tensor]
@@ -114,30 +121,27 @@ class InformationBound(Metric):
             raise ValueError(
                 f"expected two of one shape (P, {len(self.lam)}, K), got {tuple(teacher_mixed.shape)} and {tuple(student_mixed.shape)}"
             )
-        teacher, student = teacher_mixed.double(), student_mixed.double()
+        if self.refuse_probabilities:
+            refuse_probabilities(teacher_mixed, student_mixed, way_out=WAY_OUT)
+        teacher, student = teacher_mixed.detach().double(), student_mixed.detach().double()
         self.per_sample.append(information_bound_per_sample(teacher, student))
         self.cross_entropy.append(cross_entropy_with_teacher(teacher, student))
         # Only the batch's mean answer is kept, with its weight, since the entropy is taken of the mean of all.
         self.log_mean.append(log_mean_prediction(teacher)[None])
         self.count.append(torch.tensor([float(len(teacher))], dtype=torch.float64, device=teacher.device))
 
-    def compute(self) -> dict[str, Tensor]:
+    def compute(self) -> Any:
         """lam, bound_per_sample and bound_of_mean: (L,) float64 each."""
-        per_sample, cross_entropy = _all(self.per_sample).mean(0), _all(self.cross_entropy).mean(0)
-        count = _all(self.count)
-        log_mean = (_all(self.log_mean) + (count / count.sum()).log()[:, None, None]).logsumexp(0)
+        per_sample, cross_entropy = self._seen("per_sample").mean(0), self._seen("cross_entropy").mean(0)
+        count = self._seen("count")
+        log_mean = (self._seen("log_mean") + (count / count.sum()).log()[:, None, None]).logsumexp(0)
         if self.both_orders:
             per_sample, cross_entropy = ((curve + curve.flip(0)) / 2 for curve in (per_sample, cross_entropy))
             log_mean = torch.logaddexp(log_mean, log_mean.flip(0))  # an added constant changes no entropy
-        return {
-            "lam": self.lam,
-            "bound_per_sample": per_sample,
-            "bound_of_mean": information_bound_from_means(log_mean, cross_entropy),
-        }
-
-
-def _all(parts: list[Tensor]) -> Tensor:
-    if isinstance(parts, list) and not parts:
-        raise ValueError("nothing to compute: call update first")
-    values: Tensor = dim_zero_cat(parts).cpu()
-    return values
+        return self._shown(
+            {
+                "lam": self.lam,
+                "bound_per_sample": per_sample,
+                "bound_of_mean": information_bound_from_means(log_mean, cross_entropy),
+            }
+        )

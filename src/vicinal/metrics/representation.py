@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from vicinal.functional import checked_labels, refuse_probabilities
+
 PAPER_CLASSES = ("baby", "boy", "girl", "man", "woman")  # of CIFAR-100, in figures 7 and 8
 PERPLEXITY = 30.0
 
@@ -90,6 +92,8 @@ def most_confused(logits: Tensor, labels: Tensor, count: int) -> list[int]:
         `count` class indices in ascending order, all classes where there are no more.
     """
     classes = logits.shape[-1]
+    labels = checked_labels(labels, classes)
+    refuse_probabilities(logits)
     if classes <= count:
         return list(range(classes))
     given = torch.zeros(classes, classes, dtype=torch.float64)
@@ -134,7 +138,8 @@ def draw_images(labels: Tensor, classes: Sequence[int], images_per_class: int | 
         >>> draw_images(torch.tensor([0, 1, 2, 0, 1, 2]), classes=[0, 2], images_per_class=None).tolist()
         [0, 2, 3, 5]
     """
-    own = labels.cpu()
+    # How many classes there are is not known here; a label below 0 is none of them.
+    own = checked_labels(labels, 2**62).cpu()
     parts = []
     for k in classes:
         where = (own == k).nonzero().squeeze(1)
@@ -175,6 +180,7 @@ def represent(
     """
     if len(features) != len(labels):
         raise ValueError(f"expected as many labels as features, got {len(labels)} and {len(features)}")
+    labels = checked_labels(labels, len(class_names))
     unknown = [name for name in classes if name not in class_names]
     if unknown:
         raise ValueError(f"no class is called {unknown[0]!r}")
@@ -209,4 +215,7 @@ def _features(features: Features) -> Array:
 
 
 def _labels(labels: Tensor | NDArray[Any]) -> NDArray[Any]:
-    return np.asarray(labels.detach().cpu() if isinstance(labels, Tensor) else labels)
+    found = np.asarray(labels.detach().cpu() if isinstance(labels, Tensor) else labels)
+    if found.dtype.kind not in "iu" or found.ndim != 1 or (found.size and int(found.min()) < 0):
+        raise ValueError(f"labels are (N,) whole numbers from 0, got {found.dtype} of shape {found.shape}")
+    return found

@@ -10,11 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
-from torchmetrics.utilities.data import dim_zero_cat
 
 from vicinal.config import CORRUPTIONS, SEVERITIES, corruption_named
-from vicinal.functional import expected_calibration_error
+from vicinal.functional import checked_labels, expected_calibration_error, refuse_probabilities
+from vicinal.metrics.base import WAY_OUT, GatheredMetric
 from vicinal.metrics.bootstrap import interval
 
 
@@ -115,12 +114,13 @@ def _gains_of_all(
     }
 
 
-class Robustness(Metric):
+class Robustness(GatheredMetric):
     """Accuracy and ECE by corruption and severity, over batches in any order.
 
-    `update(corruption, severity, logits, labels)` takes (B, K) logits and (B,) int64 labels. `compute` returns what
-    `measure_corruptions` returns, for the corruptions that were seen; `compute_against` adds the gains over another
-    `Robustness` that saw the same images. Each corruption and severity must see the same images in the same order.
+    `update(corruption, severity, logits, labels)` takes (B, K) logits and (B,) labels. `compute` returns a dict of float64 tensors,
+    (S,) each: severity, and accuracy_NAME and ece_NAME of each corruption that was seen. `figures` returns what
+    `measure_corruptions` returns; `compute_against` adds the gains over another `Robustness` that saw the same images. Each
+    corruption and severity must see the same images in the same order.
 
     Args:
         bins: of the ECE, equal-width (lo, hi].
@@ -130,12 +130,14 @@ class Robustness(Metric):
         >>> metric = Robustness()
         >>> for severity, sure in ((1, 3.0), (5, -3.0)):
         ...     metric.update("fog", severity, torch.tensor([[sure, 0.0], [3.0, 0.0]]), torch.tensor([0, 0]))
-        >>> metric.compute()["fog"]["accuracy"]
+        >>> metric.compute()["accuracy_fog"].tolist()
         [1.0, 0.5]
     """
 
-    full_state_update = False
+    is_differentiable = False
     higher_is_better = None
+    full_state_update = False
+    figures_of_compute = ("severity", *(f"{key}_{name}" for name in CORRUPTIONS for key in ("accuracy", "ece")))
     logits: list[Tensor]
     labels: list[Tensor]
     cells: list[Tensor]
@@ -154,19 +156,34 @@ class Robustness(Metric):
             raise ValueError(
                 f"expected (B, K) logits and (B,) labels, got {tuple(logits.shape)} and {tuple(labels.shape)}"
             )
+        labels = checked_labels(labels, logits.shape[-1])
+        if self.refuse_probabilities:
+            refuse_probabilities(logits, way_out=WAY_OUT)
         cell = CORRUPTIONS.index(corruption_named(corruption, severity)) * len(SEVERITIES) + severity - 1
         self.logits.append(logits.detach())
         self.labels.append(labels.detach())
         self.cells.append(torch.full_like(labels, cell, dtype=torch.int64))
 
-    def compute(self) -> dict[str, dict[str, Any]]:
+    def compute(self) -> Any:
         """The figures over all batches; see the class."""
+        found = self._measured(None, 100, 0.95)
+        severity = next(iter(found.values()))["severity"]
+        figures = {f"{key}_{name}": of_it[key] for name, of_it in found.items() for key in ("accuracy", "ece")}
+        return self._shown(
+            {
+                name: torch.tensor(value, dtype=torch.float64)
+                for name, value in ({"severity": severity} | figures).items()
+            }
+        )
+
+    def figures(self) -> dict[str, dict[str, Any]]:
+        """What `measure_corruptions` returns, of all batches."""
         return self._measured(None, 100, 0.95)
 
     def compute_against(
         self, baseline: Robustness, resamples: int = 1000, confidence_level: float = 0.95
     ) -> dict[str, dict[str, Any]]:
-        """`compute` with gain_pp and its paired interval over a baseline."""
+        """`figures` with gain_pp and its paired interval over a baseline."""
         return self._measured(baseline, resamples, confidence_level)
 
     def _measured(
@@ -184,9 +201,8 @@ class Robustness(Metric):
 
     def _all(self) -> tuple[dict[str, Tensor], Tensor, list[int]]:
         """Logits (S, N, K) by corruption, labels (N,) and the severities seen."""
-        if isinstance(self.logits, list) and not self.logits:
-            raise ValueError("nothing to compute: call update first")
-        logits, labels, cells = (dim_zero_cat(state).cpu() for state in (self.logits, self.labels, self.cells))
+        with self._gathered():
+            logits, labels, cells = (self._seen(name) for name in ("logits", "labels", "cells"))
         seen = cells.unique().tolist()
         names = sorted({cell // len(SEVERITIES) for cell in seen})
         severities = sorted({cell % len(SEVERITIES) + 1 for cell in seen})
@@ -215,5 +231,6 @@ def _check(name: str, logits: Tensor, labels: Tensor, severities: int) -> None:
         raise ValueError(
             f"{name}: expected ({severities}, N, K) logits and (N,) labels, got {tuple(logits.shape)} and {tuple(labels.shape)}"
         )
+    checked_labels(labels, logits.shape[-1])
     if not bool(logits.isfinite().all()):
         raise ValueError(f"{name}: an answer is not finite")

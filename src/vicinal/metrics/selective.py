@@ -11,7 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vicinal.functional import calibration_bins, prediction_entropy
+from vicinal.functional import (
+    calibration_bins,
+    check_probabilities,
+    checked_labels,
+    prediction_entropy,
+    refuse_probabilities,
+)
 
 
 def confidence_score(logits: Tensor) -> Tensor:
@@ -63,6 +69,8 @@ def selective(logits: Tensor, labels: Tensor, points: int = 50) -> dict[str, Any
         >>> entry["coverage"], entry["risk"], entry["aurc"]
         ([0.25, 0.5, 0.75, 1.0], [0.0, 0.0, 0.0, 0.25], 0.0625)
     """
+    labels = checked_labels(labels, logits.shape[-1])
+    refuse_probabilities(logits)
     scores, correct = confidence_score(logits), logits.argmax(-1) == labels
     coverage, risk = risk_coverage(scores, correct)
     count = min(points, len(labels))
@@ -90,6 +98,9 @@ def ood_auroc(
         raise ValueError(f"score is max_probability or entropy, not {score!r}")
     if len(logits) == 0 or len(other_logits) == 0:
         raise ValueError("both data sets need at least one image")
+    if not bool(logits.isfinite().all() and other_logits.isfinite().all()):
+        raise ValueError("an answer is not finite")
+    refuse_probabilities(logits, other_logits)
     known, other = (
         confidence_score(z) if score == "max_probability" else -prediction_entropy(z.double())
         for z in (logits, other_logits)
@@ -121,6 +132,8 @@ def classwise_expected_calibration_error(probabilities: Tensor, labels: Tensor, 
         raise ValueError(
             f"expected (N, K) probabilities and (N,) labels, N ≥ 1, got {tuple(probabilities.shape)}, {tuple(labels.shape)}"
         )
+    labels = checked_labels(labels, probabilities.shape[-1])
+    check_probabilities(probabilities)
     p = probabilities if probabilities.dtype == torch.float64 else probabilities.float()
     total = torch.zeros((), dtype=torch.float64, device=p.device)
     for k in range(p.shape[1]):

@@ -9,8 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
-from torchmetrics.utilities.data import dim_zero_cat
 
 from vicinal.functional import (
     dominance_ratio,
@@ -18,7 +16,9 @@ from vicinal.functional import (
     linearity_information,
     nonlinearity_residual,
     prediction_entropy,
+    refuse_probabilities,
 )
+from vicinal.metrics.base import WAY_OUT, GatheredMetric
 from vicinal.metrics.bootstrap import interval, percentiles, poisson_weights
 
 
@@ -61,7 +61,7 @@ def along_pairs(
 _CURVES = ("nonlinearity", "entropy", "linearity_information")
 
 
-class VicinalCurves(Metric):
+class VicinalCurves(GatheredMetric):
     """NL(λ), H(λ), D(λ) and I_lin(λ) of a classifier (eq. 12, 13, 14), each with a bootstrap interval over pairs.
 
     `update(logits_i, logits_j, logits_mixed)` takes (P, K), (P, K) and (P, L, K): the answers to x_i, x_j and
@@ -87,8 +87,10 @@ class VicinalCurves(Metric):
         [0.0, 0.0, 0.0]
     """
 
-    full_state_update = False
+    is_differentiable = False
     higher_is_better = None
+    full_state_update = False
+    figures_of_compute = ("lam", "nonlinearity", "entropy", "dominance", "linearity_information")
     nonlinearity: list[Tensor]
     entropy: list[Tensor]
     linearity_information: list[Tensor]
@@ -137,7 +139,9 @@ class VicinalCurves(Metric):
                 default: they follow those seen before. Of no meaning where pairs are kept.
         """
         pairs, points = logits_mixed.shape[:2]
-        i, j, mixed, lam = along_pairs(logits_i, logits_j, logits_mixed, self.lam)
+        if self.refuse_probabilities:
+            refuse_probabilities(logits_i, logits_j, logits_mixed, way_out=WAY_OUT)
+        i, j, mixed, lam = along_pairs(logits_i.detach(), logits_j.detach(), logits_mixed.detach(), self.lam)
         values = {
             "nonlinearity": nonlinearity_residual(i, j, mixed, lam).view(pairs, points),
             "entropy": prediction_entropy(mixed).view(pairs, points),
@@ -164,13 +168,11 @@ class VicinalCurves(Metric):
         """
         if not self.keep_pairs:
             raise ValueError("values of each pair are not kept: make the metric with keep_pairs=True")
-        parts = getattr(self, name)
-        if isinstance(parts, list) and not parts:
-            raise ValueError("nothing to compute: call update first")
-        values: Tensor = dim_zero_cat(parts).cpu()
+        with self._gathered():
+            values = self._seen(name)
         return (values + values.flip(1)) / 2 if self.both_orders else values
 
-    def compute(self) -> dict[str, Tensor]:
+    def compute(self) -> Any:
         """lam, nonlinearity, entropy, dominance and linearity_information: (L,) each."""
         if self.keep_pairs:
             nonlinearity, entropy, information = (self.per_pair(name).mean(0) for name in _CURVES)
@@ -178,13 +180,15 @@ class VicinalCurves(Metric):
             if not int(self.count):
                 raise ValueError("nothing to compute: call update first")
             nonlinearity, entropy, information = self._means(self.sums[None], self.count)[0].split(len(self.lam))
-        return {
-            "lam": self.lam,
-            "nonlinearity": nonlinearity,
-            "entropy": entropy,
-            "dominance": dominance_ratio(nonlinearity[None], entropy[None]),
-            "linearity_information": information,
-        }
+        return self._shown(
+            {
+                "lam": self.lam,
+                "nonlinearity": nonlinearity,
+                "entropy": entropy,
+                "dominance": dominance_ratio(nonlinearity[None], entropy[None]),
+                "linearity_information": information,
+            }
+        )
 
     def intervals(
         self, resamples: int = 1000, confidence_level: float = 0.95, seed: int = 0
@@ -199,7 +203,8 @@ class VicinalCurves(Metric):
             return torch.cat([means, means[:, :points] / means[:, points : 2 * points]], 1)
 
         if self.keep_pairs:
-            values = torch.cat([self.per_pair(name) for name in _CURVES], 1)
+            with self._gathered():
+                values = torch.cat([self.per_pair(name) for name in _CURVES], 1)
             lower, upper = interval(values, statistic, resamples, confidence_level, seed)
         else:
             if (resamples, seed) != (self.resamples, self.seed):
@@ -207,8 +212,11 @@ class VicinalCurves(Metric):
                     f"sums were resampled {self.resamples} times from seed {self.seed} while they were formed, "
                     f"not {resamples} times from seed {seed}"
                 )
-            drawn = self.resampled_count.cpu().squeeze(1) > 0  # of very few pairs a resample may hold none
-            means = self._means(self.resampled_sums, self.resampled_count)[drawn]
+            with self._gathered():
+                if not int(self.count):
+                    raise ValueError("nothing to compute: call update first")
+                drawn = self.resampled_count.cpu().squeeze(1) > 0  # of very few pairs a resample may hold none
+                means = self._means(self.resampled_sums, self.resampled_count)[drawn]
             lower, upper = percentiles(statistic(means), confidence_level)
         order = (*_CURVES, "dominance")
         return {
@@ -221,7 +229,7 @@ class VicinalCurves(Metric):
         return ((means + means.flip(2)) / 2 if self.both_orders else means).flatten(1)
 
 
-class Alignment(Metric):
+class Alignment(GatheredMetric):
     """KL(teacher ‖ student) on clean inputs, on mixed inputs, and the difference (section 7.4, table 6), in nats.
 
     `update(teacher_logits, student_logits, teacher_mixed, student_mixed)` takes (P, K), (P, K), (P, L, K) and (P, L, K);
@@ -237,16 +245,20 @@ class Alignment(Metric):
         (0.328, 0.0)
     """
 
-    full_state_update = False
+    is_differentiable = False
     higher_is_better = None
+    full_state_update = False
+    figures_of_compute = ("kl_real", "kl_mixed", "independent_response", "kl_mixed_by_lam")
     real: list[Tensor]
     mixed: list[Tensor]
+    real_of_pair: list[Tensor]  # mean over a pair's clean answers, of updates where they belong together
 
     def __init__(self, lam: Tensor | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.lam = lam_grid() if lam is None else lam.double()
         self.add_state("real", default=[], dist_reduce_fx="cat")
         self.add_state("mixed", default=[], dist_reduce_fx="cat")
+        self.add_state("real_of_pair", default=[], dist_reduce_fx="cat")
 
     def update(
         self, teacher_logits: Tensor, student_logits: Tensor, teacher_mixed: Tensor, student_mixed: Tensor
@@ -263,31 +275,40 @@ class Alignment(Metric):
                 f"expected mixed answers of shape (P, {len(self.lam)}, {expected[2]}), got "
                 f"{tuple(teacher_mixed.shape)} and {tuple(student_mixed.shape)}"
             )
-        self.real.append(kl_divergence(teacher_logits.double(), student_logits.double()))
-        self.mixed.append(kl_divergence(teacher_mixed.double(), student_mixed.double()))
+        given = (teacher_logits, student_logits, teacher_mixed, student_mixed)
+        if self.refuse_probabilities:
+            refuse_probabilities(*given, way_out=WAY_OUT)
+        teacher, student, teacher_mixed, student_mixed = (z.detach().double() for z in given)
+        real, pairs = kl_divergence(teacher, student), len(teacher_mixed)
+        self.real.append(real)
+        self.mixed.append(kl_divergence(teacher_mixed, student_mixed))
+        if len(real) in (pairs, 2 * pairs):
+            self.real_of_pair.append(real.view(-1, pairs).mean(0))
 
-    def compute(self) -> dict[str, Tensor]:
+    def compute(self) -> Any:
         """kl_real, kl_mixed, independent_response: (); kl_mixed_by_lam: (L,)."""
-        if isinstance(self.real, list) and not self.real:
-            raise ValueError("nothing to compute: call update first")
-        kl_real, by_lam = dim_zero_cat(self.real).cpu().mean(), dim_zero_cat(self.mixed).cpu().mean(0)
+        kl_real, by_lam = self._seen("real").mean(), self._seen("mixed").mean(0)
         kl_mixed = torch.trapezoid(by_lam, self.lam)
-        return {
-            "kl_real": kl_real,
-            "kl_mixed": kl_mixed,
-            "independent_response": kl_mixed - kl_real,
-            "kl_mixed_by_lam": by_lam,
-        }
+        return self._shown(
+            {
+                "kl_real": kl_real,
+                "kl_mixed": kl_mixed,
+                "independent_response": kl_mixed - kl_real,
+                "kl_mixed_by_lam": by_lam,
+            }
+        )
 
     def interval(self, resamples: int = 1000, confidence_level: float = 0.95, seed: int = 0) -> tuple[Tensor, Tensor]:
         """(lower, upper) of independent_response, () each: percentiles over resampled pairs.
 
-        Raises ValueError where clean and mixed answers are not of the same pairs: P or 2 P clean ones go with P mixed ones.
+        Raises ValueError where clean and mixed answers are not of the same pairs: in each update P or 2 P clean ones (the first of
+        every pair, then the second of every pair) go with P mixed ones.
         """
-        real, by_lam = dim_zero_cat(self.real).cpu(), dim_zero_cat(self.mixed).cpu()
-        if len(real) not in (len(by_lam), 2 * len(by_lam)):
+        with self._gathered():
+            by_lam, real = self._seen("mixed"), self._seen("real")
+            of_pair = self._seen("real_of_pair") if len(self.real_of_pair) else real[:0]
+        if len(of_pair) != len(by_lam):
             raise ValueError(f"{len(real)} clean answers do not go with {len(by_lam)} pairs")
-        per_pair = real.view(-1, len(by_lam)).mean(0)
-        difference = torch.trapezoid(by_lam, self.lam) - per_pair
+        difference = torch.trapezoid(by_lam, self.lam) - of_pair
         lower, upper = interval(difference[:, None], lambda means: means[:, 0], resamples, confidence_level, seed)
         return lower, upper
