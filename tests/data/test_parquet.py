@@ -116,7 +116,7 @@ def test_the_only_integer_column_is_the_label(tmp_path):
         (
             [0, 1] * 3,
             {"encoded": [png(0), None, *[png(i) for i in range(4)]]},
-            r"a\.parquet, row 1 \(from 0\) has no image bytes in 'img'",
+            r"a\.parquet, row 1 \(from 0\) cannot be read as an image .it holds no bytes",
         ),
         (
             [0, 1] * 3,
@@ -145,7 +145,7 @@ def test_unusable_files(tmp_path):
     write_parquet(tmp_path / "columns" / "train.parquet", [0, 1] * 3)
     write_parquet(tmp_path / "columns" / "test.parquet", [0, 1] * 3, image="image")
     with pytest.raises(
-        UsageError, match=r"test\.parquet has no column 'img', which .*train\.parquet has; its columns: image"
+        UsageError, match=r"test\.parquet has no column 'img', of which .*train\.parquet has one; its columns: image"
     ):
         load(tmp_path / "columns")
     damaged = write_parquet(tmp_path / "damaged.parquet", [0, 1] * 30)
@@ -165,3 +165,45 @@ def test_cifar10_jpeg(cifar10_jpeg):
     assert data.train.labels.bincount().tolist() == [180] * 10
     assert data.test.labels.bincount().tolist() == [100] * 10
     assert data.notes == ()
+
+
+@pytest.mark.parametrize("kind", ["string", "large_string", "dictionary"])
+def test_words_as_labels_are_class_names(tmp_path, kind):
+    words = pa.array(["fox", "cat", "dog"] * 5, pa.large_string() if kind == "large_string" else pa.string())
+    labels = words.dictionary_encode() if kind == "dictionary" else words
+    data = load(write_parquet(tmp_path / "a.parquet", labels), validation=0)
+    assert (data.class_names, data.class_order) == (("cat", "dog", "fox"), "text")
+    meant = {np.asarray(pixels(i)).tobytes(): word for i, word in enumerate(words.to_pylist())}
+    for part in (data.train, data.test):
+        for image, label in zip(part.images, part.labels.tolist(), strict=True):
+            assert meant[image.numpy().tobytes()] == data.class_names[label]
+
+
+@pytest.mark.parametrize("largest", [15, 10**6, 20260000002, 2**62])
+def test_labels_that_are_ids_take_no_memory(tmp_path, largest):
+    write_parquet(tmp_path / "train.parquet", [largest - i % 3 for i in range(15)])
+    with pytest.raises(UsageError, match=f"the label {largest} in 'label' .* is no class number: 15 training images"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("root", ["default", "."])
+def test_the_hubs_own_conversion_has_a_folder_for_each_split(tmp_path, root):
+    for split in ("train", "test"):
+        write_parquet(tmp_path / "default" / split / "0000.parquet", [0, 1, 2] * 4)
+    data = load(tmp_path / root, validation=0)
+    assert [len(part) for part in (data.train, data.test)] == [12, 12]
+
+
+def test_metadata_names_and_columns_of_hostile_files_end_in_one_line(tmp_path):
+    file = write_parquet(tmp_path / "train-00000-of-99999999999.parquet", [0, 1] * 4)
+    with pytest.raises(UsageError, match="should hold 99999999999 shards"):
+        load(tmp_path)
+    table = pq.read_table(file)
+    file.unlink()
+    deep = b'{"info":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    pq.write_table(table.replace_schema_metadata({b"huggingface": deep}), tmp_path / "train.parquet")
+    assert load(tmp_path).class_names == ("0", "1")
+    doubled = pa.Table.from_arrays([table["img"], table["img"], table["label"]], names=["img", "img", "label"])
+    pq.write_table(doubled, tmp_path / "train.parquet")
+    with pytest.raises(UsageError, match="has 2 columns 'img'"):
+        load(tmp_path, image_column="img")

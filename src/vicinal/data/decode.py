@@ -6,6 +6,7 @@ Shapes: n images read, (H, W, C) an image.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib
 import io
 import os
@@ -64,6 +65,19 @@ _TURNS = {
 # What decoders say of odd metadata and of sizes is no user's concern: an image is read, or named as broken.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+def _silence_libtiff() -> None:
+    """libtiff writes what it thinks of damaged files to the standard error; an image is read, or named as broken by us."""
+    with contextlib.suppress(OSError, AttributeError):
+        maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")  # where Linux names what is loaded
+        for path in {line.split(maxsplit=5)[5] for line in maps.splitlines() if "/libtiff" in line}:
+            library = ctypes.CDLL(path)
+            library.TIFFSetErrorHandler(None)
+            library.TIFFSetWarningHandler(None)
+
+
+_silence_libtiff()
 
 
 def _formats_here() -> dict[str, tuple[str, ...]]:

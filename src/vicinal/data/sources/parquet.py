@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +21,30 @@ from vicinal.workspace import ContentHashes
 
 IMAGE_COLUMNS = ("img", "image")
 LABEL_COLUMN = "label"
+_UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError, MemoryError)  # what readers of damaged files raise
 _NAME = re.compile(r"(train|test|validation|valid|val)(?:[-_.].*)?\.parquet")
+_ROLE = re.compile(r"(train|test|validation|valid|val)")  # of a folder
 _SHARD = re.compile(r"-(\d+)-of-(\d+)\.parquet$")
 
 
 def parquet_files(root: Path) -> list[Path]:
-    """The Parquet files of a folder, or else of its subfolder data/, sorted; empty if there are none."""
+    """The Parquet files of a folder; or else of its subfolder data/, of its split folders, or of those of its one other folder.
+
+    The last two are how the hub's own conversion has them: default/train/0000.parquet. Sorted; empty if there are none.
+    """
     for folder in (root, root / "data"):
-        files = sorted(f for f in folder.glob("*.parquet") if not f.name.startswith("."))
-        if files:
+        if files := _in_folder(folder):
+            return files
+    folders = sorted(f for f in root.iterdir() if f.is_dir() and not f.name.startswith("."))
+    for parents in ([root], folders if len(folders) == 1 else []):
+        found = [f for parent in parents for f in sorted(parent.iterdir()) if f.is_dir() and _ROLE.fullmatch(f.name)]
+        if files := [file for folder in found for file in _in_folder(folder)]:
             return files
     return []
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    return sorted(f for f in folder.glob("*.parquet") if not f.name.startswith(".") and f.is_file())
 
 
 def is_parquet(source: str) -> bool:
@@ -43,7 +56,8 @@ def is_parquet(source: str) -> bool:
 def find_parquet(spec: DataSpec) -> Source:
     """The images of one Parquet file or of a folder of them (see `parquet_files`), unread.
 
-    Class names come from the schema's `huggingface` metadata, else they are the labels themselves.
+    Labels are whole numbers or words. Class names come from the schema's `huggingface` metadata, else they are the labels
+    themselves: the words in their order as text, or the numbers.
     Raises UsageError for files, columns or labels that cannot be used.
     """
     path = Path(spec.source).expanduser()
@@ -53,24 +67,59 @@ def find_parquet(spec: DataSpec) -> Source:
     image, label = _columns(schemas[first], first, spec.image_column, spec.label_column)
     for file, schema in schemas.items():
         for column in (image, label):
-            if column not in schema.names:
+            if schema.names.count(column) != 1:
+                has = f"has {schema.names.count(column)} columns" if column in schema.names else "has no column"
                 raise UsageError(
-                    f"{file} has no column {column!r}, which {first} has; its columns: {', '.join(schema.names)}"
+                    f"{file} {has} {column!r}, of which {first} has one; its columns: {', '.join(schema.names)}"
                 )
         if _names(schema, label) != _names(schemas[first], label):
             raise UsageError(
                 f"{file} and {first} name the classes of {label!r} differently: give files of one data set"
             )
-    splits: dict[Role, Split] = {role: _split(files, image, label) for role, files in by_role.items()}
-    names = _names(schemas[first], label)
+    values = {role: [_read_labels(file, label) for file in files] for role, files in by_role.items()}
+    names, order = _names(schemas[first], label), "source"
+    if any(part.dtype == object for parts in values.values() for part in parts):
+        names, order = _named_by_words(values, first, label), "text"
+    splits: dict[Role, Split] = {role: _split(files, image, values[role]) for role, files in by_role.items()}
     if names is None:
-        names = tuple(str(i) for i in range(1 + max(int(s.labels.max()) for s in splits.values())))
+        names = _numbered({role: split.labels for role, split in splits.items()}, f"{label!r} of {path}")
     own_name = _info(schemas[first]).get("dataset_name")
     at = path.resolve()
     name = f"{at.parent.name}/{at.stem}" if at.is_file() else at.name
     if isinstance(own_name, str) and own_name:
-        name = own_name
-    return Source(f"{name} (Parquet)", names, splits, notes)
+        name = own_name[:200]
+    return Source(f"{name} (Parquet)", names, splits, notes, order)
+
+
+def _named_by_words(values: Mapping[Role, list[NDArray[Any]]], file: Path, label: str) -> tuple[str, ...]:
+    """The words that labels are, sorted; the labels become their positions."""
+    parts = [part for of_role in values.values() for part in of_role]
+    if any(part.dtype != object for part in parts):
+        raise UsageError(
+            f"some files beside {file} have words in {label!r} and some have numbers: give files of one data set"
+        )
+    words = sorted({word for part in parts for word in part.tolist()})
+    place = {word: i for i, word in enumerate(words)}
+    for of_role in values.values():
+        of_role[:] = [np.array([place[word] for word in part.tolist()], dtype=np.int64) for part in of_role]
+    return tuple(words)
+
+
+def _numbered(labels: Mapping[Role, NDArray[np.int64]], where: str) -> tuple[str, ...]:
+    return numbered_classes(max(int(part.max()) for part in labels.values()), len(labels["train"]), where)
+
+
+def numbered_classes(largest: int, train_images: int, where: str) -> tuple[str, ...]:
+    """Names for classes 0 to `largest` that have none. Raises UsageError for more than there are training images for.
+
+    A number in a file never decides how much memory is taken.
+    """
+    if largest >= train_images:
+        raise UsageError(
+            f"the label {largest} in {where} is no class number: {train_images:,} training images cannot show classes 0 to {largest}; "
+            "number the classes from 0 without gaps, or give their names as labels"
+        )
+    return tuple(str(i) for i in range(1 + largest))
 
 
 def _files_by_role(path: Path) -> tuple[dict[Role, list[Path]], tuple[str, ...]]:
@@ -79,7 +128,7 @@ def _files_by_role(path: Path) -> tuple[dict[Role, list[Path]], tuple[str, ...]]
     by_role: dict[Role, list[Path]] = {}
     unused: list[str] = []
     for file in parquet_files(path):
-        match = _NAME.fullmatch(file.name)
+        match = _NAME.fullmatch(file.name) or _ROLE.fullmatch(file.parent.name)
         if match is None:
             unused.append(file.name)
             continue
@@ -101,7 +150,7 @@ def _check_shards(files: list[Path]) -> None:
         return
     numbers = [(int(s[1]), int(s[2])) for s in shards if s is not None]
     total = numbers[0][1]
-    if len(numbers) != len(files) or sorted(numbers) != [(i, total) for i in range(total)]:
+    if len(numbers) != len(files) or total != len(files) or sorted(numbers) != [(i, total) for i in range(len(files))]:
         found = ", ".join(f.name for f in files[:5])
         raise UsageError(f"{files[0].parent} should hold {total} shards of one split but holds {found}: complete them")
 
@@ -110,7 +159,7 @@ def _schema(file: Path) -> Any:
     try:
         schema = pq.read_schema(file)
         rows = pq.read_metadata(file).num_rows
-    except (pa.ArrowException, OSError) as error:
+    except _UNREADABLE as error:
         raise UsageError(
             f"{file} cannot be read as Parquet ({' '.join(str(error).split())}): repair or replace it"
         ) from None
@@ -123,7 +172,7 @@ def _info(schema: Any) -> dict[str, Any]:
     """The `info` of the Hugging Face metadata, empty if there is none."""
     try:
         info = json.loads((schema.metadata or {})[b"huggingface"])["info"]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return {}
     return info if isinstance(info, dict) else {}
 
@@ -145,6 +194,12 @@ def _is_binary(kind: Any) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
+def _holds_words(kind: Any) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
 def _columns(schema: Any, file: Path, image: str | None, label: str | None) -> tuple[str, str]:
     """The image and the label column: those asked for, the usual ones, or the only ones that fit."""
     kinds = {field.name: field.type for field in schema}
@@ -154,6 +209,7 @@ def _columns(schema: Any, file: Path, image: str | None, label: str | None) -> t
             raise UsageError(f"data.{key}={column}: {file} has no such column; {listed}")
     image = image or usual_column([n for n, k in kinds.items() if _holds_images(k)], IMAGE_COLUMNS)
     label = label or usual_column([n for n, k in kinds.items() if pa.types.is_integer(k)], (LABEL_COLUMN,))
+    label = label or (LABEL_COLUMN if LABEL_COLUMN in kinds and _holds_words(kinds[LABEL_COLUMN]) else None)
     if image is None:
         raise UsageError(f"{file} has no column img or image: say which one with data.image_column=NAME; {listed}")
     if label is None:
@@ -162,9 +218,9 @@ def _columns(schema: Any, file: Path, image: str | None, label: str | None) -> t
         raise UsageError(
             f"the image column {image!r} of {file} holds {_short(kinds[image])}, not encoded images; {listed}"
         )
-    if not pa.types.is_integer(kinds[label]):
+    if not pa.types.is_integer(kinds[label]) and not _holds_words(kinds[label]):
         raise UsageError(
-            f"the label column {label!r} of {file} holds {_short(kinds[label])}, not whole numbers; {listed}"
+            f"the label column {label!r} of {file} holds {_short(kinds[label])}, not whole numbers or words; {listed}"
         )
     return image, label
 
@@ -182,7 +238,7 @@ def _short(kind: Any) -> str:
     return "struct" if pa.types.is_struct(kind) else str(kind)
 
 
-def _split(files: list[Path], image: str, label: str) -> Split:
+def _split(files: list[Path], image: str, labels: list[NDArray[np.int64]]) -> Split:
     def items(index: NDArray[np.int64]) -> Iterator[Item]:
         start = 0
         for file in files:
@@ -198,7 +254,6 @@ def _split(files: list[Path], image: str, label: str) -> Split:
                     row += rows
                 start += row
 
-    labels = [_read_labels(file, label) for file in files]
     starts = np.cumsum([0, *map(len, labels)])
 
     def contents(index: NDArray[np.int64]) -> ContentHashes:
@@ -215,26 +270,30 @@ def _read_images(
     try:
         column = parquet.read_row_group(group, columns=[f"{image}.bytes" if is_struct else image]).column(image)
         values = (pc.struct_field(column, "bytes") if is_struct else column).take(pa.array(wanted))
-    except (pa.ArrowException, OSError) as error:
+    except _UNREADABLE as error:
         raise UsageError(
             f"{file} cannot be read as Parquet ({' '.join(str(error).split())}): repair or replace it"
         ) from None
     for row, value in zip((wanted + first_row).tolist(), values, strict=True):
-        data = value.as_py()
-        if data is None:
-            raise UsageError(f"{file}, row {row} (from 0) has no image bytes in {image!r}: repair or remove it")
-        yield data, f"{file}, row {row} (from 0)"
+        yield value.as_py() or b"", f"{file}, row {row} (from 0)"
 
 
-def _read_labels(file: Path, label: str) -> NDArray[np.int64]:
+def _read_labels(file: Path, label: str) -> NDArray[Any]:
+    """int64 (n,), or words as objects (n,)."""
     try:
         column = pq.read_table(file, columns=[label]).column(label)
-    except (pa.ArrowException, OSError) as error:
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        nulls = np.flatnonzero(column.is_null().to_numpy()) if column.null_count else np.empty(0, np.int64)
+        values = column.to_numpy() if pa.types.is_integer(column.type) else np.array(column.to_pylist(), dtype=object)
+    except _UNREADABLE as error:
         raise UsageError(
             f"{file} cannot be read as Parquet ({' '.join(str(error).split())}): repair or replace it"
         ) from None
-    if column.null_count:
-        row = int(np.flatnonzero(column.is_null().to_numpy())[0])
-        raise UsageError(f"{file}, row {row} (from 0) has no value in {label!r}: give it a label or remove it")
-    labels: NDArray[np.int64] = column.to_numpy().astype(np.int64)
-    return labels
+    if len(nulls):
+        raise UsageError(f"{file}, row {nulls[0]} (from 0) has no value in {label!r}: give it a label or remove it")
+    if values.dtype == object:
+        return values
+    if values.dtype == np.uint64 and len(values) and int(values.max()) > np.iinfo(np.int64).max:
+        raise UsageError(f"{file}: {label!r} holds {values.max()}, which is no class number: number the classes from 0")
+    return values.astype(np.int64)

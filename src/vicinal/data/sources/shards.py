@@ -5,23 +5,28 @@ The shards are indexed once by their headers; an image is then one read at a kno
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import tarfile
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vicinal.config import DataSpec
 from vicinal.data.decode import SUFFIXES
+from vicinal.data.sources.parquet import numbered_classes
 from vicinal.data.types import Item, Role, Source, Split, contents_in_files
 from vicinal.errors import UsageError
 from vicinal.workspace import ContentHashes
 
 CLASS_NAMES_FILE = "classnames.txt"  # one name on each line, as published ImageNet shards have it
+_LONGEST_LABEL = 1_000_000  # bytes of a .cls or .json
 _ROLES: dict[str, Role] = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
 _SHARD = re.compile(r"(train|validation|val|test).*\.tar")
 
@@ -56,62 +61,129 @@ def find_shards(spec: DataSpec) -> Source:
         by_role.setdefault(_ROLES[match[1]], []).append(shard)
     if "train" not in by_role:
         raise UsageError(f"{root} holds shards but none named train*.tar: add them or rename")
-    members = {role: [m for shard in shards for m in _index(shard)] for role, shards in by_role.items()}
-    classes = 1 + max(m.label for found in members.values() for m in found)
+    left_out: Counter[str] = Counter()
+    members = {role: [m for shard in shards for m in _index(shard, left_out)] for role, shards in by_role.items()}
+    largest = max(m.label for found in members.values() for m in found)
     return Source(
         f"{root.resolve().name} (WebDataset)",
-        _class_names(root, classes),
+        _class_names(root, largest, len(members["train"])),
         {role: _split(found) for role, found in members.items()},
+        tuple(
+            [f"Left out of the shards: {', '.join(f'{n:,} {what}' for what, n in left_out.items())}."] * bool(left_out)
+        ),
     )
 
 
-def _index(shard: Path) -> list[_Member]:
+@dataclass
+class _Keys:
+    """What a shard holds by key: WebDataset's key ends at the first dot of a name, a file's name at its last."""
+
+    images: dict[str, list[tarfile.TarInfo]] = field(default_factory=dict)
+    labels: dict[str, int] = field(default_factory=dict)
+
+
+def _index(shard: Path, left_out: Counter[str]) -> list[_Member]:
     """Every image of a shard with its class: its place in the file, from the tar headers alone."""
-    images: dict[str, tarfile.TarInfo] = {}
-    labels: dict[str, int] = {}
+    found = _Keys()
     try:
-        with tarfile.open(shard, "r:") as tar:
+        with shard.open("rb") as file, tarfile.open(fileobj=_Bounded(file), mode="r:") as tar:
+            size = shard.stat().st_size
             for info in tar:
-                key, dot, ending = info.name.rpartition("/")[2].partition(".")
-                key = f"{info.name.rpartition('/')[0]}/{key}"
-                if not info.isfile() or not dot:
-                    continue
-                if f".{ending.lower()}" in SUFFIXES:
-                    images[key] = info
-                elif ending in ("cls", "json"):
-                    file = tar.extractfile(info)
-                    assert file is not None  # a regular file
-                    label = _label(file.read(), ending)
-                    if label is not None:
-                        labels[key] = label
-    except (tarfile.TarError, OSError) as error:
+                if info.isfile():
+                    _take(tar, info, found, left_out)
+                    if info.offset_data + info.size > size:
+                        raise tarfile.ReadError(f"{info.name[:100]} ends behind the end of the file")
+    except (tarfile.TarError, OSError, ValueError, MemoryError, OverflowError) as error:
         raise UsageError(
-            f"{shard} cannot be read as an uncompressed tar shard ({error}): repair or replace it"
+            f"{shard} cannot be read as an uncompressed tar shard ({' '.join(str(error).split())}): repair or replace it"
         ) from None
-    if not images:
+    if not found.images:
         raise UsageError(f"{shard} holds no images ({' '.join(SUFFIXES)}): replace or remove it")
-    missing = next((key for key in images if key not in labels), None)
-    if missing is not None:
-        raise UsageError(f"{shard}: {images[missing].name} has no class: add {missing.lstrip('/')}.cls with its number")
-    return [_Member(shard, i.offset_data, i.size, i.name, labels[key]) for key, i in images.items()]
+    return _matched(shard, found, left_out)
+
+
+def _take(tar: tarfile.TarFile, info: tarfile.TarInfo, found: _Keys, left_out: Counter[str]) -> None:
+    folder, _, name = info.name.rpartition("/")
+    stem, dot, ending = name.rpartition(".")
+    if not dot or name.startswith("."):
+        left_out["files without an ending or hidden"] += 1
+    elif f".{ending.lower()}" in SUFFIXES:
+        found.images.setdefault(f"{folder}/{stem}", []).append(info)
+    elif ending in ("cls", "json"):
+        file = tar.extractfile(info)
+        assert file is not None  # a regular file
+        label = _label(file.read(_LONGEST_LABEL + 1), ending)
+        if label is not None:
+            found.labels[f"{folder}/{stem}"] = label
+    else:
+        left_out[f".{ending.lower()[:20]}"] += 1
+
+
+def _matched(shard: Path, found: _Keys, left_out: Counter[str]) -> list[_Member]:
+    """The images with their classes. Raises UsageError for a key that has two images, or none of its own class."""
+    members = []
+    for stem, infos in found.images.items():
+        folder, _, name = stem.rpartition("/")
+        key = f"{folder}/{name.partition('.')[0]}"  # WebDataset's
+        if stem not in found.labels and key != stem and key in found.images:
+            left_out["further images of a key (001.seg.png beside 001.jpg)"] += len(infos)
+            continue
+        label = found.labels.get(stem, found.labels.get(key))
+        if label is None:
+            raise UsageError(f"{shard}: {infos[0].name} has no class: add {stem.lstrip('/')}.cls with its number")
+        if len(infos) > 1:
+            names = " and ".join(dict.fromkeys(info.name for info in infos))
+            raise UsageError(
+                f"{shard} holds {len(infos)} images with the key {stem.lstrip('/')} ({names}): rename or remove all but one"
+            )
+        members.append(_Member(shard, infos[0].offset_data, infos[0].size, infos[0].name, label))
+    return members
+
+
+class _Bounded(io.RawIOBase):
+    """A file of which nobody reads more than there is: a header that promises an exabyte asks for no memory."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._size = file.seek(0, io.SEEK_END)
+        file.seek(0)
+
+    def read(self, size: int = -1) -> bytes:
+        left = max(0, self._size - self._file.tell())
+        return self._file.read(left if size < 0 else min(size, left))
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
 
 
 def _label(data: bytes, ending: str) -> int | None:
     """The class number of a .cls file, or of the key label in a .json file; None where there is none."""
+    if len(data) > _LONGEST_LABEL:
+        return None
     try:
         value = int(data) if ending == "cls" else json.loads(data)["label"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    return value if isinstance(value, int) and value >= 0 else None
+    return value if type(value) is int and 0 <= value < 2**63 else None
 
 
-def _class_names(root: Path, classes: int) -> tuple[str, ...]:
+def _class_names(root: Path, largest: int, train_images: int) -> tuple[str, ...]:
     path = root / CLASS_NAMES_FILE
     if not path.is_file():
-        return tuple(map(str, range(classes)))
-    names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-    if len(names) < classes:
-        raise UsageError(f"{path} has {len(names)} names, but labels go up to {classes - 1}: complete it")
+        return numbered_classes(largest, train_images, str(root))
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not text in UTF-8: save it as that") from None
+    names = tuple(line.strip() for line in text.splitlines() if line.strip())
+    if len(names) <= largest:
+        raise UsageError(f"{path} has {len(names)} names, but labels go up to {largest}: complete it")
+    twice = [name for name, n in Counter(names).items() if n > 1]
+    if twice:
+        raise UsageError(f"{path} names {twice[0]!r} twice: give every class a name of its own")
     return names
 
 
