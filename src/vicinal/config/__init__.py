@@ -14,7 +14,7 @@ from vicinal.config.measures import (
     VicinitySpec,
     corruption_named,
 )
-from vicinal.config.network import AugmentSpec, NetworkSpec
+from vicinal.config.network import AugmentSpec, NetworkSpec, refuse_pixels_to_255
 from vicinal.config.objective import ARMS, UNIFORM_MIXING, MixingSpec, Objective
 from vicinal.config.run import RunSpec
 from vicinal.config.schema import study_file_schema
@@ -45,5 +45,6 @@ __all__ = [
     "fingerprint",
     "load_study",
     "packaged_studies",
+    "refuse_pixels_to_255",
     "study_file_schema",
 ]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from vicinal.config.base import LARGEST_SIDE, MOST_EPOCHS, MOST_IMAGES, Frozen, Rate, Text
+from vicinal.config.base import LARGEST_SIDE, MOST_EPOCHS, MOST_IMAGES, Frozen, Rate, Text, each_once
 from vicinal.config.objective import NO_MIXING, MixingSpec, Objective
 
 _Epoch = Annotated[float, Field(ge=0, le=MOST_EPOCHS)]
@@ -44,6 +45,38 @@ class PlateauSpec(Frozen):
 
 
 Head = Literal["linear", "bottleneck", "keep"]
+# What a network's maker takes beside its name; the others are keys of their own, or not a study's to set.
+ModelArg = bool | int | float | Annotated[str, Field(max_length=200)]
+RESERVED_MODEL_ARGS = {
+    "model_name": "model",
+    "num_classes": "the data, or the head in the weights",
+    "in_chans": "the data",
+    "pretrained": "weights",
+    "checkpoint_path": "weights",
+    "pretrained_cfg": "weights",
+    "pretrained_cfg_overlay": "weights",
+    "pretrained_model_args": "weights",
+    "pretrained_strict": "weights",
+    "pretrained_filter_fn": "weights",
+    "features_only": "head",
+    "out_indices": "head",
+    "cache_dir": "the environment variable HF_HOME",
+    "scriptable": "nothing",
+    "exportable": "nothing",
+    "no_jit": "nothing",
+    "device": "runtime.device",
+    "dtype": "precision",
+}
+LARGEST_PIXEL_STATISTIC = 1.0  # pixels are 0 to 1: no mean or deviation of them is larger
+
+
+def refuse_pixels_to_255(mean: Sequence[float], std: Sequence[float]) -> None:
+    """ValueError where a mean or a deviation is one of pixels from 0 to 255; networks here see pixels from 0 to 1."""
+    if max(*map(abs, mean), *map(abs, std)) > LARGEST_PIXEL_STATISTIC:
+        scaled = (f"[{', '.join(f'{value / 255:.4g}' for value in values)}]" for values in (mean, std))
+        raise ValueError(
+            "'mean' and 'std' are of pixels from 0 to 255: divide them by 255 (mean: {}, std: {})".format(*scaled)
+        )
 
 
 class NetworkSpec(Frozen):
@@ -58,9 +91,25 @@ class NetworkSpec(Frozen):
         None, ge=4, le=LARGEST_SIDE, description="the network resizes its input to this side; default: as given"
     )
     mean: tuple[Annotated[float, Field(ge=-1000, le=1000)], ...] | None = Field(
-        None, max_length=16, description="normalisation; default: the one timm states for the model"
+        None, min_length=1, max_length=16, description="normalisation; default: the one timm states for the model"
     )
-    std: tuple[Annotated[float, Field(gt=0, le=1000)], ...] | None = Field(None, max_length=16)
+    std: tuple[Annotated[float, Field(gt=0, le=1000)], ...] | None = Field(None, min_length=1, max_length=16)
+    model_args: dict[
+        Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$", max_length=64)], ModelArg | tuple[ModelArg, ...]
+    ] = Field(
+        {}, max_length=32, description="what timm.create_model takes for this model, such as {img_size: 32} of a ViT"
+    )
+    ema: bool = Field(
+        False, description="take the EMA weights of a checkpoint that holds both; default: the plain ones"
+    )
+    class_names: tuple[Text, ...] | None = Field(
+        None,
+        min_length=2,
+        description="what the logits of a kept head stand for, in their order; default: the names in the weights, else the data's",
+    )
+    check_classes: bool = Field(
+        True, description="stop where a classifier taken as it is seems to have the data's classes in another order"
+    )
 
     train_images: int | None = Field(
         None, ge=2, le=MOST_IMAGES, description="train on this many images (class-balanced); default: all"
@@ -106,6 +155,9 @@ class NetworkSpec(Frozen):
     def _parameters_fit(self) -> Self:
         if (self.mean is None) != (self.std is None):
             raise ValueError("give 'mean' and 'std' together")
+        if self.mean and self.std:
+            refuse_pixels_to_255(self.mean, self.std)
+        self._arguments_fit()
         if (self.lr_segments is not None) != (self.schedule == "piecewise"):
             raise ValueError("'lr_segments' goes with schedule: piecewise, and piecewise needs it")
         if (self.plateau is not None) != (self.schedule == "plateau"):
@@ -124,6 +176,17 @@ class NetworkSpec(Frozen):
         if self.epochs == 0 and self.weights is None:
             raise ValueError("epochs: 0 takes a trained network as it is, so it needs 'weights'")
         return self
+
+    def _arguments_fit(self) -> None:
+        for name in self.model_args:
+            if name in RESERVED_MODEL_ARGS:
+                raise ValueError(f"model_args may not set {name!r}: it follows from {RESERVED_MODEL_ARGS[name]}")
+        if self.class_names is not None:
+            each_once(self.class_names)
+            if self.head != "keep":
+                raise ValueError("'class_names' says what a kept head's logits are: it goes with head: keep")
+        if self.ema and self.weights in (None, "hub"):
+            raise ValueError("'ema' chooses between the weights of a file: it goes with 'weights'")
 
 
 class TeacherSpec(NetworkSpec):

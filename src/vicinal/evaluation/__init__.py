@@ -1,5 +1,6 @@
 """What trained networks predict, once, and every number computed from the stored answers."""
 
+from vicinal.evaluation.class_order import OrderDoubt, doubt_of_order
 from vicinal.evaluation.corrupted import CorruptedSet, predict_corrupted
 from vicinal.evaluation.features import measure_representation
 from vicinal.evaluation.measurement import Measurement, measure_images
@@ -15,9 +16,11 @@ __all__ = [
     "EvaluationContext",
     "Measured",
     "Measurement",
+    "OrderDoubt",
     "PredictionInputs",
     "Predictions",
     "TrainedNetwork",
+    "doubt_of_order",
     "draw_pairs",
     "load_other",
     "measure_images",

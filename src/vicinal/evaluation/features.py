@@ -19,7 +19,7 @@ from vicinal.evaluation.predict import EVALUATION_BATCH
 from vicinal.evaluation.stored import EvaluationContext, TrainedNetwork, load_stored, read_entry
 from vicinal.inputs import Preparation
 from vicinal.metrics import draw_images, represent
-from vicinal.networks import Classifier
+from vicinal.networks import Classifier, evaluating
 from vicinal.workspace import write_atomically, write_json
 
 
@@ -55,7 +55,7 @@ def measure_representation(
 @torch.inference_mode()
 def _features(network: Classifier, images: ImageSet, preparation: Preparation, context: EvaluationContext) -> Tensor:
     """(N, D) float32 penultimate features in eval mode."""
-    network.eval()
     parts = images.images.split(EVALUATION_BATCH)
     pixels = (preparation.pixels(part.to(context.device)) for part in parts)
-    return torch.cat([network.features(x).float().cpu() for x in pixels]).contiguous()
+    with evaluating(network):
+        return torch.cat([network.features(x).float().cpu() for x in pixels]).contiguous()

@@ -18,7 +18,7 @@ from vicinal.data import ImageData, ImageSet
 from vicinal.evaluation.measures import Measured
 from vicinal.evaluation.predictions import PredictionInputs, Predictions, predict_all
 from vicinal.inputs import Preparation
-from vicinal.networks import Classifier
+from vicinal.networks import Classifier, evaluating, match_classes
 from vicinal.results import curves_table, model_table
 
 if TYPE_CHECKING:
@@ -50,6 +50,24 @@ class Measurement:
         return {"teachers": [{"name": "classifier", **self.numbers}], "students": []}
 
 
+def _reordered(network: Classifier, order: Sequence[int]) -> Classifier:
+    """The network with its logits in another order: the k-th becomes what was the order[k]-th."""
+    index = torch.tensor(order)
+    inside = network.features if getattr(network, "_features", None) is not None else None
+    return Classifier.of(_Reordered(network, index), features=inside)
+
+
+class _Reordered(torch.nn.Module):
+    """A network and the order that its logits are read in."""
+
+    def __init__(self, network: Classifier, index: Tensor) -> None:
+        super().__init__()
+        self.network, self.index = network, index
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return torch.as_tensor(self.network(pixels)).index_select(1, self.index.to(pixels.device))
+
+
 def measure_images(
     network: Callable[[Tensor], Tensor],
     images: Tensor,
@@ -71,12 +89,15 @@ def measure_images(
     paired = test if pair_images is None else ImageSet(pair_images.contiguous(), torch.zeros(len(pair_images)).long())
     empty = ImageSet(images[:0].contiguous(), labels[:0])
     chosen = ImageSet(validation[0].contiguous(), validation[1]) if validation is not None else empty
-    classifier, on = Classifier.of(network).to(device).eval(), torch.device(device)
+    classifier, on = Classifier.of(network).to(device), torch.device(device)
     preparation = Preparation(image_size=image_size)
     if isinstance(network, Classifier):  # it says itself what it was made for, unless the caller does
         preparation = network.preparation if network.preparation and image_size is None else preparation
+        if class_names is not None and network.class_names is not None:
+            match = match_classes("the network", network.class_names, class_names)
+            classifier = classifier if match.order is None else _reordered(classifier, match.order)
         class_names = class_names or network.class_names
-    with torch.inference_mode():
+    with evaluating(classifier), torch.inference_mode():
         classes = classifier(preparation.pixels(test.images[:1].to(on))).shape[-1]
     names = tuple(class_names) if class_names is not None else tuple(map(str, range(classes)))
     if len(names) != classes:

@@ -18,7 +18,7 @@ from vicinal.evaluation.predict import EVALUATION_BATCH
 from vicinal.functional import mix
 from vicinal.inputs import Preparation, to_float
 from vicinal.metrics import VicinalCurves, lam_grid, sample_size
-from vicinal.networks import Classifier
+from vicinal.networks import Classifier, evaluating
 
 PILOT_PAIRS = 200  # that the spread of NL between pairs is judged by
 CPU_VALUES = 1_000_000  # numbers in a batch of images; larger ones fall out of a CPU's caches between layers
@@ -44,7 +44,6 @@ def pairs_needed(
     assert vicinity.precision_nats is not None
     pilot = vicinity.model_copy(update={"pairs": min(vicinity.pairs, PILOT_PAIRS)})
     curves = VicinalCurves(lam_grid(pilot.lam_points))
-    network.eval()
     for answer in predict_pairs(network, pairs_of(pair_images, preparation, pilot, device), curves.lam):
         curves.update(*answer)
     return sample_size(curves.per_pair("nonlinearity"), vicinity.precision_nats, confidence_level)
@@ -67,7 +66,8 @@ def predict_pairs(
     both orders of a pair.
 
     Args:
-        predict: (B, C, H, W) float32 pixels in [0, 1], channels last in memory, to (B, K) logits; in eval mode if it has modes.
+        predict: (B, C, H, W) float32 pixels in [0, 1], channels last in memory, to (B, K) logits. A module in train mode, also
+            one behind a method, a partial or a lambda that closes over it, is put into eval mode and back.
         pairs: parts of P pairs each, as (P, C, H, W) pixels x_i and x_j. One part is one call of `predict`.
         lam: (L,) rising grid from 0 to 1, both included.
 
@@ -83,7 +83,7 @@ def predict_pairs(
         if not len(x_i):  # an empty slice
             continue
         # TF32 keeps ten bits, too few for a measure, and PyTorch's convolutions use it unasked.
-        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        with evaluating(predict), torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             logits = predict(_mixed_along(x_i, x_j, lam)).float().view(len(lam), len(x_i), -1)
         yield PairLogits(logits[-1], logits[0], logits.transpose(0, 1))
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vicinal.data import ImageSet
 from vicinal.inputs import Preparation
+from vicinal.networks import evaluating
 
 EVALUATION_BATCH = 500
 
@@ -21,11 +22,13 @@ def predict(
     device: torch.device,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Tensor:
-    """(N, K) float32 logits on a set of images, in eval mode and fp32; the last partial batch included."""
-    network.eval()
+    """(N, K) float32 logits on a set of images, in eval mode and fp32; the last partial batch included.
+
+    A network in train mode is put into eval mode and back.
+    """
     answers = []
     # TF32 keeps ten bits, too few for a measure, and PyTorch's convolutions use it unasked.
-    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+    with evaluating(network), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         for part in images.images.split(EVALUATION_BATCH):
             answers.append(network(preparation.pixels(part.to(device))).float().cpu())
             advance(len(part))

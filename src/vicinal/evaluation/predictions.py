@@ -102,7 +102,6 @@ def predict_all(
     """
     data, device, lam = inputs.data, inputs.device, lam_grid(inputs.vicinity.lam_points)
     answers: list[PairLogits] = []
-    network.eval()
     pairs = pairs_of(inputs.pair_images, inputs.pair_preparation, inputs.vicinity, device)
     for answer in predict_pairs(network, pairs, lam):
         answers.append(PairLogits(*(logits.cpu() for logits in answer)))

@@ -1,11 +1,12 @@
 """Teachers and students, on timm or brought along: pixels in, logits out; their weights, costs, and how they run fastest."""
 
-from vicinal.networks.build import build_classifier
-from vicinal.networks.classifier import Classifier, TimmClassifier
+from vicinal.networks.build import build_classifier, rebuilt_classifier
+from vicinal.networks.classifier import Classifier, TimmClassifier, evaluating
 from vicinal.networks.compiled import Compiled
 from vicinal.networks.cost import NetworkCost, call_seconds, compiling_pays, forward_flops, network_cost
 from vicinal.networks.fused import FUSING_IMAGES, fused
-from vicinal.networks.weights import read_weights, save_weights
+from vicinal.networks.meaning import match_classes
+from vicinal.networks.weights import read_weights, read_weights_file, save_weights
 
 __all__ = [
     "FUSING_IMAGES",
@@ -16,9 +17,13 @@ __all__ = [
     "build_classifier",
     "call_seconds",
     "compiling_pays",
+    "evaluating",
     "forward_flops",
     "fused",
+    "match_classes",
     "network_cost",
     "read_weights",
+    "read_weights_file",
+    "rebuilt_classifier",
     "save_weights",
 ]

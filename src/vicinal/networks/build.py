@@ -6,108 +6,220 @@ Shapes: C channels, K classes, D features.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import timm
 from torch import Tensor, nn
 
-from vicinal.config import NetworkSpec
+from vicinal.config import AugmentSpec, NetworkSpec, refuse_pixels_to_255
 from vicinal.errors import UsageError
+from vicinal.inputs import Preparation
 from vicinal.networks import small  # noqa: F401  (registers the built-in networks with timm)
-from vicinal.networks.classifier import TimmClassifier, bottleneck_head, new_classifier
-from vicinal.networks.weights import (
+from vicinal.networks.classifier import TimmClassifier
+from vicinal.networks.heads import kept_head, new_head, reorder_classes
+from vicinal.networks.meaning import match_classes
+from vicinal.networks.timm_models import new_model, timm_model
+from vicinal.networks.weights import WeightsFile, one_line, read_weights_file
+from vicinal.networks.whole import (
+    Normalisation,
     are_whole_classifiers,
-    check_class_count,
     check_normalisation,
+    head_of,
     load_whole_classifier,
-    one_line,
-    read_weights,
+    normalisation_in,
+    without_wrapping,
 )
 
 _HUB_PREFIXES = ("hf-hub:", "hf_hub:")  # timm's names for anyone's model on the Hugging Face hub
-_BUILT_IN = ("vicinal_resnet8", "vicinal_mobilenet")
 
 
-def build_classifier(spec: NetworkSpec, classes: int, channels: int) -> TimmClassifier:
+@dataclass(frozen=True)
+class _Source:
+    """The weights that a network starts from, as its building needs them."""
+
+    file: WeightsFile | None  # None: from the hub, or new
+    whole: Mapping[str, Tensor] | None  # what `save_weights` wrote of a network with a head of its own
+    model: Mapping[str, Tensor] | None  # of the timm model alone
+    normalisation: Normalisation | None
+    order: tuple[int, ...] | None  # of a kept classifier's logits, as the file has it
+
+
+def build_classifier(
+    spec: NetworkSpec, classes: int, channels: int, class_names: Sequence[str] | None = None
+) -> TimmClassifier:
     """The network of a spec, in eval mode, with its weights loaded and a new head where it needs one.
+
+    What the weights say of themselves is kept to: image size and arguments of the model where the spec states none, and the order
+    of the classes. `spec` of the network has them filled in, `notes` say what was decided.
 
     Args:
         classes: K of the data; channels: of its images, 1 or 3.
+        class_names: of the data, in its order: a kept head's logits are put into it, by name; None: they stay as they are.
 
     Raises:
-        UsageError: an unknown model, weights that are missing, damaged or do not fit, more classes in the data than in a kept
+        UsageError: an unknown model, weights that are missing, damaged or do not fit, other classes in the data than in a kept
             head, or a normalisation that neither timm nor the study states.
     """
     _check_model_name(spec.model)
-    saved = None if spec.weights is None or spec.weights == "hub" else read_weights(Path(spec.weights))
-    whole = saved if saved is not None and are_whole_classifiers(saved) else None
-    if spec.epochs == 0 and spec.head != "keep" and whole is None:
+    source = _source(spec)
+    if spec.epochs == 0 and spec.head != "keep" and source.whole is None and source.order is None:
         raise UsageError(
             f"epochs: 0 would leave the new head of {spec.model} untrained; use head: keep, or epochs above 0"
         )
-    backbone = _timm_model(spec, channels, None if whole is not None else saved)
-    mean, std = _normalisation(spec, backbone, channels)
-    if whole is not None:
-        check_normalisation(spec, whole, mean, std, channels)
-    head = _head(spec, backbone, whole, classes)
-    network = TimmClassifier(backbone, head, mean, std, spec.image_size)
-    if whole is not None:
-        load_whole_classifier(network, whole, spec, classes)
+    notes = list(source.file.notes) if source.file is not None else []
+    spec = _completed(spec, source, notes)
+    model, spec = timm_model(spec, channels, source.model, notes)
+    mean, std = _normalisation(spec, model, channels, source.normalisation)
+    keeps = spec.head == "keep" or (spec.epochs == 0 and source.order is not None)
+    if source.whole is not None and keeps:
+        head_kind = "bottleneck" if head_of(source.whole) == "bottleneck" else "linear"
+        backbone, head = new_head(spec.model_copy(update={"head": head_kind}), model, classes)
+    else:
+        backbone, head = (kept_head if keeps else new_head)(spec, model, classes)
+    network = TimmClassifier(backbone, head, mean, std, spec.image_size, spec)
+    if source.whole is not None:
+        load_whole_classifier(network, source.whole, spec, classes)
+    network.preparation = _preparation(source)
+    if keeps or (spec.epochs == 0 and source.whole is not None):
+        if source.order is not None:
+            reorder_classes(network.head, source.order)
+        _name_classes(network, spec, source, class_names, notes)
+    elif class_names is not None:
+        network.class_names = tuple(class_names)
+    network.notes = tuple(notes)
     return network.eval()
 
 
+def rebuilt_classifier(spec: NetworkSpec, weights: Mapping[str, Tensor], classes: int, channels: int) -> TimmClassifier:
+    """The network that `save_weights` wrote, in eval mode.
+
+    Args:
+        spec: that it was built by, with what was decided then filled in (`TimmClassifier.spec`).
+        weights: its own.
+
+    Raises UsageError or RuntimeError where they do not fit.
+    """
+    form = head_of(weights)
+    plain = spec.model_copy(
+        update={"weights": None, "epochs": 1, "head": form if form != "inside" else "keep", "head_warmup_epochs": 0}
+    )
+    model = new_model(plain, channels, classes if form == "inside" else None)
+    backbone, head = (kept_head if form == "inside" else new_head)(plain, model, classes)
+    unit = (0.0,) * channels, (1.0,) * channels  # replaced by the weights' own
+    network = TimmClassifier(backbone, head, *unit, spec.image_size, spec)
+    network.load_state_dict(dict(weights))
+    return network.eval()
+
+
+def _source(spec: NetworkSpec) -> _Source:
+    """Read the weights of a spec. Raises UsageError."""
+    if spec.weights is None or spec.weights == "hub":
+        return _Source(None, None, None, None, None)
+    file = read_weights_file(Path(spec.weights), spec.ema)
+    if not are_whole_classifiers(file.tensors):
+        return _Source(file, None, file.tensors, None, None)
+    normalisation = normalisation_in(file)
+    if head_of(file.tensors) != "inside":
+        return _Source(file, file.tensors, None, normalisation, None)
+    model, order = without_wrapping(file)
+    return _Source(file, None, model, normalisation, order)
+
+
+def _completed(spec: NetworkSpec, source: _Source, notes: list[str]) -> NetworkSpec:
+    """The spec with what its weights say of themselves where it states nothing; what was taken is said."""
+    if source.file is None:
+        return spec
+    meaning, changes = source.file.meaning, dict[str, Any]()
+    if meaning.model_args and not spec.model_args:
+        changes["model_args"] = {k: tuple(v) if isinstance(v, list) else v for k, v in meaning.model_args.items()}
+    if meaning.image_size is not None and spec.image_size is None:
+        changes["image_size"] = meaning.image_size
+        notes.append(f"{_said(spec)}: images are seen at {meaning.image_size} px, as its training saw them.")
+    elif meaning.image_size is not None and meaning.image_size != spec.image_size:
+        notes.append(
+            f"{_said(spec)} was trained on images of {meaning.image_size} px; image_size: {spec.image_size} is stated and taken."
+        )
+    if meaning.crop_resize is not None and (spec.augment.crop, spec.augment.resize) != ("resize", meaning.crop_resize):
+        notes.append(
+            f"{_said(spec)} was trained on images of {meaning.crop_resize} px, cropped to {meaning.image_size} px, and is shown "
+            f"them otherwise here: augment: {{crop: resize, resize: {meaning.crop_resize}}} prepares them in its way."
+        )
+    return spec.model_copy(update=changes)
+
+
+def _said(spec: NetworkSpec) -> str:
+    """A file of weights in what is kept: its name alone, since a path tells of a machine."""
+    return Path(spec.weights or "").name
+
+
+def _preparation(source: _Source) -> Preparation | None:
+    """How the images of a network from a file were prepared, where the file says so."""
+    if source.file is None or source.file.meaning.image_size is None:
+        return None
+    crop, side = source.file.meaning.crop_resize, source.file.meaning.image_size
+    return Preparation(AugmentSpec(crop="resize", resize=crop) if crop else AugmentSpec(), side)
+
+
+def _name_classes(
+    network: TimmClassifier, spec: NetworkSpec, source: _Source, wanted: Sequence[str] | None, notes: list[str]
+) -> None:
+    """Put a kept head's logits into the order of the data's classes, by name; say so where there are no names."""
+    held = spec.class_names or (source.file.meaning.class_names if source.file is not None else None)
+    what = f"the weights {_said(spec)}" if source.file is not None else f"the hub's weights of {spec.model}"
+    if held is None and source.file is None:  # the hub's config may name them
+        told = (getattr(network.backbone, "pretrained_cfg", None) or {}).get("label_names")
+        known = (
+            wanted is not None and isinstance(told, Sequence) and not isinstance(told, str) and set(told) == set(wanted)
+        )
+        held = tuple(told) if known and told is not None else None
+    if held is not None and wanted is not None:
+        if spec.class_names is not None and len(held) != len(wanted):
+            raise UsageError(f"class_names lists {len(held)} classes for a head of {len(wanted)}")
+        match = match_classes(f"class_names of {what}" if spec.class_names else what, held, wanted)
+        if match.order is not None:
+            reorder_classes(network.head, match.order)
+        notes += [match.note] if match.note else []
+    elif wanted is not None:
+        checked = ", and checked on the first images that it predicts" if spec.check_classes and not spec.epochs else ""
+        notes.append(
+            f"{what} bring no names of classes: their logits are taken to be the data's classes in its order{checked}."
+        )
+        network.classes_are_guessed = True
+    network.class_names = tuple(wanted) if wanted is not None else held
+
+
 def _check_model_name(name: str) -> None:
-    if not timm.is_model(name) and not name.startswith(_HUB_PREFIXES):
+    try:
+        known = timm.is_model(name) or name.startswith(_HUB_PREFIXES)
+    except Exception:  # a name that timm cannot even take apart
+        known = False
+    if not known:
         close = difflib.get_close_matches(name, timm.list_models(), n=3)
         hint = f"; close ones: {', '.join(close)}" if close else ""
         raise UsageError(f"no timm model is named {name!r}{hint}")
 
 
-def _timm_model(spec: NetworkSpec, channels: int, saved: dict[str, Tensor] | None) -> nn.Module:
-    """The model with its classifier, from the hub's weights, from a file of timm's (`saved`), or new."""
-    wanted: dict[str, Any] = {"pretrained": spec.weights == "hub", "in_chans": channels}
-    if saved is not None:
-        wanted |= {"pretrained": True, "pretrained_cfg_overlay": {"file": spec.weights}}
-        held = _classes_held(spec, saved)
-        if held is not None:  # as many as the file holds: timm would otherwise ask for the model's own number
-            wanted["num_classes"] = wanted["pretrained_cfg_overlay"]["num_classes"] = held
-    try:
-        return timm.create_model(spec.model, **wanted)
-    except RuntimeError as error:
-        if saved is None and spec.weights != "hub":
-            raise UsageError(f"timm cannot make {spec.model}: {one_line(error)}") from None
-        raise UsageError(f"the weights {spec.weights} do not fit {spec.model}: {one_line(error)}") from None
-    except (OSError, ValueError) as error:
-        if spec.weights == "hub":
-            raise UsageError(
-                f"the hub's weights of {spec.model} could not be downloaded ({one_line(error)}); "
-                "or give a local safetensors file as 'weights'"
-            ) from None
-        raise UsageError(f"timm cannot make {spec.model}: {one_line(error)}") from None
+def _normalisation(spec: NetworkSpec, backbone: nn.Module, channels: int, held: Normalisation | None) -> Normalisation:
+    """Mean and deviation, (C,) each: the weights' own, else the study's, else timm's.
 
-
-def _classes_held(spec: NetworkSpec, saved: dict[str, Tensor]) -> int | None:
-    """The number of classes in a timm file, 0 without a classifier; None where the model does not name its classifier."""
-    cfg = timm.get_pretrained_cfg(spec.model, allow_unregistered=True)
-    name = getattr(cfg, "classifier", None) or ("head" if spec.model in _BUILT_IN else None)
-    if not isinstance(name, str):
-        return None
-    weight = saved.get(f"{name}.weight")
-    return 0 if weight is None else len(weight)
-
-
-def _normalisation(
-    spec: NetworkSpec, backbone: nn.Module, channels: int
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation, (C,) each: the study's, else timm's. Raises UsageError where neither has them or they are not for C."""
+    Raises UsageError where there are none, they are not for C, or the study states others than the weights have.
+    """
+    if held is not None:
+        check_normalisation(spec, held, channels)
+        return held
     cfg = getattr(backbone, "pretrained_cfg", None) or {}
     mean, std = spec.mean or cfg.get("mean"), spec.std or cfg.get("std")
     if not mean or not std:
         raise UsageError(
             f"timm does not state the normalisation of {spec.model}: give its 'mean' and 'std' in the study"
         )
+    try:
+        refuse_pixels_to_255(mean, std)
+    except ValueError as error:
+        raise UsageError(f"the normalisation of {spec.model}: {one_line(error)}") from None
     if channels == 1 and len(mean) == 3:
         # timm sums a first layer's filters over colours: the mean colour keeps the scale.
         mean, std = (sum(mean) / 3,), (sum(std) / 3,)
@@ -117,31 +229,4 @@ def _normalisation(
         raise UsageError(
             f"'mean' and 'std' of {spec.model} need {channels} numbers, one for each channel of the images"
         )
-    return tuple(mean), tuple(std)
-
-
-def _head(spec: NetworkSpec, backbone: nn.Module, whole: Mapping[str, Tensor] | None, classes: int) -> nn.Module:
-    """The head a spec asks for; the backbone is left without one and gives its pooled features."""
-    if spec.head == "keep" and whole is None:
-        head = cast(Any, backbone).get_classifier()
-        cast(Any, backbone).reset_classifier(0)
-        if not isinstance(head, nn.Linear):
-            raise UsageError(
-                f"head: keep needs a single linear classifier, which {spec.model} has not; use head: linear"
-            )
-        check_class_count(spec, head.out_features, classes)
-        return head
-    cast(Any, backbone).reset_classifier(0)
-    features = _feature_count(spec, backbone)
-    kept_bottleneck = spec.head == "keep" and whole is not None and "head.weight" not in whole
-    if spec.head == "bottleneck" or kept_bottleneck:
-        return bottleneck_head(features, classes)
-    return new_classifier(features, classes)
-
-
-def _feature_count(spec: NetworkSpec, backbone: nn.Module) -> int:
-    """D, asked of the network itself: some timm models widen `num_features` before pooling."""
-    width = getattr(backbone, "head_hidden_size", None) or getattr(backbone, "num_features", None)
-    if not isinstance(width, int):
-        raise UsageError(f"{spec.model} does not say how many features it has, so it takes no new head; use head: keep")
-    return width
+    return Normalisation(tuple(mean), tuple(std))

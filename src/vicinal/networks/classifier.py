@@ -7,12 +7,14 @@ student fed one mixed image each see it as they were trained to.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from vicinal.config import NetworkSpec
 from vicinal.inputs import Preparation, resize
 
 HEAD_START_STD = 1e-3  # of a new classifier's weights: logits start near 0, so a short fine-tuning keeps its features
@@ -31,6 +33,8 @@ class Classifier(nn.Module):
         super().__init__()
         self.preparation = preparation
         self.class_names = None if class_names is None else tuple(class_names)
+        self.notes: tuple[str, ...] = ()  # what was decided in its making, a sentence each
+        self.classes_are_guessed = False  # its logits are taken to be the data's classes in the data's order
 
     @staticmethod
     def of(
@@ -114,6 +118,7 @@ class TimmClassifier(Classifier):
         head: (B, D) to (B, K).
         mean, std: normalisation, one number for each channel.
         image_size: side that the input is resized to; None takes it as given.
+        spec: that it was made by, with what its weights say filled in.
     """
 
     mean: Tensor
@@ -126,8 +131,10 @@ class TimmClassifier(Classifier):
         mean: tuple[float, ...],
         std: tuple[float, ...],
         image_size: int | None = None,
+        spec: NetworkSpec | None = None,
     ) -> None:
         super().__init__()
+        self.spec = spec
         self.backbone, self.head, self.image_size = backbone, head, image_size
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
@@ -139,11 +146,81 @@ class TimmClassifier(Classifier):
 
     def features(self, pixels: Tensor) -> Tensor:
         """(B, D') features that the last linear layer sees: behind the bottleneck where the head has one."""
+        if isinstance(self.backbone, WholeModel) and not self.backbone.features_only:
+            return self.backbone.features(self._normalised(pixels))
         pooled = self._pooled(pixels)
         return cast(Tensor, self.head[:-1](pooled)) if isinstance(self.head, nn.Sequential) else pooled
 
     def _pooled(self, pixels: Tensor) -> Tensor:
-        return cast(Tensor, self.backbone((resize(pixels, self.image_size) - self.mean) / self.std))
+        return cast(Tensor, self.backbone(self._normalised(pixels)))
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        return (resize(pixels, self.image_size) - self.mean) / self.std
+
+
+class WholeModel(nn.Module):
+    """A timm model that is no stack of features and one linear layer: (B, C, H, W) to (B, K) logits, or to (B, D) features.
+
+    A model of several heads answers with their mean, as timm's own do in eval mode.
+
+    Args:
+        features_only: answer with the features before the classifier, which has been taken out.
+    """
+
+    def __init__(self, model: nn.Module, features_only: bool = False) -> None:
+        super().__init__()
+        self.model, self.features_only = model, features_only
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) normalised pixels to (B, K) logits, or (B, D) features."""
+        return self.features(x) if self.features_only else _one_row_each(self.model(x))
+
+    def features(self, x: Tensor) -> Tensor:
+        """(B, D) pooled features. Raises ValueError where the model does not give any."""
+        model = cast(Any, self.model)
+        if not hasattr(model, "forward_features") or not hasattr(model, "forward_head"):
+            raise ValueError(f"{type(model).__name__} gives no features: it has no forward_features and forward_head")
+        return _one_row_each(model.forward_head(model.forward_features(x), pre_logits=True))
+
+
+def _one_row_each(answer: Any) -> Tensor:
+    """(B, K) of what a model answers: a tensor, or several that are averaged; maps of one pixel lose it."""
+    if isinstance(answer, tuple | list):
+        answer = torch.stack(list(answer)).mean(0)
+    return cast(Tensor, answer.flatten(1))
+
+
+@contextlib.contextmanager
+def evaluating(network: Any) -> Iterator[None]:
+    """A network in eval mode for a moment: every part of it goes back to the mode it was in.
+
+    Dropout and the batches of train mode would give other answers at each call and move the running statistics. The modules of a
+    plain function are those that it is a method of, that it was made with (functools.partial), or that it closes over.
+    """
+    modules = [part for module in _modules_of(network) for part in module.modules() if part.training]
+    for module in modules:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in modules:
+            module.training = True
+
+
+def _modules_of(network: Any) -> list[nn.Module]:
+    if isinstance(network, WrappedClassifier) and not isinstance(network.network, nn.Module):
+        return [network, *_modules_of(network.network)]
+    if isinstance(network, nn.Module):
+        return [network]
+    if isinstance(network, functools.partial):
+        return [
+            module for part in (network.func, *network.args, *network.keywords.values()) for module in _modules_of(part)
+        ]
+    behind: list[Any] = [getattr(network, "__self__", None)]
+    for cell in getattr(network, "__closure__", None) or ():
+        with contextlib.suppress(ValueError):  # an empty cell
+            behind.append(cell.cell_contents)
+    return [part for part in behind if isinstance(part, nn.Module)]
 
 
 def bottleneck_head(features: int, classes: int) -> nn.Sequential:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from vicinal.networks.classifier import Classifier
+from vicinal.networks.classifier import Classifier, evaluating
 from vicinal.networks.fused import fused
 
 TIMED_IMAGES = 32  # batch that is timed, or the network's own where that is smaller
@@ -42,9 +42,11 @@ def network_cost(network: Classifier, pixels: Tensor, batch_size: int) -> Networ
     """
     batch = pixels.repeat(min(batch_size, TIMED_IMAGES), 1, 1, 1).contiguous(memory_format=torch.channels_last)
     flops = forward_flops(network, pixels)
-    with torch.inference_mode():
+    with evaluating(network), torch.inference_mode():
         inference = fused(network, pixels)
         inference_s = _median_seconds(lambda: inference(batch), pixels.device)
+    modes = {module: module.training for module in network.modules()}
+    kept = {name: buffer.clone() for name, buffer in network.named_buffers()}
     network.train()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.0)
 
@@ -57,14 +59,17 @@ def network_cost(network: Classifier, pixels: Tensor, batch_size: int) -> Networ
         optimizer.step()
 
     seconds = _median_seconds(step, pixels.device)
-    network.eval()
+    optimizer.zero_grad(set_to_none=True)
+    for name, buffer in network.named_buffers():  # batch statistics have moved
+        buffer.copy_(kept[name])
+    for module, mode in modes.items():
+        module.training = mode
     return NetworkCost(flops, inference_s / len(batch), seconds / len(batch))
 
 
 def forward_flops(network: nn.Module, pixels: Tensor) -> int:
     """Multiplications and additions of one forward pass of (1, C, H, W) pixels, in eval mode."""
-    network.eval()
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+    with evaluating(network), torch.inference_mode(), FlopCounterMode(display=False) as counter:
         network(pixels)
     return int(counter.get_total_flops())
 

@@ -5,7 +5,6 @@ Shapes: B samples, (C, H, W) an image, K classes, D features.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, cast
 
 from timm.layers import ConvNormAct
@@ -13,7 +12,6 @@ from timm.models import register_model
 from torch import Tensor, nn
 
 from vicinal.networks.classifier import new_classifier
-from vicinal.networks.weights import read_weights
 
 
 class _BasicBlock(nn.Module):
@@ -79,14 +77,14 @@ _FASHION_MNIST_CFG = {"mean": (0.286,), "std": (0.353,), "input_size": (1, 28, 2
 
 
 def _small(blocks: nn.Sequential, features: int, kwargs: dict[str, Any]) -> nn.Module:
-    if kwargs.pop("pretrained", False) and not (kwargs.get("pretrained_cfg_overlay") or {}).get("file"):
-        raise ValueError("the built-in networks have none; leave 'weights' out to train from the start")
     overlay = kwargs.get("pretrained_cfg_overlay") or {}
+    if kwargs.pop("pretrained", False) and not overlay.get("state_dict"):
+        raise ValueError("the built-in networks have none; leave 'weights' out to train from the start")
     network = _SmallNetwork(blocks, features, kwargs.get("num_classes", 10))
     cfg = _FASHION_MNIST_CFG | overlay
     network.pretrained_cfg = network.default_cfg = cfg  # type: ignore[assignment]
-    if overlay.get("file"):
-        network.load_state_dict(read_weights(Path(overlay["file"])))
+    if overlay.get("state_dict"):
+        network.load_state_dict(overlay["state_dict"])
     return network
 
 

@@ -1,93 +1,200 @@
-"""Weights in files: read without unpickling, written whole or not at all; and a whole classifier's own weights, loaded back."""
+"""Weights in files: read without unpickling, unwrapped, looked over, and written whole or not at all with what they mean."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import argparse
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from vicinal.config import NetworkSpec
 from vicinal.errors import UsageError
 from vicinal.networks.classifier import Classifier
+from vicinal.networks.meaning import METADATA_KEY, Meaning
 from vicinal.workspace import write_atomically
 
-_NORMALISATION = {"mean", "std"}
+# Under which names training scripts keep a state_dict: PyTorch's examples, timm, Lightning, mmpretrain, DeiT, kuangliu's.
+PLAIN_KEYS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "weights", "params")
+EMA_KEYS = ("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema", "params_ema")
+# What DataParallel, torch.compile, Lightning and wrappers of their kind put before every name.
+PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
+_DEEPEST = 8  # wrappings of one file
+# Records that training scripts put beside the weights: they hold plain values and run no code.
+_PLAIN_CLASSES: list[Any] = [argparse.Namespace, np.dtype, np.ndarray, *(type(np.dtype(kind)) for kind in "fdilqbB?")]
+_PLAIN_CLASSES += [(np._core.multiarray.scalar, "numpy.core.multiarray.scalar"), np._core.multiarray.scalar]  # type: ignore[attr-defined]
+_UNSCALED = (torch.bool, torch.int8, torch.uint8, torch.int16, torch.complex64, torch.complex128, torch.complex32)
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_FLOATING_NAMES = ("weight", "bias", "running_mean", "running_var", "mean", "std")
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """The tensors of a file, by the names that the network itself gives them, and what the file says of them."""
+
+    path: Path
+    tensors: dict[str, Tensor]
+    meaning: Meaning
+    notes: tuple[str, ...] = ()  # what was chosen, a sentence each
 
 
 def save_weights(network: Classifier, path: Path) -> None:
-    """A classifier's weights as safetensors, whole or not at all."""
-    write_atomically(path, save({name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}))
+    """A classifier's weights as safetensors, whole or not at all, with what they mean in the file's metadata.
+
+    Tensors that share memory are each written in full, so that the file can be read one by one.
+    """
+    tensors: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in network.state_dict().items():
+        own = tensor.detach().cpu().contiguous()
+        storage = own.untyped_storage().data_ptr()
+        tensors[name] = own.clone() if storage in seen else own
+        seen.add(storage)
+    write_atomically(path, save(tensors, {METADATA_KEY: Meaning.of(network).to_json()}))
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file, or of a PyTorch file read with weights_only=True. Raises UsageError."""
+    return read_weights_file(path).tensors
+
+
+def read_weights_file(path: Path, ema: bool = False) -> WeightsFile:
+    """The tensors of a safetensors file, or of a PyTorch file read with weights_only=True, out of all their wrappings.
+
+    Args:
+        ema: take the moving averages of a checkpoint that holds both.
+
+    Raises UsageError for what is no file of weights: damaged, of numbers that are no weights, not finite, without averages.
+    """
     if not path.is_file():
         raise UsageError(f"no weights file {path}; give the path of a safetensors file, 'hub', or leave 'weights' out")
+    notes: list[str] = []
+    meaning = Meaning()
+    if path.suffix == ".safetensors":
+        value, meaning = _read_safetensors(path)
+    else:
+        value = _read_torch(path)
+    tensors = _unwrapped(path, value, ema, notes)
+    _check_tensors(path, tensors)
+    return WeightsFile(path, tensors, meaning, tuple(notes))
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Meaning]:
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        value = torch.load(path, map_location="cpu", weights_only=True)
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        return load_file(path), Meaning.from_json(metadata.get(METADATA_KEY), path)
     except SafetensorError as error:
-        raise UsageError(f"{path} is not a readable safetensors file ({error}); get it again") from None
+        raise UsageError(f"{path} is not a readable safetensors file ({one_line(error)}); get it again") from None
+    except (OSError, RuntimeError, ValueError, KeyError, MemoryError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        raise UsageError(f"{path} is not a readable safetensors file ({reason}); get it again") from None
+
+
+def _read_torch(path: Path) -> Any:
+    try:
+        with torch.serialization.safe_globals(_PLAIN_CLASSES):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise UsageError(
             f"{path} is not a file of plain tensors ({type(error).__name__}); save the model's state_dict as safetensors"
         ) from None
-    value = value.get("state_dict", value) if isinstance(value, dict) else value
-    if not isinstance(value, dict) or not all(isinstance(t, Tensor) for t in value.values()):
-        raise UsageError(f"{path} is not a state_dict; save model.state_dict() as safetensors")
-    return value
 
 
-def are_whole_classifiers(weights: Mapping[str, Tensor]) -> bool:
-    """Whether weights are what `save_weights` writes of a network built here: backbone, head and normalisation."""
-    return weights.keys() >= _NORMALISATION and any(name.startswith("head.") for name in weights)
+def _unwrapped(path: Path, value: Any, ema: bool, notes: list[str]) -> dict[str, Tensor]:
+    """The state_dict in whatever a training script wrapped around it, without what wrappers put before its names."""
+    averages = False
+    for _ in range(_DEEPEST):
+        if not isinstance(value, Mapping) or not value:
+            break
+        if all(isinstance(part, Tensor) for part in value.values()):
+            if ema and not averages:
+                raise UsageError(f"{path} holds no EMA weights ({', '.join(EMA_KEYS)}): leave 'ema' out")
+            return _stripped(path, value, notes)
+        plain = [key for key in PLAIN_KEYS if isinstance(value.get(key), Mapping)]
+        moving = [key for key in EMA_KEYS if isinstance(value.get(key), Mapping)]
+        if moving and (ema or not plain):
+            key, averages = moving[0], True
+            notes.append(f"{path.name}: its EMA weights are taken ({key}).")
+        elif plain:
+            key = plain[0]
+            if moving:
+                notes.append(
+                    f"{path.name} holds EMA weights too ({moving[0]}): its plain ones are taken ({key}); ema: true takes the others."
+                )
+        else:
+            named = [key for key, part in value.items() if _is_state_dict(part)]
+            if len(named) != 1:
+                break
+            key = named[0]
+        value = value[key]
+    raise UsageError(f"{path} is not a state_dict; save model.state_dict() as safetensors")
 
 
-def check_normalisation(
-    spec: NetworkSpec, weights: Mapping[str, Tensor], mean: tuple[float, ...], std: tuple[float, ...], channels: int
-) -> None:
-    """Raises UsageError where a whole classifier's weights are for other images, or a study states another normalisation."""
-    held = torch.stack([weights["mean"].flatten(), weights["std"].flatten()])
-    if held.shape[1] != channels:
-        raise UsageError(f"{spec.weights} takes images of {held.shape[1]} channel(s), the data has {channels}")
-    if spec.mean is not None and not torch.allclose(torch.tensor([mean, std]), held, atol=1e-4):
-        raise UsageError(f"{spec.weights} was trained with mean and std {held.tolist()}; leave 'mean' and 'std' out")
+def _is_state_dict(value: Any) -> bool:
+    return isinstance(value, Mapping) and bool(value) and all(isinstance(part, Tensor) for part in value.values())
 
 
-def load_whole_classifier(network: Classifier, weights: Mapping[str, Tensor], spec: NetworkSpec, classes: int) -> None:
-    """Load a whole classifier's weights: its backbone and normalisation, and its head unless a new one is to be trained.
-
-    Raises UsageError where they are another architecture's, or a head that is kept has not the data's `classes`.
-    """
-    new_head = spec.head != "keep" and spec.epochs > 0
-    taken = {name: t for name, t in weights.items() if not (new_head and name.startswith("head."))}
-    if not new_head:
-        last = max(name for name in taken if name.startswith("head.") and name.endswith("weight"))
-        check_class_count(spec, len(taken[last]), classes)
-    try:
-        missing, unexpected = network.load_state_dict(taken, strict=False)
-    except RuntimeError as error:
-        raise UsageError(f"the weights {spec.weights} do not fit {spec.model}: {one_line(error)}") from None
-    missing = [name for name in missing if not (new_head and name.startswith("head."))]
-    if missing or unexpected:
-        name = (missing + unexpected)[0]
-        raise UsageError(
-            f"the weights {spec.weights} do not fit {spec.model} with head: {spec.head} (first difference: {name})"
-        )
+def _stripped(path: Path, tensors: Mapping[Any, Tensor], notes: list[str]) -> dict[str, Tensor]:
+    for name in tensors:
+        if not isinstance(name, str):
+            raise UsageError(f"{path} names a tensor by {name!r}: save model.state_dict(), whose keys are names")
+    found = dict(tensors)
+    for _ in range(_DEEPEST):
+        prefix = next((p for p in PREFIXES if any(name.startswith(p) for name in found)), None)
+        if prefix is None:
+            break
+        inside = {name.removeprefix(prefix): tensor for name, tensor in found.items() if name.startswith(prefix)}
+        outside = [name for name in found if not name.startswith(prefix)]
+        if outside:  # Lightning keeps losses and metrics beside the network
+            shown = ", ".join(outside[:3]) + (", ..." if len(outside) > 3 else "")
+            notes.append(
+                f"{path.name}: the tensors under {prefix} are taken; {len(outside)} beside them are not ({shown})."
+            )
+        found = inside
+    return found
 
 
-def check_class_count(spec: NetworkSpec, held: int, classes: int) -> None:
-    """Raises UsageError where a head that is kept has other classes than the data."""
-    if held != classes:
-        raise UsageError(
-            f"the head in {spec.weights} has {held} classes and the data has {classes}: "
-            "use head: linear with epochs above 0 to train a new head, or other weights"
-        )
+def _check_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Raises UsageError for tensors that are no weights: whole numbers, complex ones, not finite ones."""
+    for name, tensor in tensors.items():
+        kind = str(tensor.dtype).removeprefix("torch.")
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+            raise UsageError(f"{path}: {name} is no plain dense tensor; save the network's weights as floats")
+        if tensor.is_floating_point():
+            if tensor.dtype not in _FLOATS:
+                raise UsageError(f"{path}: {name} is {kind}, without its scale; save the network's weights as floats")
+            if not bool(tensor.isfinite().all()):
+                raise UsageError(
+                    f"{path}: {name} holds NaN or infinite numbers; its training diverged: get other weights"
+                )
+        elif tensor.dtype in _UNSCALED or name.rpartition(".")[2] in _FLOATING_NAMES:
+            raise UsageError(f"{path}: {name} is {kind} and no float; save the network's weights as floats")
+
+
+def check_kinds(path: Path | str, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    """Raises UsageError where whole numbers lie under the name of one of the network's floats."""
+    for name in tensors.keys() & wanted.keys():
+        if wanted[name].is_floating_point() and not tensors[name].is_floating_point():
+            kind = str(tensors[name].dtype).removeprefix("torch.")
+            raise UsageError(f"{path}: {name} is {kind} and no float; save the network's weights as floats")
+
+
+def shapes_differ(held: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Iterator[str]:
+    """Names in both whose tensors have other shapes."""
+    return (name for name in held if name in wanted and held[name].shape != wanted[name].shape)
+
+
+def first_difference(held: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str | None:
+    """A name that only one of them has, or whose shapes differ; None where they fit one another."""
+    missing, unexpected = (n for n in wanted if n not in held), (n for n in held if n not in wanted)
+    return next(itertools.chain(missing, unexpected, shapes_differ(held, wanted)), None)
 
 
 def one_line(error: BaseException) -> str:

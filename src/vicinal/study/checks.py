@@ -64,7 +64,7 @@ def check_networks(context: StudyContext) -> dict[str, CheckedNetwork]:
 
 def _check_network(context: StudyContext, key: str, spec: NetworkSpec) -> CheckedNetwork:
     try:
-        network = build_classifier(spec, context.classes, context.channels)
+        network = build_classifier(spec, context.classes, context.channels, context.data.class_names)
     except UsageError as error:
         raise UsageError(f"{key}: {error}") from None
     try:

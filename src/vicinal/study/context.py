@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from vicinal.config import NetworkSpec, StudySpec
 from vicinal.data import ImageData, ImageSet, load_data, stratified_subset
 from vicinal.errors import UsageError
 from vicinal.inputs import ImagePipeline, Preparation
+from vicinal.networks import Classifier, TimmClassifier
 from vicinal.study.plan import DataFacts, PlannedRun
 from vicinal.training import TrainingData
 from vicinal.workspace import content_hash_of
@@ -24,12 +26,26 @@ class StudyContext:
     spec: StudySpec
     data: ImageData
     device: torch.device
+    network_notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by a network's dotted path
+    guessed_classes: frozenset[str] = frozenset()  # networks whose logits are taken to stand in the data's order
 
     @classmethod
     def load(cls, spec: StudySpec) -> StudyContext:
         """Read the data. Raises UsageError where it, or the device, cannot be used."""
         device = device_named(spec.runtime.device)  # first: a wrong device costs no reading
         return cls(spec, load_data(spec.data, _stored_side(spec)), device)
+
+    def with_networks(self, built: Mapping[str, Classifier]) -> StudyContext:
+        """With what the weights of its networks say of themselves filled into the study, by dotted path."""
+        specs = {key: network.spec for key, network in built.items() if isinstance(network, TimmClassifier)}
+        teachers = {name: specs.get(f"teachers.{name}", teacher) for name, teacher in self.spec.teachers.items()}
+        changes = {"teachers": teachers, "student": specs.get("student", self.spec.student)}
+        return replace(
+            self,
+            spec=self.spec.model_copy(update=changes),
+            network_notes={key: network.notes for key, network in built.items()},
+            guessed_classes=frozenset(key for key, network in built.items() if network.classes_are_guessed),
+        )
 
     @property
     def classes(self) -> int:
@@ -88,7 +104,9 @@ class StudyContext:
         """What a run trains on and selects by."""
         network = run.spec.network
         images = self.training_images(network)
-        return TrainingData(images, self.selection_images, self.classes, self.preparation(network))
+        return TrainingData(
+            images, self.selection_images, self.classes, self.preparation(network), self.data.class_names
+        )
 
     def pipeline(self, run: PlannedRun) -> ImagePipeline:
         """What makes the batches of a run's training."""

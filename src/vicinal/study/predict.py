@@ -8,25 +8,42 @@ from pathlib import Path
 from typing import Any
 
 from vicinal.config import SEVERITIES, VicinitySpec, fingerprint
-from vicinal.errors import VicinalError
+from vicinal.data import stratified_subset
+from vicinal.errors import UsageError, VicinalError
 from vicinal.evaluation import (
     CorruptedSet,
     EvaluationContext,
     PredictionInputs,
     Predictions,
     TrainedNetwork,
+    doubt_of_order,
     load_other,
     measure_representation,
     pairs_needed,
+    predict,
     predict_all,
     predict_corrupted,
     predict_other,
 )
 from vicinal.metrics import default_classes, measure_corruptions, ood_auroc
+from vicinal.networks import Classifier
 from vicinal.study.context import StudyContext
 from vicinal.study.networks import inference_network
 from vicinal.study.plan import PlannedRun, StudyPlan
 from vicinal.workspace import StudyProgress, read_json, write_json
+
+ORDER_IMAGES = 1000  # training images that the order of classes is checked on, where no validation images are
+
+
+def _way_out(run: PlannedRun) -> str:
+    """What to do about a network whose answers are not finite."""
+    spec = run.spec.network
+    if spec.epochs:
+        return "its training diverged; try a lower lr for it"
+    return (
+        f"{spec.weights} cannot be measured on these images: give its image_size, mean and std as it was trained with, "
+        "or other weights"
+    )
 
 
 class StudyPredictions:
@@ -131,12 +148,34 @@ class StudyPredictions:
         network, preparation = inference_network(self.context, run), self.context.preparation(run.spec.network)
         predictions = predict_all(network, preparation, self.inputs, bar.advance)
         if not predictions.are_finite:
-            raise VicinalError(
-                f"{run.spec.name}: its answers are not finite, so its training diverged; try a lower lr for it"
-            )
+            raise VicinalError(f"{run.spec.name}: its answers are not finite, so {_way_out(run)}")
+        self._check_class_order(run, network, predictions)
         predictions.save(path)
         bar.finish("predicted validation, test and mixed images")
         return predictions
+
+    def _check_class_order(self, run: PlannedRun, network: Classifier, predictions: Predictions) -> None:
+        """UsageError where a classifier that is taken as it is seems to have its classes in another order than the data.
+
+        Asked of the validation images; of training images where there are none.
+        """
+        context, spec = self.context, run.spec.network
+        if run.network_key not in context.guessed_classes or spec.epochs or not spec.check_classes:
+            return
+        logits, labels, where = predictions.validation, predictions.validation_labels, "validation"
+        if not len(labels):
+            images = context.training_images(spec)
+            if len(images) > max(ORDER_IMAGES, context.classes):
+                count = max(ORDER_IMAGES, context.classes)
+                images = images.subset(stratified_subset(images.labels, count, context.spec.data.split_seed))
+            logits, labels = predict(network, images, context.preparation(spec), context.device), images.labels
+            where = "training"
+        doubt = doubt_of_order(logits, labels)
+        if doubt is not None:
+            raise UsageError(
+                f"{run.network_key}: {spec.weights} gets of the {where} images {doubt.sentence(context.data.class_names)}; "
+                f"{run.network_key}.check_classes: false goes on all the same"
+            )
 
     def optional(
         self, runs: Sequence[PlannedRun], predictions: dict[Path, Predictions], progress: StudyProgress

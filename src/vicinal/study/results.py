@@ -90,6 +90,7 @@ def _notes(predicted: StudyPredictions) -> list[str]:
             f"NL to ± {stated.precision_nats:g} nats at every λ needs {needed:,} pairs by the first teacher's pilot"
             + (f", more than the {stated.pairs:,} allowed: its interval is wider than asked for." if binds else ".")
         )
+    notes += [f"{key}: {note}" for key, own in predicted.context.network_notes.items() for note in own]
     for key, network in spec.networks().items():
         repeats = network.repeat_inputs_after_epochs
         if repeats is not None and repeats < network.epochs:

@@ -46,11 +46,12 @@ class Study:
     """
 
     def __init__(self, spec: StudySpec, out: Path) -> None:
-        self.spec, self.out = spec, out
-        self.context = StudyContext.load(spec)
-        check_spec(self.context)
-        self.networks: dict[str, CheckedNetwork] = check_networks(self.context)
-        self.plan: StudyPlan = plan_study(spec, out, self.context.facts())
+        context = StudyContext.load(spec)
+        check_spec(context)
+        self.networks: dict[str, CheckedNetwork] = check_networks(context)
+        self.context = context.with_networks({key: checked.network for key, checked in self.networks.items()})
+        self.spec, self.out = self.context.spec, out
+        self.plan: StudyPlan = plan_study(self.spec, out, self.context.facts())
         self.predictions = StudyPredictions(self.context, self.plan)
 
     @cached_property
@@ -173,6 +174,9 @@ def execute(
                 shown.say(f"note: {note}")
             if len(to_do) < len(unique):
                 shown.say(f"{len(unique) - len(to_do)} of {len(unique)} runs are done already")
+            for key, notes in study.context.network_notes.items():
+                for note in notes:
+                    shown.say(f"{key}: {note}")
             found: dict[Path, Predictions] = {}
 
             def do(job: Job, progress: StudyProgress) -> None:

@@ -55,7 +55,8 @@ class Learner:
             folder.open()
         with torch.random.fork_rng(devices=_cuda_devices(device)):
             torch.manual_seed(self.run.seed)
-            network = build_classifier(spec, data.classes, data.train.images.shape[-1]).to(device)
+            network = build_classifier(spec, data.classes, data.train.images.shape[-1], data.class_names).to(device)
+            network.preparation = data.seen_preparation
             self.network = network.to(memory_format=torch.channels_last) if spec.channels_last else network
             self._generators = _generator_states(device)
         # Where it stands: at the start, or at the last checkpoint.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from torch import Tensor
@@ -21,6 +21,14 @@ class TrainingData:
     selection_images: ImageSet
     classes: int
     preparation: Preparation  # of its images, in training as when they are looked at
+    class_names: tuple[str, ...] | None = None  # K, in the order of the labels
+
+    @property
+    def seen_preparation(self) -> Preparation:
+        """The preparation with the side that a network sees, also where that is the images' own."""
+        height, width = self.train.images.shape[1:3]
+        own = height if height == width and self.preparation.augment.crop != "resize" else None
+        return replace(self.preparation, image_size=self.preparation.image_size or own)
 
 
 @dataclass
