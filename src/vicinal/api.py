@@ -65,12 +65,13 @@ def run(
         VicinalError: training failed; what was finished stays, and the same call continues.
     """
     from vicinal.study import Study, execute
+    from vicinal.workspace import printable
 
     spec = load_study(study, overrides)
     folder = _folder(spec, out)
     if command is None:
         name = spec.name if isinstance(study, StudySpec) else str(study)
-        command = shlex.join(["vicinal", "run", name, *overrides, "--out", str(folder)])
+        command = printable(shlex.join(["vicinal", "run", name, *overrides, "--out", str(folder)]))
     results = execute(Study(spec, folder), command, executor, progress)
     report(folder)
     return results
@@ -118,8 +119,9 @@ def measure(
 
 
 def _folder(spec: StudySpec, out: Path | str | None) -> Path:
-    from vicinal.workspace import check_out_folder
+    from vicinal.workspace import check_out_folder, check_place
 
     folder = Path(out) if out is not None else Path("runs") / spec.name
+    check_place(folder)
     check_out_folder(folder, spec.name)
     return folder

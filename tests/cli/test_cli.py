@@ -19,6 +19,7 @@ import pytest
 from tiny_studies import Answer, write_images
 from vicinal import __version__
 from vicinal.cli.main import main
+from vicinal.workspace import hold, write_json
 
 HEAVY = ("torch", "torchvision", "timm", "torchmetrics", "matplotlib", "numpy", "pyarrow", "PIL")
 
@@ -253,6 +254,61 @@ def test_a_folder_that_is_not_ours_is_refused_and_left_as_it_is(
     line = one_line(vicinal(verb, study_file(smallest), "--out", out), 2)
     assert str(out) in line
     assert tree(out) == before
+
+
+@pytest.mark.parametrize("verb", [["run"], ["plan"], ["bank", "build"], ["bank", "verify"]])
+def test_a_folder_whose_name_is_no_text(vicinal, smallest, study_file, tmp_path: Path, verb: list[str]):
+    """Weights could be written there and never read."""
+    out = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    assert "caf\\xe9 has bytes that are no UTF-8" in one_line(vicinal(*verb, study_file(smallest), "--out", out), 2)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("verb", [["run"], ["plan"], ["bank", "build"]])
+def test_a_folder_that_may_not_be_written(vicinal, smallest, study_file, tmp_path: Path, monkeypatch, verb: list[str]):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    line = one_line(vicinal(*verb, study_file(smallest), "--out", tmp_path / "out"), 2)
+    assert f"nothing may be written into {tmp_path}" in line
+
+
+def test_a_toy_that_has_no_place_trains_nothing(vicinal, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert "nothing may be written into" in one_line(vicinal("toy", "--out", tmp_path / "toy"), 2)
+
+
+def test_a_study_file_whose_name_is_no_text(vicinal, smallest, study_file, tmp_path: Path):
+    """Such a command is run, and its results say what it was in text."""
+    file = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.yaml"))
+    shutil.copy(study_file(smallest), file)
+    assert vicinal("run", file, "student.epochs=1", "teachers.one.epochs=1", "--out", tmp_path / "out").code == 0
+    assert "caf\\xe9.yaml" in json.loads((tmp_path / "out" / "results.json").read_text())["command"]
+    name = os.fsdecode(b"images/caf\xe9")
+    assert "U+DCE9" in one_line(vicinal("plan", file, f"data.source={name}"), 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shows"),
+    [
+        (["plan", "quickstart", "--sedes=3"], "vicinal plan --help"),
+        (["bank", "build", "quickstart", "--sedes=3"], "vicinal bank build --help"),
+        (["bank", "info"], "vicinal bank info --help"),
+        (["toy", "--seed=x"], "vicinal toy --help"),
+        (["studies", "x"], "vicinal studies --help"),
+        (["paper", "\x1b[2J\n"], "vicinal paper --help"),
+    ],
+)
+def test_what_is_not_understood_names_the_help_of_its_verb(vicinal, arguments: list[str], shows: str):
+    line = one_line(vicinal(*arguments), 2)
+    assert line.endswith(f"{shows} shows how")
+    assert "\x1b" not in line
+
+
+def test_report_while_the_study_runs(vicinal, tmp_path: Path):
+    write_json(tmp_path / "study.json", {"schema": 2, "version": __version__, "study": "smallest"})
+    with hold(tmp_path):
+        line = one_line(vicinal("report", tmp_path), 2)
+    assert "is held by process" in line
+    assert "it writes the report itself" in line
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")

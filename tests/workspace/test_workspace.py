@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import subprocess
@@ -350,3 +351,36 @@ def test_the_log_rewinds_to_a_checkpoint_and_forgives_a_cut_line(run: RunFolder)
     run.append_log({"step": 3, "again": True})
     assert [entry["step"] for entry in run.read_log()] == [1, 2, 3]
     assert len(run.log.read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL])
+def test_a_file_system_without_locks_is_told_from_another_holder(tmp_path: Path, monkeypatch, number: int):
+    def no_locks(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    (tmp_path / ".lock").touch()
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(UsageError, match=r"\.lock lies on a file system that locks no files"), hold(tmp_path):
+        pass
+    with pytest.raises(UsageError, match="locks no files"):
+        check_not_held(tmp_path)
+
+
+@pytest.mark.parametrize("words", [b"\xff\xfe\x00", b"x" * 100_000, b""])
+def test_whatever_stands_in_a_lock_the_line_is_short(tmp_path: Path, words: bytes):
+    with hold(tmp_path):
+        (tmp_path / ".lock").write_bytes(words)
+        with pytest.raises(UsageError, match="is held by") as refused, hold(tmp_path):
+            pass
+        assert len(str(refused.value)) < 1000
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664), (0o027, 0o640)])
+def test_files_have_the_rights_of_the_umask(tmp_path: Path, mask: int, mode: int):
+    before = os.umask(mask)
+    try:
+        write_atomically(tmp_path / "x", "x")
+        write_file_atomically(tmp_path / "y", lambda path: path.write_text("y") and None)
+    finally:
+        os.umask(before)
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in "xy"] == [mode, mode]

@@ -55,7 +55,7 @@ def bank_verify(parsed: argparse.Namespace) -> None:
     """Prove the banks of a study, a line for each."""
     if parsed.batches < 1:
         raise UsageError(f"--batches is a number from 1 on, not {parsed.batches}")
-    spec, out = study_and_folder(parsed)
+    spec, out = study_and_folder(parsed, writes=False)
     check_study_folder(out)
     prepare_process(spec)
     from vicinal.study import Study, verify_banks

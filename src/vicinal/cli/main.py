@@ -134,6 +134,7 @@ def _parse(given: list[str]) -> argparse.Namespace:
     # argparse gives up on KEY=VALUE words that stand behind an option; they are overrides like those before it.
     stray = [word for word in rest if word.startswith("-") or not hasattr(parsed, "overrides")]
     if stray:
+        parser.prog = " ".join(["vicinal", parsed.verb, *([parsed.bank_verb] if parsed.verb == "bank" else [])])
         parser.error(f"unrecognized arguments: {' '.join(stray)}")
     if rest:
         parsed.overrides = [*parsed.overrides, *rest]

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from vicinal.workspace import say
+from vicinal.workspace import check_not_held, say
 
 
 def add_parser(verbs: Any) -> None:
@@ -18,6 +18,8 @@ def add_parser(verbs: Any) -> None:
 
 def report(parsed: argparse.Namespace) -> None:
     """Write the report of a study folder again."""
+    if not (parsed.folder / "results.json").exists():
+        check_not_held(parsed.folder, "it writes the report itself when it is done")
     from vicinal import api
 
     print_page(api.report(parsed.folder))

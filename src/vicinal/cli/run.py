@@ -8,7 +8,7 @@ from typing import Any
 
 from vicinal.cli.report import print_page
 from vicinal.cli.study_arguments import add_study_arguments, prepare_process, study_and_folder
-from vicinal.workspace import check_not_held
+from vicinal.workspace import check_not_held, printable
 
 
 def add_parser(verbs: Any) -> None:
@@ -25,5 +25,5 @@ def run(parsed: argparse.Namespace) -> None:
     prepare_process(spec)
     from vicinal import api
 
-    api.run(spec, out, command=shlex.join(["vicinal", *parsed.given]))
+    api.run(spec, out, command=printable(shlex.join(["vicinal", *parsed.given])))
     print_page(out / "report.html")

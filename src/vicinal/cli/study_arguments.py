@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from vicinal.config import StudySpec, load_study
-from vicinal.workspace import check_out_folder, keep_freed_memory
+from vicinal.workspace import check_out_folder, check_place, keep_freed_memory
 
 
 def add_study_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,10 +16,16 @@ def add_study_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="DIR", type=Path, help="study folder (default: runs/<name of the study>)")
 
 
-def study_and_folder(parsed: argparse.Namespace) -> tuple[StudySpec, Path]:
-    """The study and the folder that it may have. Raises UsageError, in one line, for what cannot be; imports nothing heavy."""
+def study_and_folder(parsed: argparse.Namespace, *, writes: bool = True) -> tuple[StudySpec, Path]:
+    """The study and the folder that it may have. Raises UsageError, in one line, for what cannot be; imports nothing heavy.
+
+    Args:
+        parsed: the command's arguments.
+        writes: whether something goes into the folder, now or by the command that is planned.
+    """
     spec = load_study(parsed.study, parsed.overrides)
     out = parsed.out or Path("runs") / spec.name
+    check_place(out, writes=writes)
     check_out_folder(out, spec.name)
     return spec, out
 

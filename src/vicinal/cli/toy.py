@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vicinal.errors import UsageError
-from vicinal.workspace import say
+from vicinal.workspace import check_place, say
 
 
 def add_parser(verbs: Any) -> None:
@@ -25,6 +25,7 @@ def toy(parsed: argparse.Namespace) -> None:
     """Train the toy's networks, draw them, and print their numbers."""
     if parsed.seed < 0:
         raise UsageError(f"--seed is a number from 0 on, not {parsed.seed}")
+    check_place(parsed.out)
     from vicinal.toy import TITLES, ToySpec, check_toy_folder, run_toy, write_toy
 
     check_toy_folder(parsed.out)

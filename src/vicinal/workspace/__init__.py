@@ -22,6 +22,7 @@ from vicinal.workspace.files import (
 from vicinal.workspace.format import format_bytes, format_seconds
 from vicinal.workspace.lock import check_not_held, hold, locked
 from vicinal.workspace.machine import available_memory, environment, free_bytes, keep_freed_memory, processor
+from vicinal.workspace.place import check_place
 from vicinal.workspace.progress import StudyProgress
 from vicinal.workspace.run_folder import RunFolder
 from vicinal.workspace.study_folder import STUDY_FILE, check_out_folder, check_study_folder, open_study_folder
@@ -37,6 +38,7 @@ __all__ = [
     "cannot_write",
     "check_not_held",
     "check_out_folder",
+    "check_place",
     "check_study_folder",
     "clear_leftovers",
     "content_hash_of",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,13 +31,14 @@ def write_file_atomically(path: Path, write: Callable[[Path], None]) -> None:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        made = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        handle = os.open(made, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)  # less the user's umask
+        temporary, mode = made, os.fstat(handle).st_mode & 0o777
         os.close(handle)
-        temporary = Path(name)
         write(temporary)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())  # the content must reach the disk before the name does
-        temporary.chmod(0o644)
+        temporary.chmod(mode)
         temporary.replace(path)
     except OSError as error:
         raise cannot_write(path, error) from None

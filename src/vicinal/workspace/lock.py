@@ -14,6 +14,9 @@ from typing import TextIO
 from vicinal.errors import UsageError
 
 LOCK_FILE = ".lock"
+WAY_OUT = "wait for it, or choose another folder with --out"
+_TAKEN = (BlockingIOError, PermissionError)  # the latter where locks go through a network
+_MOST_WORDS = 300  # of who holds a folder
 
 
 @contextlib.contextmanager
@@ -24,8 +27,19 @@ def locked(file: int | TextIO, *, shared: bool = False, wait: bool = True) -> It
         file: open, or its number.
         shared: for processes that work side by side and keep out those who want it for themselves.
         wait: until the others are done; without, BlockingIOError where another process holds it.
+
+    Raises UsageError where the file system has no locks.
     """
-    fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+    try:
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+    except _TAKEN:
+        raise
+    except OSError as error:
+        raise UsageError(
+            f"{getattr(file, 'name', 'a bank')} lies on a file system that locks no files ({error.strerror}), so that two "
+            "processes could write one folder; "
+            "choose a folder on another with --out"
+        ) from None
     try:
         yield
     finally:
@@ -40,7 +54,7 @@ def hold(folder: Path, shared: bool = False) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / LOCK_FILE).open("a+", encoding="utf-8")
+        file = (folder / LOCK_FILE).open("a+", encoding="utf-8", errors="replace")
     except OSError as error:
         raise UsageError(f"cannot use {folder}: {error.strerror}; choose another folder with --out") from None
     with file, contextlib.ExitStack() as held:
@@ -52,17 +66,26 @@ def hold(folder: Path, shared: bool = False) -> Iterator[None]:
         yield
 
 
-def check_not_held(folder: Path) -> None:
-    """UsageError where another process holds the folder now: the early word of what `hold` makes sure of."""
+def check_not_held(folder: Path, way_out: str = WAY_OUT) -> None:
+    """UsageError where another process holds the folder now: the early word of what `hold` makes sure of.
+
+    Args:
+        folder: of a study.
+        way_out: what its line tells the user to do.
+    """
     path = folder / LOCK_FILE
-    with contextlib.suppress(OSError), path.open(encoding="utf-8") as file, contextlib.ExitStack() as held:
-        _take(held, file, folder)
+    with (
+        contextlib.suppress(OSError),
+        path.open(encoding="utf-8", errors="replace") as file,
+        contextlib.ExitStack() as held,
+    ):
+        _take(held, file, folder, way_out=way_out)
 
 
-def _take(held: contextlib.ExitStack, file: TextIO, folder: Path, shared: bool = False) -> None:
+def _take(held: contextlib.ExitStack, file: TextIO, folder: Path, shared: bool = False, way_out: str = WAY_OUT) -> None:
     try:
         held.enter_context(locked(file, shared=shared, wait=False))
-    except OSError:
+    except _TAKEN:
         file.seek(0)
-        holder = file.read().strip() or "another process"
-        raise UsageError(f"{folder} is held by {holder}; wait for it, or choose another folder with --out") from None
+        holder = file.read(_MOST_WORDS).strip() or "another process"
+        raise UsageError(f"{folder} is held by {holder}; {way_out}") from None

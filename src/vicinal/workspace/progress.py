@@ -54,7 +54,10 @@ class StudyProgress:
 
     def say(self, text: str) -> None:
         """One line that stays."""
-        self._console.print(Text(printable(text)))
+        try:
+            self._console.print(Text(printable(text)))
+        except OSError:  # a full disk behind it: training goes on unseen
+            self._console.quiet = True
 
     def run(self, title: str, total_images: int, done_images: int) -> RunProgress:
         """The progress of one run, of whose images some may be done already (a run that continues)."""
