@@ -193,7 +193,7 @@ def make_sizes(root: Path) -> None:
     [
         (make_empty, ["is empty"]),
         (make_one_class, ["one class", "south"]),
-        (make_class_of_one, ["'north' has one image"]),
+        (make_class_of_one, ["1 image of class 'north'", "add images or remove the class"]),
         (make_empty_class, ["west", "no images"]),
         (make_unreadable, ["north/002.png", "cannot be read"]),
         (make_truncated, ["north/002.png", "cannot be read"]),
