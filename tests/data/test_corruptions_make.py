@@ -52,6 +52,14 @@ def test_strengths_are_those_of_the_benchmark():
             "contrast": (75, 50, 40, 30, 15),
             "pixelate": (0.95, 0.9, 0.85, 0.75, 0.65),
         },
+        "tiny_imagenet": {
+            "gaussian_noise": (0.04, 0.08, 0.12, 0.15, 0.18),
+            "motion_blur": ((10, 1), (10, 1.5), (10, 2), (10, 2.5), (12, 3)),
+            "fog": ((0.4, 3), (0.7, 3), (1, 2.5), (1.5, 2), (2, 1.75)),
+            "jpeg_compression": (65, 58, 50, 40, 25),
+            "contrast": (40, 30, 20, 10, 5),
+            "pixelate": (0.9, 0.8, 0.7, 0.6, 0.5),
+        },
         "imagenet": {
             "gaussian_noise": (0.08, 0.12, 0.18, 0.26, 0.38),
             "motion_blur": ((10, 3), (15, 5), (15, 8), (15, 12), (20, 15)),
@@ -63,14 +71,18 @@ def test_strengths_are_those_of_the_benchmark():
     }
 
 
-@pytest.mark.parametrize(("height", "width", "whose"), [(63, 90, "cifar"), (64, 64, "imagenet"), (90, 64, "imagenet")])
+@pytest.mark.parametrize(
+    ("height", "width", "whose"),
+    [(45, 90, "cifar"), (46, 46, "tiny_imagenet"), (130, 119, "tiny_imagenet"), (120, 140, "imagenet")],
+)
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_the_shorter_side_decides_whose_strengths(name, height, width, whose):
     images = random_images(2, height, width, 3)
-    other = "imagenet" if whose == "cifar" else "cifar"
-    got = corrupt(images, name, 3)
-    assert torch.equal(got, corrupt(images, name, 3, strengths=whose))
-    assert not torch.equal(got, corrupt(images, name, 3, strengths=other))
+    got = corrupt(images, name, 5)
+    assert torch.equal(got, corrupt(images, name, 5, strengths=whose))
+    for other in set(vc.STRENGTHS) - {whose}:
+        same = vc.STRENGTHS[other][name][4] == vc.STRENGTHS[whose][name][4]
+        assert torch.equal(got, corrupt(images, name, 5, strengths=other)) == same
 
 
 # --- each against an independent way ----------------------------------------------------------------------------------
@@ -110,7 +122,7 @@ def one_pixel(n, side):
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
-@pytest.mark.parametrize(("side", "strengths"), [(41, "cifar"), (95, "imagenet")])
+@pytest.mark.parametrize(("side", "strengths"), [(41, "cifar"), (61, "tiny_imagenet"), (95, "imagenet")])
 def test_a_blurred_pixel_is_half_a_gaussian_along_a_line_within_45_degrees(side, strengths, severity):
     radius, sigma = vc.STRENGTHS[strengths]["motion_blur"][severity - 1]
     blurred = corrupt(one_pixel(400, side), "motion_blur", severity, strengths=strengths)[..., 0].numpy().astype(float)
@@ -147,7 +159,7 @@ def drawn_line(angle, radius, sigma):
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
-@pytest.mark.parametrize(("side", "strengths"), [(32, "cifar"), (64, "imagenet")])
+@pytest.mark.parametrize(("side", "strengths"), [(32, "cifar"), (64, "tiny_imagenet"), (64, "imagenet")])
 def test_motion_blur_is_what_scipy_convolves_with_a_drawn_line(side, strengths, severity, monkeypatch):
     radius, sigma = vc.STRENGTHS[strengths]["motion_blur"][severity - 1]
     images = smooth_images(7, side, 3, seed=severity)
@@ -159,7 +171,7 @@ def test_motion_blur_is_what_scipy_convolves_with_a_drawn_line(side, strengths, 
         kernel = drawn_line(np.deg2rad(angle), radius, sigma)[:, :, None]
         expected = ndimage.correlate(image, kernel, mode="nearest")
         moved = np.abs(expected - image).mean()
-        assert moved > 3
+        assert moved > 1
         # Whole-pixel steps lie up to half a pixel off the line, which matters the less the longer it is.
         assert np.abs(blurred - expected).mean() < 0.5 / sigma * moved
         mirrored = ndimage.correlate(image, drawn_line(np.deg2rad(-angle), radius, sigma)[:, :, None], mode="nearest")
@@ -252,7 +264,7 @@ def test_fog_is_plasma_by_another_hand(side, severity):
     # Neighbours differ as much, from left to right and from top to bottom.
     for axis in (1, 2):
         assert np.abs(np.diff(plasma, axis=axis)).mean() == pytest.approx(
-            np.abs(np.diff(coarse, axis=axis)).mean(), rel=0.1
+            np.abs(np.diff(coarse, axis=axis)).mean(), rel=0.1, abs=cut / 8
         )
 
 
@@ -273,7 +285,7 @@ def test_fog_lifts_the_dark_more_than_the_bright_and_keeps_the_brightest_level()
 @pytest.mark.parametrize(("side", "channels"), [(28, 1), (32, 3), (70, 3), (70, 1)])
 def test_jpeg_is_pillows(side, channels, severity):
     images = smooth_images(5, side, channels)
-    quality = ([80, 65, 58, 50, 40] if side < 64 else [25, 18, 15, 10, 7])[severity - 1]
+    quality = ([80, 65, 58, 50, 40] if side < 46 else [65, 58, 50, 40, 25])[severity - 1]
     got = corrupt(images, "jpeg_compression", severity).numpy()
     for image, corrupted in zip(images.numpy(), got, strict=True):
         file = io.BytesIO()
@@ -311,7 +323,9 @@ def test_contrast_is_the_formula(side, severity):
 )
 def test_pixelate_is_pillows(height, width, channels, severity, seed):
     images = random_images(2, height, width, channels, seed)
-    table = [0.95, 0.9, 0.85, 0.75, 0.65] if min(height, width) < 64 else [0.6, 0.5, 0.4, 0.3, 0.25]
+    side = min(height, width)
+    table = [0.95, 0.9, 0.85, 0.75, 0.65] if side < 46 else [0.9, 0.8, 0.7, 0.6, 0.5]
+    table = table if side < 120 else [0.6, 0.5, 0.4, 0.3, 0.25]
     small = tuple(max(1, int(side * table[severity - 1])) for side in (width, height))
     got = corrupt(images, "pixelate", severity).numpy()
     for image, corrupted in zip(images.numpy(), got, strict=True):
@@ -408,8 +422,8 @@ def test_pixels_are_the_same_on_every_machine_and_version(real):
     for name in CORRUPTIONS:
         digest = hashlib.sha256()
         for severity in SEVERITIES:
-            for images in (real[:16], large):
-                digest.update(corrupt(images, name, severity, seed=3, offset=5).numpy().tobytes())
+            for images, strengths in ((real[:16], "cifar"), (large, "imagenet")):
+                digest.update(corrupt(images, name, severity, 3, offset=5, strengths=strengths).numpy().tobytes())
         digests[name] = digest.hexdigest()[:16]
     del digests["jpeg_compression"]
     assert digests == PINNED
@@ -441,7 +455,9 @@ def test_unknown_names_are_one_line():
     for severity in (0, 6, 2.5, True):
         with pytest.raises(UsageError, match="is not known: choose one of 1"):
             corrupt(images, "fog", severity)
-    with pytest.raises(UsageError, match="strengths 'mnist' are not known: choose one of cifar, imagenet"):
+    with pytest.raises(
+        UsageError, match="strengths 'mnist' are not known: choose one of cifar, tiny_imagenet, imagenet"
+    ):
         corrupt(images, "fog", 1, strengths="mnist")
 
 

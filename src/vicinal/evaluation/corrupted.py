@@ -8,13 +8,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save
 from torch import Tensor
 
 from vicinal.config import SEVERITIES, CorruptionsSpec, fingerprint
-from vicinal.data import ImageData, ImageSet, corrupt, published_corruptions, stratified_subset
+from vicinal.data import (
+    ImageData,
+    ImageSet,
+    Strengths,
+    corrupt,
+    published_corruptions,
+    stratified_subset,
+    strengths_for,
+)
 from vicinal.errors import UsageError
 from vicinal.evaluation.predict import predict
 from vicinal.evaluation.stored import EvaluationContext, TrainedNetwork, load_stored
@@ -57,12 +66,20 @@ class CorruptedSet:
             else:
                 yield corrupt(self.test.images[start:stop], name, severity, self.spec.seed, offset=start)
 
+    @property
+    def strengths(self) -> Strengths | None:
+        """Whose strengths the images are corrupted with; None where they were published corrupted."""
+        return None if self.spec.published is not None else strengths_for(*self.test.images.shape[1:3])
+
     def fingerprint(self, name: str, preparation: Preparation) -> str:
         """Of everything that decides the answers to one corruption, beside the network's weights."""
-        where = None
         if self.spec.published is not None:
-            where = (Path(self.spec.published).expanduser() / f"{name}.npy").stat().st_size
-        value = {"name": name, "seed": self.spec.seed, "test": self.test.content_hash(), "published_bytes": where}
+            made: dict[str, Any] = {
+                "published": published_corruptions(self.spec.published, None, self.spec.names).content_hash(name)
+            }
+        else:
+            made = {"seed": self.spec.seed, "strengths": self.strengths}
+        value = {"name": name, "test": self.test.content_hash(), **made}
         return fingerprint({**value, "preparation": preparation.fingerprint()})
 
 

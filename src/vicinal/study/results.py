@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vicinal.config import SCHEMA
+from vicinal.data import SIDES_PX, STRENGTHS_OF
 from vicinal.evaluation import Measured, Predictions
 from vicinal.metrics import mcnemar
 from vicinal.study.context import StudyContext
@@ -67,6 +68,7 @@ def build_results(
             "lam_points": spec.measures.vicinity.lam_points,
             "confidence_level": spec.measures.confidence_level,
             "bootstrap_resamples": spec.measures.bootstrap_resamples,
+            "corruption_strengths": predicted.corrupted.strengths if predicted.corrupted is not None else None,
             "calibrated_on": "validation" if len(data.validation) else None,
         },
         "spec": spec.model_dump(mode="json"),
@@ -91,6 +93,13 @@ def _notes(predicted: StudyPredictions) -> list[str]:
             + (f", more than the {stated.pairs:,} allowed: its interval is wider than asked for." if binds else ".")
         )
     notes += [f"{key}: {note}" for key, own in predicted.context.network_notes.items() for note in own]
+    if predicted.corrupted is not None:
+        whose = predicted.corrupted.strengths
+        notes.append(
+            f"Corruptions are those of the published files in {Path(str(predicted.corrupted.spec.published)).name}."
+            if whose is None
+            else f"Corruptions have the strengths of {STRENGTHS_OF[whose]}, chosen for images of {SIDES_PX[whose]} px."
+        )
     for key, network in spec.networks().items():
         repeats = network.repeat_inputs_after_epochs
         if repeats is not None and repeats < network.epochs:

@@ -1,10 +1,11 @@
 """The six corruptions the paper measures on, at five severities, made for any images.
 
-Formulas and strengths are those of Hendrycks and Dietterich (ICLR 2019, arXiv:1903.12261): CIFAR-10-C's for images below
-64 px, ImageNet-C's from 64 px up. The published sets were drawn without a fixed seed; here image k's randomness is a
-function of (seed, corruption, severity, k) and the image shape alone. All but JPEG is computed in integers, or in
-floating-point steps that round alike everywhere, so that the same call gives the same pixels whatever the batch size, the
-device and the version of torch. JPEG is Pillow's: its pixels are the same for the same libjpeg.
+Formulas and strengths are those of Hendrycks and Dietterich (ICLR 2019, arXiv:1903.12261), who chose strengths for three sizes:
+CIFAR-10-C's at 32 px, Tiny-ImageNet-C's at 64 px, ImageNet-C's at 224 px. Images get those of the size nearest in proportion.
+The published sets were drawn without a fixed seed; here image k's randomness is a function of (seed, corruption, severity, k) and
+the image shape alone. All but JPEG is computed in integers, or in floating-point steps that round alike everywhere, so that the
+same call gives the same pixels whatever the batch size, the device and the version of torch. JPEG is Pillow's: its pixels are the
+same for the same libjpeg.
 
 Shapes: N images, H and W their sides in px, C = 1 (grey) or 3 (RGB) channels.
 """
@@ -12,6 +13,7 @@ Shapes: N images, H and W their sides in px, C = 1 (grey) or 3 (RGB) channels.
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -29,8 +31,12 @@ from torch import Tensor
 from vicinal.config import CORRUPTIONS, Corruption, corruption_named
 from vicinal.errors import UsageError
 
-Strengths = Literal["cifar", "imagenet"]
-IMAGENET_FROM = 64  # px of the shorter side
+Strengths = Literal["cifar", "tiny_imagenet", "imagenet"]
+# Sides in px that the benchmark's authors chose strengths for, and what their sets are called.
+SIDES_PX: Mapping[Strengths, int] = MappingProxyType({"cifar": 32, "tiny_imagenet": 64, "imagenet": 224})
+STRENGTHS_OF: Mapping[Strengths, str] = MappingProxyType(
+    {"cifar": "CIFAR-10-C", "tiny_imagenet": "Tiny-ImageNet-C", "imagenet": "ImageNet-C"}
+)
 
 # By corruption, mild to severe. Noise: deviation, of pixels in [0, 1]. Motion blur: radius and sigma in px. Fog: amount and
 # decay. JPEG: quality. Contrast: percent that is left. Pixelate: share of the side.
@@ -44,6 +50,16 @@ STRENGTHS: Mapping[Strengths, Mapping[Corruption, tuple[Any, ...]]] = MappingPro
                 "jpeg_compression": (80, 65, 58, 50, 40),
                 "contrast": (75, 50, 40, 30, 15),
                 "pixelate": (0.95, 0.9, 0.85, 0.75, 0.65),
+            }
+        ),
+        "tiny_imagenet": MappingProxyType(
+            {
+                "gaussian_noise": (0.04, 0.08, 0.12, 0.15, 0.18),
+                "motion_blur": ((10, 1), (10, 1.5), (10, 2), (10, 2.5), (12, 3)),
+                "fog": ((0.4, 3), (0.7, 3), (1, 2.5), (1.5, 2), (2, 1.75)),
+                "jpeg_compression": (65, 58, 50, 40, 25),
+                "contrast": (40, 30, 20, 10, 5),
+                "pixelate": (0.9, 0.8, 0.7, 0.6, 0.5),
             }
         ),
         "imagenet": MappingProxyType(
@@ -64,8 +80,12 @@ _SMALL = 64 * 64  # px; up to here JPEG is mostly Python, and threads waiting fo
 
 
 def strengths_for(height: int, width: int) -> Strengths:
-    """Whose strengths images of this size get unless told otherwise: "cifar" below 64 px (shorter side), else "imagenet"."""
-    return "cifar" if min(height, width) < IMAGENET_FROM else "imagenet"
+    """Whose strengths images of this size get unless told otherwise: those for the side that is nearest in proportion.
+
+    That is "cifar" up to 45 px, "tiny_imagenet" from 46 to 119, "imagenet" from 120.
+    """
+    side = min(height, width)
+    return min(SIDES_PX, key=lambda name: abs(math.log(side / SIDES_PX[name])))
 
 
 def corrupt(
@@ -84,7 +104,7 @@ def corrupt(
         corruption: one of `CORRUPTIONS`; severity: 1 (mild) to 5.
         seed: at least 0. Noise, blur angles and fog are drawn from it; JPEG, contrast and pixelate draw nothing.
         offset: position of the first image in its set, so that the corruption of a slice is the slice of the corruption.
-        strengths: "cifar" or "imagenet"; default: by `strengths_for`. Give "cifar" for CIFAR images that were enlarged.
+        strengths: a key of `STRENGTHS`; default: by `strengths_for`. Give "cifar" for CIFAR images that were enlarged.
 
     Returns:
         uint8 (N, H, W, C) on the device of `images`.

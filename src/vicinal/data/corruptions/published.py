@@ -18,6 +18,7 @@ from torch import Tensor
 
 from vicinal.config import CORRUPTIONS, SEVERITIES, Corruption, corruption_named
 from vicinal.errors import UsageError
+from vicinal.workspace import content_hash_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +31,10 @@ class PublishedCorruptions:
     folder: Path
     labels: Tensor
     _arrays: Mapping[Corruption, NDArray[np.uint8]]
+
+    def content_hash(self, corruption: str) -> str:
+        """SHA-256 of a corruption's file."""
+        return content_hash_of(self.folder / f"{corruption_named(corruption)}.npy")
 
     @property
     def corruptions(self) -> tuple[Corruption, ...]:
