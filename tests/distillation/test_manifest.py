@@ -13,6 +13,7 @@ from vicinal.config import AnswersSpec
 from vicinal.distillation import BankLayout, Manifest, TeacherBank
 from vicinal.distillation.bank.manifest import ERROR_ANSWERS, ERROR_TEMPERATURES
 from vicinal.errors import UsageError, VicinalError
+from vicinal.workspace import sealed_mapping
 
 
 def test_a_bank_that_does_not_match_is_refused(tmp_path: Path):
@@ -26,10 +27,11 @@ def test_a_bank_that_does_not_match_is_refused(tmp_path: Path):
     with pytest.raises(VicinalError, match=r"of other weights \(111111111111\.\.\.\), not of this teacher's"):
         TeacherBank(tmp_path, LAYOUT, "2" * 64)
     for text, error in (
-        (json.dumps(json.loads(good) | {"images": 99}), "another bank"),
-        (json.dumps(json.loads(good) | {"format": 1}), "another version"),
-        (json.dumps(json.loads(good) | {"teacher_weights": None}), "of unknown weights"),
+        (json.dumps(sealed_mapping(json.loads(good) | {"images": 99})), "another bank"),
+        (json.dumps(sealed_mapping(json.loads(good) | {"format": 1})), "another version"),
+        (json.dumps(sealed_mapping(json.loads(good) | {"teacher_weights": None})), "of unknown weights"),
         (good[:-20], "damaged"),
+        (json.dumps(json.loads(good) | {"images": 99}), "damaged"),
         ("[]", "damaged"),
     ):
         manifest.write_text(text)

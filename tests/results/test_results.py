@@ -45,8 +45,8 @@ def written(folder: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def raw(written: dict[str, Any]) -> dict[str, Any]:
-    """What was written, to change."""
-    return copy.deepcopy(written)
+    """What was written, to change: without the checksum, as older versions wrote it."""
+    return {key: value for key, value in copy.deepcopy(written).items() if key != "sha256"}
 
 
 def put(folder: Path, raw: Any) -> Path:
@@ -80,7 +80,7 @@ def unset(part: Any, path: str = "") -> Iterator[str]:
 
 def test_all_that_is_promised_is_written(folder: Path):
     """Only where nothing is learned from a teacher may a key be left out."""
-    assert set(unset(read_results(folder))) == {".students.linearity_gain_after_temperature_scaling"}
+    assert set(unset(read_results(folder))) - {".sha256"} == {".students.linearity_gain_after_temperature_scaling"}
 
 
 def test_a_measure_that_was_not_asked_for_is_not_there(raw: dict[str, Any]):
@@ -92,7 +92,7 @@ def test_a_measure_that_was_not_asked_for_is_not_there(raw: dict[str, Any]):
 
 def test_what_is_read_is_what_was_written(folder: Path, written: dict[str, Any], tmp_path: Path):
     results = read_results(folder)
-    assert results.to_json() == written
+    assert results.to_json() == {key: value for key, value in written.items() if key != "sha256"}
     write_results(tmp_path, results)
     assert (tmp_path / "results.json").read_bytes() == (folder / "results.json").read_bytes()
     assert results.students[1].objective == Objective(mixing={"distribution": "uniform"})

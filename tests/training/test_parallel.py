@@ -160,7 +160,7 @@ def test_one_step_has_the_gradients_of_one_process(
 
 def test_only_the_main_process_writes(share: Callable[..., list[Learner]], monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[tuple[str, str]] = []
-    for name in ("open", "rewind_log", "append_log", "finish"):
+    for name in ("open", "write_log", "append_log", "finish"):
         original = getattr(RunFolder, name)
 
         def noting(self: RunFolder, *arguments: Any, name: str = name, original: Any = original) -> Any:
@@ -169,7 +169,7 @@ def test_only_the_main_process_writes(share: Callable[..., list[Learner]], monke
 
         monkeypatch.setattr(RunFolder, name, noting)
     saved: list[str] = []
-    for name in ("save_weights", "write_file_atomically"):
+    for name in ("save_weights", "write_checkpoint"):
         original = getattr(learner_module, name)
         monkeypatch.setattr(
             learner_module,
@@ -177,9 +177,9 @@ def test_only_the_main_process_writes(share: Callable[..., list[Learner]], monke
             lambda *arguments, name=name, original=original: saved.append(name) or original(*arguments),
         )
     main, _ = share(a_run(ARMS["mixup"]), 2)
-    assert [name for name, _ in written] == ["open", "rewind_log", "append_log", "append_log", "finish"]
+    assert [name for name, _ in written] == ["open", "write_log", "append_log", "append_log", "finish"]
     assert saved.count("save_weights") == 1
-    assert saved.count("write_file_atomically") == 6  # a checkpoint at every step of two epochs
+    assert saved.count("write_checkpoint") == 6  # a checkpoint at every step of two epochs
     assert main.folder.is_done
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from vicinal.config import SEVERITIES, CorruptionsSpec, fingerprint
@@ -26,10 +25,9 @@ from vicinal.data import (
 )
 from vicinal.errors import UsageError
 from vicinal.evaluation.predict import predict
-from vicinal.evaluation.stored import EvaluationContext, TrainedNetwork, load_stored
+from vicinal.evaluation.stored import EvaluationContext, TrainedNetwork, load_stored, save_stored
 from vicinal.inputs import Preparation
 from vicinal.networks import Classifier
-from vicinal.workspace import write_atomically
 
 IMAGES_AT_ONCE = 2000  # test images that are corrupted together: bounds memory, changes no result
 
@@ -96,7 +94,7 @@ def predict_corrupted(
         missing = {}
         for path, run in runs.items():
             file = run.folder.stored(f"corrupted-{name}", corrupted.fingerprint(name, run.preparation))
-            stored = load_stored(file, ("logits",))
+            stored = load_stored(file, ("logits",), run.weights, context.progress.say)
             if stored is None:
                 missing[path] = file
             else:
@@ -118,7 +116,7 @@ def predict_corrupted(
                     parts[path].append(logits.half())
         for path, file in missing.items():
             logits = torch.cat(parts[path]).view(len(SEVERITIES), len(corrupted.test), -1)
-            write_atomically(file, save({"logits": logits}))
+            save_stored(file, {"logits": logits}, runs[path].weights)
             answers[path][name] = logits
         bar.finish(f"predicted at {len(SEVERITIES)} severities")
     return answers

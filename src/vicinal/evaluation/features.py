@@ -10,17 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from vicinal.config import RepresentationSpec, fingerprint
 from vicinal.data import ImageSet
 from vicinal.evaluation.predict import EVALUATION_BATCH
-from vicinal.evaluation.stored import EvaluationContext, TrainedNetwork, load_stored, read_entry
+from vicinal.evaluation.stored import (
+    EvaluationContext,
+    TrainedNetwork,
+    load_stored,
+    read_entry,
+    save_entry,
+    save_stored,
+)
 from vicinal.inputs import Preparation
 from vicinal.metrics import draw_images, represent
 from vicinal.networks import Classifier, evaluating
-from vicinal.workspace import write_atomically, write_json
 
 
 def measure_representation(
@@ -37,13 +42,14 @@ def measure_representation(
         value = {"classes": list(classes), "seed": spec.seed, "images": shown.content_hash()}
         key = fingerprint({**value, "preparation": run.preparation.fingerprint()})
         file, picture = run.folder.stored("features", key), run.folder.stored("representation", key, "json")
-        stored, entry = load_stored(file, ("features", "labels")), read_entry(picture)
+        stored = load_stored(file, ("features", "labels"), run.weights, context.progress.say)
+        entry = read_entry(picture, run.weights, context.progress.say)
         if stored is None or entry is None:
             bar = bar or context.progress.inference("features", len(runs) * len(shown))
             features = _features(run.load(), shown, run.preparation, context)
-            write_atomically(file, save({"features": features, "labels": shown.labels}))
+            save_stored(file, {"features": features, "labels": shown.labels}, run.weights)
             entry = represent(features, shown.labels, data.class_names, classes, None, spec.seed)
-            write_json(picture, entry)
+            save_entry(picture, entry, run.weights)
         if bar is not None:
             bar.advance(len(shown))
         entries[path] = entry

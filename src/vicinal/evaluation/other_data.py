@@ -9,15 +9,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from safetensors.torch import save
 from torch import Tensor
 
 from vicinal.config import DataSpec, fingerprint
 from vicinal.data import ImageData, load_data
 from vicinal.errors import UsageError
 from vicinal.evaluation.predict import predict
-from vicinal.evaluation.stored import EvaluationContext, TrainedNetwork, load_stored
-from vicinal.workspace import write_atomically
+from vicinal.evaluation.stored import EvaluationContext, TrainedNetwork, load_stored, save_stored
 
 
 def load_other(spec: DataSpec, data: ImageData, image_size: int | None) -> ImageData:
@@ -46,11 +44,11 @@ def predict_other(
         prepared = replace(run.preparation, image_size=side)
         key = fingerprint({"images": other.test.content_hash(), "preparation": prepared.fingerprint()})
         file = run.folder.stored("other", key)
-        stored = load_stored(file, ("logits",))
+        stored = load_stored(file, ("logits",), run.weights, context.progress.say)
         if stored is None:
             bar = bar or context.progress.inference(other.name, len(runs) * len(other.test))
             logits = predict(run.load(), other.test, prepared, context.device, bar.advance)
-            write_atomically(file, save({"logits": logits.contiguous()}))
+            save_stored(file, {"logits": logits}, run.weights)
             stored = {"logits": logits}
         answers[path] = stored["logits"]
     if bar is not None:

@@ -6,22 +6,20 @@ Shapes: N images, P pairs, L values of λ, K classes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import Tensor
 
 from vicinal.config import VicinitySpec, fingerprint
 from vicinal.data import ImageData, ImageSet
 from vicinal.evaluation.pairs import PairLogits, pairs_of, predict_pairs
 from vicinal.evaluation.predict import predict
+from vicinal.evaluation.stored import load_stored, save_stored
 from vicinal.inputs import Preparation
 from vicinal.metrics import lam_grid
 from vicinal.networks import Classifier
-from vicinal.workspace import write_atomically
 
 
 @dataclass(frozen=True)
@@ -37,17 +35,16 @@ class Predictions:
     pair_mixed: Tensor  # (P, L, K) answers to λ x_i + (1 − λ) x_j
     lam: Tensor  # (L,) float64
 
-    def save(self, path: Path) -> None:
-        write_atomically(path, save({name: t.contiguous() for name, t in vars(self).items()}))
+    def save(self, path: Path, weights: str = "") -> None:
+        """Keep them, by the SHA-256 of the network's weights. Raises VicinalError where they cannot be written."""
+        save_stored(path, vars(self), weights)
 
     @classmethod
-    def load(cls, path: Path) -> Predictions | None:
-        """The stored answers; None where the file is damaged or holds something else, so that they are asked for again."""
-        try:
-            predictions = cls(**load_file(path))
-        except (SafetensorError, TypeError):
-            return None
-        return predictions if predictions.are_finite else None
+    def load(cls, path: Path, weights: str = "", say: Callable[[str], None] = lambda _: None) -> Predictions | None:
+        """The stored answers; None as `load_stored` where they are to be asked for again, of which `say` is told."""
+        names = tuple(field.name for field in fields(cls))
+        stored = load_stored(path, names, weights, say)
+        return cls(**{name: stored[name] for name in names}) if stored is not None else None
 
     @property
     def are_finite(self) -> bool:

@@ -18,7 +18,7 @@ from torch import Tensor
 from vicinal.errors import UsageError
 from vicinal.networks.classifier import Classifier
 from vicinal.networks.meaning import METADATA_KEY, Meaning
-from vicinal.workspace import write_atomically
+from vicinal.workspace import Seal, safetensors_seal, write_sealed_tensors
 
 # Under which names training scripts keep a state_dict: PyTorch's examples, timm, Lightning, mmpretrain, DeiT, kuangliu's.
 PLAIN_KEYS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "weights", "params")
@@ -45,7 +45,7 @@ class WeightsFile:
 
 
 def save_weights(network: Classifier, path: Path) -> None:
-    """A classifier's weights as safetensors, whole or not at all, with what they mean in the file's metadata.
+    """A classifier's weights as safetensors, whole or not at all, with what they mean and a checksum in the file's metadata.
 
     Tensors that share memory are each written in full, so that the file can be read one by one.
     """
@@ -56,7 +56,7 @@ def save_weights(network: Classifier, path: Path) -> None:
         storage = own.untyped_storage().data_ptr()
         tensors[name] = own.clone() if storage in seen else own
         seen.add(storage)
-    write_atomically(path, save(tensors, {METADATA_KEY: Meaning.of(network).to_json()}))
+    write_sealed_tensors(path, save(tensors), {METADATA_KEY: Meaning.of(network).to_json()})
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -89,6 +89,8 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Meaning]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
+        if safetensors_seal(path) is Seal.DAMAGED:  # other programs' files have no checksum
+            raise SafetensorError("its checksum does not fit: it was damaged after it was written")
         return load_file(path), Meaning.from_json(metadata.get(METADATA_KEY), path)
     except SafetensorError as error:
         raise UsageError(f"{path} is not a readable safetensors file ({one_line(error)}); get it again") from None

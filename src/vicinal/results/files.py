@@ -12,14 +12,14 @@ from vicinal.config import SCHEMA
 from vicinal.errors import UsageError
 from vicinal.results.study import StudyResults
 from vicinal.version import __version__
-from vicinal.workspace import write_json
+from vicinal.workspace import Seal, mapping_seal, write_sealed_json
 
 RESULTS_FILE = "results.json"
 
 
 def write_results(folder: Path, results: StudyResults) -> None:
     """Write results.json of a study folder, whole or not at all. Raises VicinalError where it cannot be written."""
-    write_json(folder / RESULTS_FILE, results.to_json())
+    write_sealed_json(folder / RESULTS_FILE, results.to_json())
 
 
 def read_results(folder: Path) -> StudyResults:
@@ -38,6 +38,9 @@ def read_results(folder: Path) -> StudyResults:
         raise UsageError(f"{path} cannot be read as JSON ({' '.join(str(error).split())}); {again}") from None
     if not isinstance(raw, dict):
         raise UsageError(f"{path} is not a mapping of results; {again}")
+    if mapping_seal(raw) is Seal.DAMAGED:  # older versions wrote none
+        raise UsageError(f"{path} is not what was written (its checksum does not fit); {again}, which measures again")
+    raw.pop("sha256", None)
     writer = f"vicinal {raw['version']}" if raw.get("version") else "an unknown version of vicinal"
     if raw.get("schema") != SCHEMA:
         raise UsageError(

@@ -105,10 +105,11 @@ class StudyResults(Part):
     teachers: list[Teacher]
     students: list[Student]
     mcnemar: list[MutualTests] = Field([], description="a seed each")
+    sha256: str | None = Field(None, description="of all other keys, in the file alone: tested when it is read")
 
     def to_json(self) -> dict[str, Any]:
         """As plain values; keys that were not given stay out."""
-        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude={"sha256"})
 
     def to_frame(self) -> pd.DataFrame:
         """A row for each model: its labels (role, name, arm, teacher, temperature, seed, model) and every scalar number.

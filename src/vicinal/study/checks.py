@@ -88,7 +88,8 @@ def check_banks(plan: StudyPlan, root: Path) -> None:
         return
     for run, layout in banks_of_study(plan).values():
         assert run.teacher is not None
-        if (root / layout.fingerprint).exists() and not run.teacher.folder.is_done:
+        teacher = run.teacher.folder  # a damaged one is trained again, to the same weights
+        if (root / layout.fingerprint).exists() and not teacher.is_done and teacher.damage is None:
             raise UsageError(
                 f"{root / layout.fingerprint} holds answers of {run.teacher.spec.name}, which is not trained here: bring "
                 f"{run.teacher.folder.path.name} from where the bank was made into {plan.out / 'runs'}, or delete the bank's folder"

@@ -30,7 +30,7 @@ from vicinal.networks import Classifier
 from vicinal.study.context import StudyContext
 from vicinal.study.networks import inference_network
 from vicinal.study.plan import PlannedRun, StudyPlan
-from vicinal.workspace import StudyProgress, read_json, write_json
+from vicinal.workspace import DamagedError, StudyProgress, read_sealed_json, write_sealed_json
 
 ORDER_IMAGES = 1000  # training images that the order of classes is checked on, where no validation images are
 
@@ -96,8 +96,10 @@ class StudyPredictions:
         """The pairs that the precision asked for needs; None where none is asked for, or before the pilot."""
         if self.context.spec.measures.vicinity.precision_nats is None or not self._pilot.exists():
             return None
-        value = read_json(self._pilot)
-        needed = value.get("needed") if isinstance(value, dict) else None
+        try:
+            needed = read_sealed_json(self._pilot).get("needed")
+        except DamagedError:
+            return None
         return needed if isinstance(needed, int) else None
 
     @property
@@ -116,6 +118,8 @@ class StudyPredictions:
         if self.pairs_are_chosen:
             return
         context, measures = self.context, self.context.spec.measures
+        if self._pilot.exists():
+            progress.say(f"{self._pilot} is damaged (its checksum does not fit); the pilot is done again")
         inputs = self._inputs(measures.vicinity)
         needed = pairs_needed(
             inference_network(context, self.plan.runs[0]),
@@ -125,7 +129,7 @@ class StudyPredictions:
             measures.confidence_level,
             context.device,
         )
-        write_json(self._pilot, {"needed": needed})
+        write_sealed_json(self._pilot, {"needed": needed})
         progress.say(f"a pilot asks for {needed:,} pairs; every network predicts {self.vicinity.pairs:,}")
 
     # --- predictions ---
@@ -140,8 +144,8 @@ class StudyPredictions:
     def of(self, run: PlannedRun, progress: StudyProgress) -> Predictions:
         """A finished run's predictions, made now where they are not stored. Raises VicinalError where they are not finite."""
         self.choose_pairs(progress)
-        path = self._path(run)
-        stored = Predictions.load(path) if path.exists() else None
+        path, weights = self._path(run), run.folder.summary()["weights_sha256"]
+        stored = Predictions.load(path, weights, progress.say)
         if stored is not None:
             return stored
         bar = progress.inference(run.spec.name, self.inputs.count)
@@ -150,7 +154,7 @@ class StudyPredictions:
         if not predictions.are_finite:
             raise VicinalError(f"{run.spec.name}: its answers are not finite, so {_way_out(run)}")
         self._check_class_order(run, network, predictions)
-        predictions.save(path)
+        predictions.save(path, weights)
         bar.finish("predicted validation, test and mixed images")
         return predictions
 

@@ -120,7 +120,7 @@ def _common(run: PlannedRun) -> dict[str, Any]:
         "head": network.head,
         "epochs": network.epochs,
         "objective": run.spec.objective.model_dump(mode="json"),
-        "history": _history(run.folder.read_log()),
+        "history": _history(summary["log"]),
         **{key: summary[key] for key in keys},
     }
 

@@ -28,13 +28,14 @@ from vicinal.study.predict import StudyPredictions
 from vicinal.study.results import build_results
 from vicinal.training import train
 from vicinal.workspace import (
+    DamagedError,
     StudyProgress,
     clear_leftovers,
     content_hash_of,
     free_bytes,
     hold,
     open_study_folder,
-    read_json,
+    read_sealed_json,
 )
 
 
@@ -111,6 +112,10 @@ class Study:
         Raises VicinalError where training fails, UsageError where another process trains one of the runs.
         """
         runs = [self.plan.named(name) for name in job.runs]
+        for run in runs:
+            for line in [run.folder.damage, *run.folder.mend()]:
+                if line:
+                    progress.say(line)
         to_do = [run for run in runs if not run.folder.is_done]
         if to_do:
             with held(to_do):
@@ -208,7 +213,7 @@ def _wall_time_s(out: Path, now_s: float, earlier_s: float, trained: bool) -> fl
     A command that only measures again leaves the longer time that results.json has from before.
     """
     path = out / RESULTS_FILE
-    with contextlib.suppress(UsageError, AttributeError, TypeError):
+    with contextlib.suppress(DamagedError, TypeError):
         if not trained and path.exists():
-            return max(float(read_json(path).get("wall_time_s", 0.0)), now_s)
+            return max(float(read_sealed_json(path).get("wall_time_s", 0.0)), now_s)
     return now_s + earlier_s

@@ -19,9 +19,10 @@ from vicinal.inputs import VicinalBatch
 from vicinal.networks import Compiled, TimmClassifier, build_classifier, save_weights
 from vicinal.training.parallel import SINGLE, Parallel
 from vicinal.training.phases import trained_image_count
+from vicinal.training.saved import read_checkpoint, write_checkpoint
 from vicinal.training.schedule import learning_rate, lowered, watch_plateau
 from vicinal.training.state import Phase, State, TrainingData
-from vicinal.workspace import RunFolder, write_file_atomically
+from vicinal.workspace import RunFolder
 
 
 class Learner:
@@ -34,7 +35,7 @@ class Learner:
 
     Raises:
         UsageError: the objective has a loss term that is not registered.
-        VicinalError: the checkpoint cannot be read, or is another run's.
+        VicinalError: a file cannot be written.
     """
 
     def __init__(
@@ -60,13 +61,14 @@ class Learner:
             self.network = network.to(memory_format=torch.channels_last) if spec.channels_last else network
             self._generators = _generator_states(device)
         # Where it stands: at the start, or at the last checkpoint.
-        self._saved = _load_checkpoint(folder, self.run)
+        self._log: list[dict[str, Any]] = []  # up to there, as the checkpoint has it
+        self._saved = read_checkpoint(folder, self.network.state_dict(), say)
         if self._saved is not None:
             self.state = State(**self._saved["state"])
             self.network.load_state_dict(self._saved["network"])
-            self._generators = self._saved["generators"]
+            self._generators, self._log = self._saved["generators"], self._saved["log"]
         if parallel.is_main:
-            folder.rewind_log(self.state.step)
+            folder.write_log(self._log)
         self._bf16 = _trains_in_bf16(spec, device)
         self._compiled: Compiled | None = None
         self._call: Callable[[Tensor], Tensor] = self.network
@@ -144,8 +146,9 @@ class Learner:
             watch_plateau(state, run.network, entry["selection_accuracy"])
             _keep_best(state, run, self.network, epoch, entry["selection_accuracy"])
         state.epoch_loss, state.epoch_images = 0.0, 0
+        self._log.append({**entry, "seconds": round(state.seconds, 3)})
         if self._parallel.is_main:
-            self.folder.append_log({**entry, "seconds": round(state.seconds, 3)})
+            self.folder.append_log(self._log[-1])
 
     def finish(self, train_images: int, trained_together: int) -> None:
         """Leave the selected weights and the mark that they are whole. Raises VicinalError where they are not finite."""
@@ -160,21 +163,21 @@ class Learner:
         save_weights(self.network, self.folder.weights)
         summary = _summary(self.run, self.state, self.network, train_images, self.device)
         summary |= {"trained_together": trained_together, "compiled": bool(self._compiled and self._compiled.works)}
-        self.folder.finish(summary)
+        self.folder.finish(summary, self._log)
 
     def save(self, phase: Phase) -> None:
         """A checkpoint, whole or not at all."""
         if not self._parallel.is_main:
             return
         value = {
-            "fingerprint": self.run.fingerprint(),
             "phase": phase.name,
             "state": vars(self.state),
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "generators": self._generators,
+            "log": self._log,
         }
-        write_file_atomically(self.folder.checkpoint, lambda path: torch.save(value, path))
+        write_checkpoint(self.folder, value)
 
     @contextlib.contextmanager
     def _own_random_numbers(self) -> Iterator[None]:
@@ -235,21 +238,6 @@ def _keep_best(state: State, run: RunSpec, network: nn.Module, epoch: int, accur
     if run.selection != "last" and accuracy > state.best_accuracy:
         state.best_accuracy, state.best_epoch = accuracy, epoch
         state.best_weights = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
-
-
-def _load_checkpoint(folder: RunFolder, run: RunSpec) -> dict[str, Any] | None:
-    if not folder.checkpoint.exists():
-        return None
-    try:
-        value: dict[str, Any] = torch.load(folder.checkpoint, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise VicinalError(
-            f"the checkpoint {folder.checkpoint} cannot be read ({(str(error) or type(error).__name__).splitlines()[0][:100]}); "
-            "delete it and give the command again: the run starts anew"
-        ) from None
-    if value.get("fingerprint") != run.fingerprint():
-        raise VicinalError(f"{folder.checkpoint} belongs to another run; delete it and give the command again")
-    return value
 
 
 def _generator_states(device: torch.device) -> list[Tensor]:

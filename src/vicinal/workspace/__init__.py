@@ -2,7 +2,7 @@
 
 OUT/study.json               what the folder is for, written first
 OUT/runs/<run>/spec.json     what defines the run
-               log.jsonl     a line for each epoch
+               log.jsonl     a line for each epoch, for people; what is computed from it is read from checkpoint and mark
                checkpoint.pt while it trains
                weights.safetensors, done.json   when it is done
                predictions-<fingerprint>.safetensors   its logits, which every measure is computed from; and further answers
@@ -10,11 +10,22 @@ OUT/banks/<fingerprint>/      teachers' answers along a plan, read by every arm 
 OUT/results.json, report.html, tables/, figures/
 """
 
+from vicinal.workspace.checksums import (
+    DamagedError,
+    Seal,
+    check_sealed_file,
+    mapping_seal,
+    read_sealed_json,
+    safetensors_seal,
+    sealed_mapping,
+    write_sealed_file,
+    write_sealed_json,
+    write_sealed_tensors,
+)
 from vicinal.workspace.content import ContentHashes, cache_folder, content_hash_of, content_hashes_of
 from vicinal.workspace.files import (
     cannot_write,
     clear_leftovers,
-    read_json,
     write_atomically,
     write_file_atomically,
     write_json,
@@ -31,7 +42,9 @@ from vicinal.workspace.terminal import printable, say
 __all__ = [
     "STUDY_FILE",
     "ContentHashes",
+    "DamagedError",
     "RunFolder",
+    "Seal",
     "StudyProgress",
     "available_memory",
     "cache_folder",
@@ -39,6 +52,7 @@ __all__ = [
     "check_not_held",
     "check_out_folder",
     "check_place",
+    "check_sealed_file",
     "check_study_folder",
     "clear_leftovers",
     "content_hash_of",
@@ -50,12 +64,18 @@ __all__ = [
     "hold",
     "keep_freed_memory",
     "locked",
+    "mapping_seal",
     "open_study_folder",
     "printable",
     "processor",
-    "read_json",
+    "read_sealed_json",
+    "safetensors_seal",
     "say",
+    "sealed_mapping",
     "write_atomically",
     "write_file_atomically",
     "write_json",
+    "write_sealed_file",
+    "write_sealed_json",
+    "write_sealed_tensors",
 ]

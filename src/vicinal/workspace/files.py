@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vicinal.errors import UsageError, VicinalError
+from vicinal.errors import VicinalError
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -55,7 +55,8 @@ def _is_disk_error(error: BaseException) -> bool:
     """Whether a library's own exception (torch and safetensors wrap them) hides a failed write."""
     text = str(error)
     return any(
-        word in text for word in ("No space left", "os error 28", "unexpected pos", "file write failed", "Disk quota")
+        word in text
+        for word in ("No space left", "os error 28", "unexpected pos", "file write failed", "Disk quota", "basic_ios")
     )
 
 
@@ -72,16 +73,6 @@ def cannot_write(path: Path, error: BaseException) -> VicinalError:
 
 def write_json(path: Path, value: Any) -> None:
     write_atomically(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def read_json(path: Path) -> Any:
-    """The JSON value of a file; UsageError where it is missing or damaged."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"{path} is not there") from None
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read ({error}); delete it and give the command again") from None
 
 
 def clear_leftovers(folder: Path) -> None:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from vicinal.config import RunSpec
 from vicinal.errors import UsageError
-from vicinal.workspace.files import cannot_write, read_json, write_atomically, write_json
+from vicinal.workspace.checksums import (
+    DamagedError,
+    file_sha256,
+    read_sealed_json,
+    write_sealed_json,
+)
+from vicinal.workspace.files import cannot_write, write_atomically
+
+_SUMMARY_KEYS = {"training_s", "fingerprint", "weights_sha256", "log"}
 
 
 class RunFolder:
@@ -17,6 +26,7 @@ class RunFolder:
     def __init__(self, study_folder: Path, spec: RunSpec) -> None:
         self.path = study_folder / "runs" / spec.folder
         self.spec = spec
+        self._examined: tuple[Any, str | None] | None = None  # the files' marks, and what was found of them
 
     @property
     def log(self) -> Path:
@@ -31,8 +41,38 @@ class RunFolder:
         return self.path / "weights.safetensors"
 
     @property
+    def done(self) -> Path:
+        """The mark of a finished run: its summary, its log again, and the checksum of its weights."""
+        return self.path / "done.json"
+
+    @property
     def is_done(self) -> bool:
-        return (self.path / "done.json").exists() and self.weights.exists()
+        """Whether the run is finished and its weights are those that it finished with, to the byte."""
+        return self.done.exists() and self.damage is None
+
+    @property
+    def damage(self) -> str | None:
+        """One line about a finished run that has to be trained again, since its mark or its weights are damaged or gone; else None.
+
+        Both files are read whole, once for a process while neither changes.
+        """
+        if not self.done.exists():
+            return None
+        marks = [_mark(self.done), _mark(self.weights)]
+        if self._examined is None or self._examined[0] != marks:
+            self._examined = marks, self._examine()
+        return self._examined[1]
+
+    def _examine(self) -> str | None:
+        try:
+            summary = self.summary()
+        except UsageError as error:
+            return str(error)
+        try:
+            whole = file_sha256(self.weights) == summary["weights_sha256"]
+        except OSError as error:
+            return f"{self.weights} cannot be read ({error.strerror}); the run is trained again"
+        return None if whole else f"{self.weights} is damaged (its checksum does not fit); the run is trained again"
 
     def stored(self, kind: str, fingerprint: str, suffix: str = "safetensors") -> Path:
         """Where the trained network's answers of a kind are kept."""
@@ -40,42 +80,89 @@ class RunFolder:
 
     def open(self) -> None:
         """Make the folder and say in it what defines the run."""
-        if not (self.path / "spec.json").exists():
-            write_json(self.path / "spec.json", self.spec.model_dump(mode="json"))
+        self._mend_spec()
 
-    def finish(self, summary: dict[str, Any]) -> None:
-        """Mark the run as done; the checkpoint has served, and answers stored before were another network's."""
+    def finish(self, summary: dict[str, Any], log: Sequence[dict[str, Any]]) -> None:
+        """Mark the run as done; the checkpoint has served, and answers stored before were another network's.
+
+        The mark holds the log, too, so that no line of it can be lost unseen. Raises VicinalError where it cannot be written.
+        """
         for answers in self.path.glob("*-*.*"):
             answers.unlink()
-        write_json(self.path / "done.json", summary)
+        known = {"fingerprint": self.spec.fingerprint(), "weights_sha256": file_sha256(self.weights), "log": list(log)}
+        write_sealed_json(self.done, {**summary, **known})
         self.checkpoint.unlink(missing_ok=True)
 
+    def mend(self) -> list[str]:
+        """Write again what of a finished run rests on its mark, where that is damaged; a line about each."""
+        if not self.is_done:
+            return []
+        lines = [self._mend_spec()] if (self.path / "spec.json").exists() else []
+        text = _lines(self.summary()["log"])
+        if _content(self.log) != text.encode():
+            write_atomically(self.log, text)
+            lines.append(f"{self.log} is damaged; it is written again from {self.done.name}")
+        return [line for line in lines if line]
+
+    def _mend_spec(self) -> str:
+        """Make spec.json say what defines the run; a line where it said something else."""
+        path = self.path / "spec.json"
+        wanted, was = json.loads(json.dumps(self.spec.model_dump(mode="json"))), path.exists()
+        try:
+            if read_sealed_json(path) == wanted:
+                return ""
+        except DamagedError:
+            pass
+        write_sealed_json(path, wanted)
+        return f"{path} is damaged; it is written again" if was else ""
+
     def summary(self) -> dict[str, Any]:
-        value = read_json(self.path / "done.json")
-        if not isinstance(value, dict) or "training_s" not in value:
-            raise UsageError(f"{self.path / 'done.json'} is damaged; delete it and give the command again")
+        """What the mark of a finished run holds. Raises UsageError where that is damaged or another run's."""
+        try:
+            value = read_sealed_json(self.done)
+        except DamagedError as error:
+            raise UsageError(f"{error}; the run is trained again") from None
+        if not value.keys() >= _SUMMARY_KEYS or value["fingerprint"] != self.spec.fingerprint():
+            raise UsageError(f"{self.done} is of another run or version; the run is trained again")
         return value
 
     def read_log(self) -> list[dict[str, Any]]:
-        """The log's lines; a last line cut by a kill is left out."""
-        if not self.log.exists():
-            return []
+        """The log's lines for people; a last line cut by a kill is left out."""
         entries = []
-        for line in self.log.read_text(encoding="utf-8").splitlines():
+        for line in (_content(self.log) or b"").decode("utf-8", "replace").splitlines():
             try:
                 entries.append(json.loads(line))
             except ValueError:
                 break
         return entries
 
-    def rewind_log(self, step: int) -> None:
-        """Drop what was logged after the checkpoint that a run continues from."""
-        kept = [entry for entry in self.read_log() if entry["step"] <= step]
-        write_atomically(self.log, "".join(json.dumps(entry) + "\n" for entry in kept))
+    def write_log(self, entries: Sequence[dict[str, Any]]) -> None:
+        """Make the log what a checkpoint says that it was. Raises VicinalError where it cannot be written."""
+        write_atomically(self.log, _lines(entries))
 
     def append_log(self, entry: dict[str, Any]) -> None:
         try:
             with self.log.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(entry) + "\n")
+                file.write(_lines([entry]))
         except OSError as error:
             raise cannot_write(self.log, error) from None
+
+
+def _lines(entries: Sequence[dict[str, Any]]) -> str:
+    return "".join(json.dumps(entry) + "\n" for entry in entries)
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def _mark(path: Path) -> tuple[int, ...] | None:
+    """What changes with a file's content, as far as the file system tells."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino

@@ -20,7 +20,7 @@ from vicinal.distillation.teacher import Precision
 from vicinal.errors import VicinalError
 from vicinal.functional import kl_divergence
 from vicinal.version import __version__
-from vicinal.workspace import write_json
+from vicinal.workspace import DamagedError, read_sealed_json, write_sealed_json
 
 MANIFEST = "bank.json"
 ERROR_TEMPERATURES = (1.0, 2.0, 4.0, 8.0)
@@ -65,12 +65,12 @@ class Manifest:
                     raise VicinalError(
                         f"{folder} holds answers but no {MANIFEST} that says whose; delete the folder and give the command again"
                     )
-                write_json(folder / MANIFEST, _new(layout, teacher_weights, torch.device(device)))
+                write_sealed_json(folder / MANIFEST, _new(layout, teacher_weights, torch.device(device)))
             manifest = cls(folder, locked)
             manifest.check(layout, teacher_weights)
             if manifest._values["epochs"] < layout.epochs:
                 manifest._values["epochs"] = layout.epochs
-                write_json(folder / MANIFEST, manifest._values)
+                write_sealed_json(folder / MANIFEST, manifest._values)
             return manifest
 
     @property
@@ -156,22 +156,22 @@ class Manifest:
         with self._locked():
             values = _read(self.folder)
             yield values
-            write_json(self.folder / MANIFEST, values)
+            write_sealed_json(self.folder / MANIFEST, values)
             self._values = values
 
 
 def _read(folder: Path) -> dict[str, Any]:
     try:
-        values = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        values = read_sealed_json(folder / MANIFEST)
         if values.get("format") != FORMAT:
             raise VicinalError(f"{folder} holds a bank of another version of vicinal; delete the folder")
         if not set(values) >= _KEYS:
             raise ValueError
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (DamagedError, ValueError):
         raise VicinalError(
             f"{folder / MANIFEST} is damaged, so it cannot be told whose answers these are; delete the folder"
         ) from None
-    return cast(dict[str, Any], values)
+    return values
 
 
 def _new(layout: BankLayout, teacher_weights: str | None, device: torch.device) -> dict[str, Any]:
