@@ -52,7 +52,7 @@ def test_a_test_speaks_for_a_difference_of_0_only():
     [
         (Number(0.1, {0: 0.1, 1: -0.1}), "seeds disagree"),
         (Number(0.1, {0: 0.1}, (-1, 1), test=PairedTest(1, 2, 0.9, 0.05)), "McNemar"),
-        (Number(0.1, {0: 0.1}, (-1, 1)), "bootstrap"),
+        (Number(0.1, {0: 0.1}, (-1, 1)), "within the interval"),
         (Number(0.1, {0: 0.1}), "no interval"),
         (Number(0.1, interval=(-1, 1), printed=True), "rounding"),
     ],

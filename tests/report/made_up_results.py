@@ -122,6 +122,21 @@ def _versus(student: dict[str, Any], teacher: dict[str, Any], distance: float) -
     }  # fmt: skip
 
 
+def made_up_answers(accuracy: float) -> dict[str, Any]:
+    """Of a network that is right about some classes more often than about others."""
+    recall = np.clip(accuracy + np.linspace(-0.08, 0.08, len(CLASSES)), 0, 1)
+    return {
+        "predicted_classes": len(CLASSES),
+        "commonest_answer": 3,
+        "commonest_answer_share": 0.12,
+        "class_accuracy": recall.tolist(),
+        "balanced_accuracy": float(recall.mean()),
+        "information": 1.7 * accuracy,
+        "prior_accuracy": 0.1,
+        "prior_nll": float(np.log(10)),
+    }
+
+
 def make_results(
     teachers: int = 2,
     arms: tuple[str, ...] = tuple(ARMS),
@@ -129,6 +144,7 @@ def make_results(
     temperatures: tuple[float | str, ...] = (2.0,),
     validation: bool = True,
     selection: str = "last",
+    answers: bool = False,
 ) -> dict[str, Any]:
     """A study's results as `vicinal run` writes them."""
     rng = np.random.default_rng(0)
@@ -153,6 +169,9 @@ def make_results(
         for teacher in names if distilled else [None]:
             for temperature in temperatures if distilled else [None]:
                 students += [_student(arm, teacher, temperature, seed, taught, rng, validation) for seed in seeds]
+    if answers:
+        for model in taught + students:
+            model["answers"] = made_up_answers(model["accuracy"])
     return {
         "schema": 2,
         "study": "quickstart",
@@ -208,6 +227,8 @@ SHAPES: dict[str, dict[str, Any]] = {
     "teachers_only": {"arms": ()},
     "no_validation": {"validation": False, "temperatures": (2.0, "sigma")},
     "paper_best_test": {"selection": "paper_best_test", "teachers": 4, "temperatures": (2.0,)},
+    "with_answers": {"answers": True},
+    "with_answers_over_seeds": {"answers": True, "seeds": (0, 1), "temperatures": (1.0, 2.0)},
     "one_teacher": {"teachers": 1, "arms": ("baseline", "mixup", "kd", "kd_mixup", "gentle")},
 }
 

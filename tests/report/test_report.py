@@ -41,6 +41,8 @@ def test_every_shape_renders_all_files(shape):
     expected = {"results.json", "report.html", "tables/summary.csv", "tables/summary.md", "tables/vicinity.csv"}
     expected |= {"tables/claims.csv", "tables/claims.md"}
     expected |= {"figures/confidence_accuracy.svg", "figures/vicinal_curves.svg"}
+    if "answers" in results["teachers"][0]:
+        expected |= {"tables/classes.csv", "tables/classes.md"}
     if results["students"]:
         expected |= {"tables/versus_teacher.csv", "figures/linearity_gain.svg", "figures/alignment.svg"}
         expected |= {"figures/pareto.svg"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from vicinal.claims.cases import pairs_of, same_order
+from vicinal.claims.cases import pairs_of, same_order, unless_uninformative
 from vicinal.claims.comparison import decide, why_undecided
 from vicinal.claims.evidence import Evidence
 from vicinal.claims.judge import Case, Effect, Outcome
@@ -57,10 +57,13 @@ def _inner(curve: Curve) -> list[tuple[float, Number]]:
 def gain_positive(evidence: Evidence) -> Outcome:
     """Δ_lin above 0 at every λ between 0 and 1."""
     cases = []
-    for teacher, _, versus_teacher in pairs_of(evidence):
+    for teacher, student, versus_teacher in pairs_of(evidence):
         inner = _inner(versus_teacher.gain)
         if inner:
-            cases += [Case.of(teacher.name, f"λ = {lam:g}", number, "nats") for lam, number in inner]
+            cases += [
+                unless_uninformative(Case.of(teacher.name, f"λ = {lam:g}", number, "nats"), student)
+                for lam, number in inner
+            ]
         elif versus_teacher.gain_peak is not None:
             sign = min(decide(versus_teacher.gain_peak), 0)  # a positive peak says nothing of the other λ
             effect = Effect.of(versus_teacher.gain_peak, "nats")
@@ -73,7 +76,7 @@ def gain_positive(evidence: Evidence) -> Outcome:
 def gain_largest_near_half(evidence: Evidence) -> Outcome:
     """Δ_lin at λ = 0.5 above every one at least `NEAR_HALF` away."""
     cases = []
-    for teacher, _, versus_teacher in pairs_of(evidence):
+    for teacher, student, versus_teacher in pairs_of(evidence):
         half = _near_half(versus_teacher.gain)
         far = [
             (lam, number) for lam, number in _inner(versus_teacher.gain) if abs(lam - 0.5) >= NEAR_HALF - EPSILON_LAM
@@ -84,15 +87,8 @@ def gain_largest_near_half(evidence: Evidence) -> Outcome:
         lam, closest = min(gaps, key=lambda pair: pair[1].value)
         sign = min(decide(number) for _, number in gaps)
         why = "" if sign else why_undecided(closest)
-        cases.append(
-            Case(
-                teacher.name,
-                f"least over λ = {lam:g}",
-                sign,
-                Effect.of(closest, "nats"),
-                why,
-            )
-        )
+        case = Case(teacher.name, f"least over λ = {lam:g}", sign, Effect.of(closest, "nats"), why)
+        cases.append(unless_uninformative(case, student))
     return Outcome(tuple(cases), missing="KD + mixup students with a linearity gain over λ, 0.5 included")
 
 

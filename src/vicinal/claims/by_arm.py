@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 
-from vicinal.claims.cases import at_temperature, ece_pair, same_order, scaled_words, taught
+from vicinal.claims.cases import at_temperature, ece_pair, same_order, scaled_words, taught, unless_uninformative
 from vicinal.claims.evidence import Evidence
 from vicinal.claims.judge import Case, Outcome, Unit
 from vicinal.claims.numbers import difference, ratio
@@ -36,11 +36,9 @@ def order_of_magnitude(evidence: Evidence) -> Outcome:
         student = evidence.reference("kd_mixup", teacher)
         pair = ece_pair(baseline, student) if baseline is not None and student is not None else None
         if pair is not None and baseline is not None and student is not None:
-            cases.append(
-                Case.of(
-                    teacher.name, scaled_words(baseline, student).strip(), ratio(*pair), "times", ORDER_OF_MAGNITUDE
-                )
-            )
+            where = scaled_words(baseline, student).strip()
+            case = Case.of(teacher.name, where, ratio(*pair), "times", ORDER_OF_MAGNITUDE)
+            cases.append(unless_uninformative(case, student))
     return Outcome(tuple(cases), missing="KD + mixup students and the baseline")
 
 
@@ -72,9 +70,8 @@ def calibrated_better_than_kd(evidence: Evidence) -> Outcome:
         other = evidence.reference("kd", teacher)
         pair = ece_pair(other, student) if other is not None else None
         if pair is not None and other is not None:
-            cases.append(
-                Case.of(teacher.name, at_temperature(student) + scaled_words(other, student), difference(*pair), "ECE")
-            )
+            where = at_temperature(student) + scaled_words(other, student)
+            cases.append(unless_uninformative(Case.of(teacher.name, where, difference(*pair), "ECE"), student))
     return Outcome(tuple(cases), missing="KD + mixup and KD students of one teacher")
 
 

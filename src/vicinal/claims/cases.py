@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations
 
 from vicinal.claims.comparison import decide, why_undecided
@@ -29,6 +30,13 @@ def ece_pair(a: ModelResults, b: ModelResults) -> tuple[Number, Number] | None:
 def scaled_words(a: ModelResults, b: ModelResults) -> str:
     """What `ece_pair` did, to follow a condition."""
     return " after temperature scaling" if a.scale_free or b.scale_free else ""
+
+
+def unless_uninformative(case: Case, student: ModelResults) -> Case:
+    """A case that does not hold for a student that answers nothing: what is linear or calibrated so is no virtue of its."""
+    if case.sign <= 0 or not student.uninformative:
+        return case
+    return replace(case, sign=0, why=f"the student {student.uninformative}")
 
 
 def pairs_of(evidence: Evidence) -> Iterator[tuple[ModelResults, ModelResults, StudentVersusTeacher]]:

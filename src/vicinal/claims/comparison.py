@@ -7,8 +7,8 @@ Claims, the report's sentences and the recommendation all compare here, so that 
   2^(1 − n), so two or three seeds prove little;
 - two accuracies of one seed: by McNemar's exact test on the same test images, where it was stored. It is paired, and sees
   differences that two separate intervals hide;
-- any other number of one seed: where its bootstrap interval excludes the threshold. The interval of a difference is paired where
-  the study stored a paired one, else the two intervals must not meet, which is strict;
+- any other number of one seed: where its interval (Wilson's of an accuracy, else bootstrap) excludes the threshold. The interval
+  of a difference is paired where the study stored a paired one, else the two intervals must not meet, which is strict;
 - without any of these nothing is decided.
 """
 
@@ -58,7 +58,7 @@ def why_undecided(number: Number) -> str:
         "rounding": "within rounding",
         "seeds": "the seeds disagree",
         "paired test": "McNemar’s test finds no difference",
-        "bootstrap": "within the bootstrap interval",
+        "bootstrap": "within the interval",
         "unknown": "one seed and no interval stored",
     }
     return words[number.spread]

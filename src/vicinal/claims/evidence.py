@@ -36,6 +36,7 @@ class ModelResults:
     temperature: float | str | None = None
     model: str | None = None
     trained_with_mixup: bool = False  # of a teacher
+    uninformative: str = ""  # why it answers nothing, to follow its name; nothing where it does answer
     scale_free: bool = False  # its logits have no scale of their own, so raw ECE, NL, Δ_lin and KL mean nothing
     numbers: Mapping[str, Number] = field(default_factory=dict)
     curves: Mapping[str, Curve] = field(default_factory=dict)

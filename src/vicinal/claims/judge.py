@@ -20,7 +20,7 @@ SIGNED: tuple[Unit, ...] = ("points", "nats", "ECE", "τ")
 RULE = (
     "Judged for every teacher, temperature, λ or severity that the claim speaks of: supported where each holds, contradicted where one "
     "clearly fails, undecided otherwise. A difference is clear where all seeds agree; with one seed, where McNemar’s test on the same "
-    "images finds one student more accurate, or where the bootstrap intervals do not meet (or the paired interval excludes 0); for "
+    "images finds one student more accurate, or where the intervals do not meet (or the paired interval excludes 0); for "
     "printed numbers, where rounding cannot hide it."
 )
 LONG_LIST = 6  # places after the first from which a run of them is shortened

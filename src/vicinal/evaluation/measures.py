@@ -10,7 +10,14 @@ from torch import Tensor
 
 from vicinal.config import MeasuresSpec
 from vicinal.evaluation.predictions import Predictions
-from vicinal.functional import COLDEST, HOTTEST, linearity_gain, temperature_limit
+from vicinal.functional import (
+    COLDEST,
+    HOTTEST,
+    linearity_gain,
+    log_mean_prediction,
+    prediction_entropy,
+    temperature_limit,
+)
 from vicinal.metrics import (
     Alignment,
     Calibration,
@@ -62,6 +69,7 @@ class Measured:
             classwise_expected_calibration_error(p.test.double().softmax(-1), p.test_labels, self.measures.ece_bins)
         )
         result["selective"] = selective(p.test, p.test_labels)
+        result["answers"] = self._answers()
         result["validation"] = self._validation()
         result["information"] = self._information()
         result["vicinity"] = self._vicinity(self.curves)
@@ -76,6 +84,26 @@ class Measured:
         figures: dict[str, Any] = {name: _plain(value) for name, value in metric.compute().items()}
         figures["reliability"] = metric.reliability()
         return figures, metric.intervals(self.measures.bootstrap_resamples, self.measures.confidence_level)
+
+    def _answers(self) -> dict[str, Any]:
+        """What it answers on the test images, beside what the class shares alone reach there."""
+        logits, labels = self.predictions.test.double(), self.predictions.test_labels
+        classes = logits.shape[-1]
+        answered = logits.argmax(-1).bincount(minlength=classes)
+        images, right = labels.bincount(minlength=classes), labels[self.correct].bincount(minlength=classes)
+        recall = right.double() / images  # NaN for a class without images
+        shares = images.double() / len(labels)
+        information = prediction_entropy(log_mean_prediction(logits)) - prediction_entropy(logits).mean()
+        return {
+            "predicted_classes": int((answered > 0).sum()),
+            "commonest_answer": int(answered.argmax()),
+            "commonest_answer_share": float(answered.max() / len(labels)),
+            "class_accuracy": _plain(recall),
+            "balanced_accuracy": float(recall.nanmean()),
+            "information": max(0.0, float(information)),
+            "prior_accuracy": float(shares.max()),
+            "prior_nll": float(prediction_entropy(shares.log())),
+        }
 
     def _validation(self) -> dict[str, float] | None:
         """What may be chosen by: figures on the validation images."""

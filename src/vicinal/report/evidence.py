@@ -23,6 +23,7 @@ from vicinal.claims import (
     p_value_text,
 )
 from vicinal.config import SEVERITIES
+from vicinal.report.degenerate import uninformative
 from vicinal.report.rows import (
     SCALED,
     Model,
@@ -214,6 +215,7 @@ def _student(row: Row, results: Results) -> ModelResults:
     names = [teacher.label for teacher in results.teachers]
     return ModelResults(
         row.label, row.arm, row.teacher, row.temperature, row.model_name, scale_free=row.scale_free,
+        uninformative=uninformative(row, results),
         numbers=_numbers(row), curves=_curves(row), corruption_gain=_corruption_gain(row),
         versus_teacher={name: found for name in names if (found := student_versus_teacher(row, name)) is not None},
     )  # fmt: skip

@@ -15,7 +15,15 @@ from vicinal.report.figures import SUBSCRIPT, FigureSet, Styles, figure_context
 from vicinal.report.findings import findings, recommendation
 from vicinal.report.paper import study_claims
 from vicinal.report.rows import ARM_LABELS, Model, Results, Row, mean_and_spread
-from vicinal.report.tables import COLUMNS, measures, optional_context, optional_definitions, shown_table, table_notes
+from vicinal.report.tables import (
+    COLUMNS,
+    classes_context,
+    measures,
+    optional_context,
+    optional_definitions,
+    shown_table,
+    table_notes,
+)
 
 PAPER = "https://arxiv.org/abs/2606.12171"
 
@@ -92,6 +100,7 @@ def html_page(results: Results, figures: Sequence[FigureSet], paper_part: Mappin
         figures=[figure_context(figure) for figure in figures],
         definitions=[(term, text.format(bins=raw["measures"].get("ece_bins", 15))) for term, text in DEFINITIONS],
         optional=optional_context(results),
+        classes=classes_context(results),
         optional_definitions=optional_definitions(measures(results)),
         selected=what_was_selected(results),
         command=raw.get("command") or "",
@@ -227,8 +236,8 @@ def what_was_selected(results: Results) -> list[str]:
         )
     if measures.get("bootstrap_resamples"):
         lines.append(
-            f"Intervals: {results.coverage}, from {measures['bootstrap_resamples']:,} bootstrap resamples of test images or pairs; "
-            "those of a small ECE lie somewhat high, since resampling adds noise to every bin."
+            f"Intervals: {results.coverage}, from {measures['bootstrap_resamples']:,} bootstrap resamples of test images or pairs, of "
+            "an accuracy Wilson’s; those of a small ECE lie somewhat high, since resampling adds noise to every bin."
         )
     temperatures = [row for row in results.rows if row.values("fitted_temperature")]
     if temperatures:

@@ -21,6 +21,8 @@ from vicinal.report.paper import (
 )
 from vicinal.report.rows import load_results
 from vicinal.report.tables import (
+    classes_csv,
+    classes_markdown,
     measures,
     optional_csv,
     optional_markdown,
@@ -36,6 +38,8 @@ from vicinal.workspace import write_atomically
 OPTIONAL = {
     "tables/optional.csv",
     "tables/optional.md",
+    "tables/classes.csv",
+    "tables/classes.md",
     *(f"figures/{name}.svg" for name in ("pareto", "risk_coverage", "information")),
 }
 
@@ -52,6 +56,7 @@ def write_report(folder: Path) -> Path:
     figures = [figure for figure in (*all_figures(results), *beyond) if figure is not None]
     optional = measures(results)
     part = PaperPart(tuple(paper_tables(results)), tuple(paper_figures(results, folder)))
+    by_class = {"tables/classes.csv": classes_csv(results), "tables/classes.md": classes_markdown(results)}
     files = {
         "tables/summary.csv": summary_csv(results),
         "tables/summary.md": summary_markdown(results),
@@ -67,6 +72,7 @@ def write_report(folder: Path) -> Path:
             if optional
             else {}
         ),
+        **{name: content for name, content in by_class.items() if content is not None},
         **{f"figures/{figure.name}.svg": figure.file() for figure in figures},
         **paper_files(results, part),
     }

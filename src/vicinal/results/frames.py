@@ -13,7 +13,15 @@ if TYPE_CHECKING:
 LABELS = ("role", "name", "arm", "teacher", "temperature", "seed", "model")
 QUANTITIES = ("nonlinearity", "entropy", "dominance", "linearity_information")
 # Mappings of a model whose numbers are columns. Intervals, settings and comparisons with every teacher are not.
-_FLATTENED = ("validation", "selective", "alignment", "minus_baseline", "mcnemar_versus_baseline", "ood_auroc")
+_FLATTENED = (
+    "answers",
+    "validation",
+    "selective",
+    "alignment",
+    "minus_baseline",
+    "mcnemar_versus_baseline",
+    "ood_auroc",
+)
 
 
 def frame_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -22,7 +22,7 @@ class Reliability(Part):
 
 
 class ScalarIntervals(Part):
-    """Bootstrap intervals of scalars over test images, [lower, upper] each, in the scalars' units."""
+    """Intervals of scalars over test images, [lower, upper] each, in the scalars' units: Wilson's of accuracy, else bootstrap."""
 
     accuracy: Pair | None = None
     confidence: Pair | None = None
@@ -42,6 +42,19 @@ class Validation(Part):
     ece: float
     nll: float
     brier: float
+
+
+class Answers(Part):
+    """What a network answers on the test images, of K classes, beside what the class shares alone would reach there."""
+
+    predicted_classes: int = Field(description="that are the answer to at least one image")
+    commonest_answer: int = Field(description="position in the data's class_names")
+    commonest_answer_share: float = Field(description="of all answers, a fraction")
+    class_accuracy: list[Number] = Field(description="(K,) fraction of a class's images (recall); null without images")
+    balanced_accuracy: float = Field(description="mean of class_accuracy over the classes with images")
+    information: float = Field(description="entropy of the mean answer less the mean entropy of the answers, nats")
+    prior_accuracy: float = Field(description="of always answering the test images' commonest class, a fraction")
+    prior_nll: float = Field(description="of answering the test images' class shares each time (their entropy), nats")
 
 
 class Selective(Part):

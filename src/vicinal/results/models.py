@@ -10,6 +10,7 @@ from vicinal.config import Objective
 from vicinal.results.base import Bounds, Number, Part
 from vicinal.results.measures import (
     Alignment,
+    Answers,
     Corruption,
     Information,
     McNemar,
@@ -70,6 +71,7 @@ class Model(Part):
     nll_after_temperature_scaling: float | None = None
     brier_after_temperature_scaling: float | None = None
     reliability_after_temperature_scaling: Reliability | None = None
+    answers: Answers | None = None
     classwise_ece: float | None = Field(None, description="mean over classes of the ECE of 'is it this class?'")
     selective: Selective | None = None
     validation: Validation | None = Field(None, description="null without validation images")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from vicinal.claims import decide, why_undecided
+from vicinal.claims import decide, listed, why_undecided
+from vicinal.report.degenerate import missed_classes, some, uninformative, what_it_tells, worse_than_the_prior
 from vicinal.report.evidence import (
     compare_rows,
     comparison_words,
@@ -29,7 +30,7 @@ class Finding:
 
 def findings(results: Results) -> list[Finding]:
     """Everything that the results at hand can answer."""
-    found: list[Finding | None] = [_accuracy(results)]
+    found: list[Finding | None] = [_accuracy(results), _degenerate(results)]
     studied = _studied(results)
     for teacher in results.teachers:
         rows = [row for row in studied if row.teacher == teacher.label]
@@ -130,6 +131,33 @@ def _accuracy(results: Results) -> Finding | None:
     )
 
 
+def _degenerate(results: Results) -> Finding | None:
+    """The networks that answer nothing or miss a class, and those whose NLL is no better than that of the class shares."""
+    nothing = [f"{row.name} {reason}" for row in results.rows if (reason := uninformative(row, results))]
+    missed = [
+        f"{row.name} never recognises {some(classes)}"
+        for row in results.rows
+        if (classes := missed_classes(row, results)) and "always answers" not in uninformative(row, results)
+    ]
+    worse = [
+        f"{row.name}{' after temperature scaling' if row.scale_free else ''} ({pair[0]:.3f} against {pair[1]:.3f})"
+        for row in results.rows
+        if (pair := worse_than_the_prior(row)) is not None
+    ]
+    sentences = [f"{'; '.join(part)}." for part in (nothing, missed) if part]
+    if worse:
+        sentences.append(f"NLL is no better than that of the class shares alone for {listed(worse)}.")
+    if not sentences:
+        return None
+    if nothing:
+        sentences.append(
+            "Nothing good is said below of a network that answers nothing: a constant is calibrated and linear too."
+        )
+    return Finding(
+        "Does every network tell the classes apart?", "no" if nothing or missed else "fact", " ".join(sentences)
+    )
+
+
 def _calibration(results: Results, teacher: Row, rows: list[Row]) -> Finding | None:
     """ECE of the baseline against the distilled students of one teacher."""
     baseline = _baseline(results)
@@ -144,6 +172,11 @@ def _calibration(results: Results, teacher: Row, rows: list[Row]) -> Finding | N
             answers.append(
                 ("", f"{row.label} cannot be judged: its raw confidence means nothing and no temperature was fitted")
             )
+            signs.append(0)
+            continue
+        reason = uninformative(row, results)
+        if reason:
+            answers.append(("", f"{after:.3f} for {row.label}, which does not count, since it {reason}"))
             signs.append(0)
             continue
         comparison = compare_rows(results, row, baseline, key, "ece")
@@ -190,6 +223,10 @@ def _beyond_one_number(results: Results, teacher: Row, rows: list[Row]) -> Findi
         own_key = _ece_key(row)
         own = _mean(row, own_key)
         if own is None:
+            continue
+        if reason := uninformative(row, results):
+            answers.append((f"it is not held against|it {reason}", f"the {own:.3f} of {row.label}"))
+            signs.append(0)
             continue
         comparison = compare_rows(results, baseline, row, key, own_key)
         signs.append(comparison.sign)
@@ -248,6 +285,13 @@ def _gain(results: Results, teacher: Row, row: Row) -> Finding | None:
             question,
             "undecided",
             f"Not said for {row.name}: Δ_lin of raw answers means nothing where logits have no scale of their own.",
+        )
+    if reason := uninformative(row, results):
+        return Finding(
+            question,
+            "undecided",
+            f"Not said for {row.name}: it {reason}, and what answers nothing is linear for want of anything to bend. "
+            f"{what_it_tells(row)}",
         )
     beside = student_versus_teacher(row, teacher.label)
     inner = [number for lam, number in beside.gain.items() if 0 < lam < 1] if beside is not None else []

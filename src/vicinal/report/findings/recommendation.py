@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import fmean
 
+from vicinal.report.degenerate import objections
 from vicinal.report.evidence import compare_rows, comparison_words
 from vicinal.report.findings.selection_rule import Candidate, OnTest, select, selection
 from vicinal.report.rows import ARM_LABELS, SCALED, Results, Row, temperature_label
@@ -70,7 +71,8 @@ def recommendation(results: Results) -> Recommendation | None:
         comparison = compare_rows(results, rows[selected], rows[runner_up], "accuracy")
         on_test = OnTest(comparison.sign, comparison_words(results, comparison).removeprefix("undecided: "))
     selected_on_test = results.selected_on_test
-    found = selection(candidates, images, results.images("test"), on_test, selected_on_test)
+    against = objections(rows[selected], results)
+    found = selection(candidates, images, results.images("test"), on_test, selected_on_test, against)
     assert found is not None
     notes = [RULE]
     if runner_up is not None:

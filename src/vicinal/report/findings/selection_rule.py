@@ -89,7 +89,9 @@ def select(candidates: Sequence[Candidate], validation_images: int) -> tuple[int
         if not left:
             return None
         top = max(accuracy for _, accuracy, _ in left)
-        error = math.sqrt(top * (1 - top) / validation_images) if validation_images > 0 else 0.0
+        # Laplace's correction, as below: else answers that are all right would have no error.
+        share = (top * validation_images + 1) / (validation_images + 2)
+        error = math.sqrt(share * (1 - share) / validation_images) if validation_images > 0 else 0.0
         close = [entry for entry in left if entry[1] >= top - error]
         return min(close, key=lambda entry: (entry[2], -entry[1], entry[0]))[0]
 
@@ -103,6 +105,7 @@ def selection(
     test_images: int,
     versus_runner_up: OnTest | None = None,
     selected_on_test: bool = False,
+    objections: Sequence[str] = (),
 ) -> Selection | None:
     """One plain recommendation, selected on validation metrics and compared with the test metrics; None without validation metrics.
 
@@ -116,6 +119,7 @@ def selection(
         validation_images, test_images: how many images each split has.
         versus_runner_up: how the two that `select` names compare on the test images; None where they were not compared.
         selected_on_test: the test images selected the epochs, so they can confirm nothing.
+        objections: why the selected one is not to be taken whatever its figures, clauses that begin with "it".
     """
     picked = select(candidates, validation_images)
     if picked is None:
@@ -128,14 +132,15 @@ def selection(
     on_validation = f"accuracy {accuracy:.3f}, NLL {nll:.3f}"
     start = f"For this data: {candidate.label}; selected on validation ({on_validation})"
     if candidate.test_accuracy is None or validation_images <= 0 or test_images <= 0:
-        return Selection(selected, runner_up, None, f"{start}, not confirmed: there are no test metrics.")
+        reasons = "; ".join(["there are no test metrics", *objections])
+        return Selection(selected, runner_up, None, f"{start}, not confirmed: {reasons}.")
     on_test = f"accuracy {candidate.test_accuracy:.3f}"
     if candidate.test_ece is not None:
         on_test += f", ECE {candidate.test_ece:.3f}"
     if selected_on_test:
-        reason = "the same images selected the epochs"
+        reason = "; ".join(["the same images selected the epochs", *objections])
         return Selection(selected, runner_up, None, f"{start}, not confirmed on test ({on_test}), since {reason}.")
-    failures = _failures(candidate, accuracy, validation_images, test_images)
+    failures = [*objections, *_failures(candidate, accuracy, validation_images, test_images)]
     beside, other = versus_runner_up, candidates[runner_up].label if runner_up is not None else ""
     if beside is not None and beside.sign < 0:
         failures.append(f"{other} is right more often there ({beside.why})")

@@ -1,5 +1,6 @@
 """The tables, as CSV, Markdown and for the page."""
 
+from vicinal.report.tables.classes import classes_context, classes_csv, classes_markdown
 from vicinal.report.tables.core import (
     ABSENT,
     COLUMNS,
@@ -23,6 +24,9 @@ from vicinal.report.tables.optional import (
 __all__ = [
     "ABSENT",
     "COLUMNS",
+    "classes_context",
+    "classes_csv",
+    "classes_markdown",
     "csv_text",
     "markdown_line",
     "measures",

@@ -13,6 +13,9 @@ from vicinal.report.words import inert_cell
 
 QUANTITIES = ("nonlinearity", "entropy", "dominance", "linearity_information")
 ABSENT = "–"
+# Numbers of a model's `answers`, in summary.csv.
+_ANSWERS = ("balanced_accuracy", "predicted_classes", "commonest_answer", "commonest_answer_share", "information", "prior_accuracy",
+            "prior_nll")  # fmt: skip
 SCALE_FREE_NOTE = (
     "† Trained with T = σ: that loss does not change when the student’s logits are scaled, so the raw confidence, ECE, NLL, "
     "Brier score, NL, D, Δ_lin and KL of these students mean nothing by themselves. Read what they become after "
@@ -32,6 +35,7 @@ class Column:
     signed: bool = False
     needs_scale: bool = True  # meaningless for a scale-free student
     interval_key: str | None = None
+    prior_key: str | None = None  # of `answers`: what the class shares alone reach
     digits: int = 3  # after the point, where it is no percentage
     cell: Callable[[Row], Cell] | None = None  # where the mean over seeds says nothing
 
@@ -60,7 +64,7 @@ class Cell:
 class Line:
     """One shown row."""
 
-    row: Row
+    row: Row | None  # None for the class shares alone
     label: str
     cells: tuple[Cell, ...]
 
@@ -100,12 +104,13 @@ def _alignment(key: str) -> Callable[[Model, str | None], float | None]:
 
 COLUMNS = (
     Column("Accuracy %", "share of test images classified correctly", _scalar("accuracy"), percent=True, needs_scale=False,
-           interval_key="accuracy"),
+           interval_key="accuracy", prior_key="prior_accuracy"),
     Column("Confidence %", "mean probability of the predicted class", _scalar("confidence"), _scaled_scalar("confidence"),
            percent=True),
     Column("ECE", "expected calibration error", _scalar("ece")),
     Column("ECE scaled", "expected calibration error after temperature scaling", _scalar("ece" + SCALED), needs_scale=False),
-    Column("NLL", "negative log-likelihood, nats", _scalar("nll"), _scaled_scalar("nll")),
+    Column("NLL", "negative log-likelihood, nats", _scalar("nll"), _scaled_scalar("nll"),
+           prior_key="prior_nll"),
     Column("Brier", "Brier score", _scalar("brier"), _scaled_scalar("brier")),
     Column("NL(½)", "non-linearity residual at λ = 0.5, nats", _half("nonlinearity"), _scaled_half("nonlinearity")),
     Column("D(½)", "dominance ratio at λ = 0.5", _half("dominance"), _scaled_half("dominance")),
@@ -121,6 +126,8 @@ def shown_table(results: Results, columns: Sequence[Column] = COLUMNS) -> list[T
     # With one teacher the students without one have one natural comparison; with several the figures show each.
     only = results.teachers[0].teacher if len(results.teachers) == 1 else None
     sections = []
+    if (prior := _prior_line(results, columns)) is not None:
+        sections.append(TableSection("Without looking at an image", (prior,)))
     if results.undistilled:
         lines = tuple(_line(row, only, results, columns) for row in results.undistilled)
         sections.append(TableSection("Without a teacher", lines))
@@ -129,6 +136,15 @@ def shown_table(results: Results, columns: Sequence[Column] = COLUMNS) -> list[T
         rows = [row for row in (*results.teachers, *results.distilled) if row.teacher == name]
         sections.append(TableSection(f"Teacher {name}", tuple(_line(row, name, results, columns) for row in rows)))
     return sections
+
+
+def _prior_line(results: Results, columns: Sequence[Column]) -> Line | None:
+    """What the class shares alone reach, where a column has it; None where none has or an older version measured nothing."""
+    found = next((known for row in results.rows for model in row.models if (known := model.get("answers"))), None)
+    if found is None or not any(column.prior_key for column in columns):
+        return None
+    cells = [Cell(column.text(found[column.prior_key])) if column.prior_key else Cell(ABSENT) for column in columns]
+    return Line(None, "Class shares", tuple(cells))
 
 
 def _line(row: Row, teacher: str | None, results: Results, columns: Sequence[Column]) -> Line:
@@ -155,7 +171,7 @@ def _cell(row: Row, column: Column, teacher: str | None, results: Results) -> Ce
         low, high = (column.text(bound) for bound in interval)
         small, tooltip = (
             f"{low}–{high}",
-            f"{results.coverage} bootstrap interval over test images, one seed: {low} to {high}",
+            f"{results.coverage} interval (Wilson) over test images, one seed: {low} to {high}",
         )
     scale_free = row.scale_free and column.needs_scale
     if scale_free:
@@ -172,14 +188,18 @@ def table_notes(results: Results) -> list[str]:
         notes.append(f"Mean ± sample standard deviation over seeds {', '.join(map(str, results.seeds))}.")
     else:
         notes.append(
-            f"One seed ({results.seeds[0]}); the range under accuracy is its {results.coverage} bootstrap interval over test images."
+            f"One seed ({results.seeds[0]}); the range under accuracy is its {results.coverage} interval (Wilson) over test images."
+        )
+    if _prior_line(results, COLUMNS) is not None:
+        notes.append(
+            "Class shares: accuracy of always answering the test images’ commonest class, NLL of answering the shares each time."
         )
     if not results.raw["measures"].get("calibrated_on") and all(not row.values("ece" + SCALED) for row in results.rows):
         notes.append("No validation split, so nothing is temperature-scaled.")
     unfitted = [row.name for row in results.rows if len(row.values("fitted_temperature")) < len(row.models)]
     if unfitted and results.raw["measures"].get("calibrated_on"):
         notes.append(
-            f"No finite temperature is best for {', '.join(unfitted)}: “ECE scaled” of those seeds is left out."
+            f"No temperature could be fitted for {', '.join(unfitted)}, so “ECE scaled” is left out: see how it was selected."
         )
     if results.undistilled and len(results.teachers) > 1:
         notes.append(
@@ -233,7 +253,8 @@ def summary_csv(results: Results) -> str:
     # A key that is null in one model and a structure in another is no scalar.
     scalars = [key for key in scalars if not any(isinstance(m.get(key), dict | list) for _, m in models)]
     bounded = _in_order(key for _, m in models for key in m.get("intervals") or {})
-    header = ["role", "name", "arm", "teacher", "temperature", "seed", "selection", *scalars]
+    told = [key for key in _ANSWERS if any(m.get("answers") for _, m in models)]
+    header = ["role", "name", "arm", "teacher", "temperature", "seed", "selection", *scalars, *told]
     header += [f"{key}_{side}" for key in bounded for side in ("lower", "upper")]
     header += [f"{quantity}_0.5" for quantity in QUANTITIES]
     header += [f"{quantity}{SCALED}_0.5" for quantity in QUANTITIES]
@@ -241,6 +262,7 @@ def summary_csv(results: Results) -> str:
     lines = []
     for row, model in models:
         line = [*identity(row, model), results.selection, *(model.get(key) for key in scalars)]
+        line += [(model.get("answers") or {}).get(key) for key in told]
         line += [bound for key in bounded for bound in (model.get("intervals") or {}).get(key) or (None, None)]
         line += [at_half(model, quantity) for quantity in QUANTITIES]
         line += [at_half(model, quantity, "vicinity" + SCALED) for quantity in QUANTITIES]
