@@ -301,6 +301,7 @@ def test_two_processes_say_the_same_as_one_also_where_one_has_no_data(tmp_path: 
             )
 
 
+@SILENT
 def test_without_any_data_nothing_is_said() -> None:
     for make in MAKE.values():
         with pytest.raises(ValueError, match="call update first"):

@@ -188,3 +188,13 @@ def test_a_perfect_accuracy_on_few_images_leaves_the_others_close() -> None:
     pool = [Candidate("all right", 1.0, 0.5, None, None), Candidate("all but one", 0.9, 0.1, None, None)]
     assert select(pool, 4) == (1, 0)
     assert select(pool, 10_000) == (0, 1)
+
+
+def test_the_papers_tables_of_accuracies_have_the_class_shares_too(tmp_path: Path) -> None:
+    write_report(write_results(tmp_path, make_results(answers=True, temperatures=(1.0, 2.0))))
+    with_accuracy = [
+        path for path in tmp_path.glob("paper/table*.md") if "Accuracy" in path.read_text(encoding="utf-8")
+    ]
+    assert with_accuracy
+    for path in with_accuracy:
+        assert "always the commonest class has an accuracy of 10.0" in path.read_text(encoding="utf-8"), path.name

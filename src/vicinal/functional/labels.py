@@ -57,10 +57,17 @@ def look_like_probabilities(logits: Tensor) -> bool:
     The sum to 1e-3, of half-precision numbers to 1e-2. Logits are that by chance only where they are few: one row of two classes
     in about a thousand. Rows of one 1 and zeros count as probabilities.
     """
-    if not logits.numel() or logits.shape[-1] < 2 or not bool(((logits >= 0) & (logits <= 1)).all()):
+    if not logits.numel() or logits.shape[-1] < 2:
         return False
-    tolerance = 1e-2 if logits.dtype in (torch.float16, torch.bfloat16) else 1e-3
-    return bool(((logits.double().sum(-1) - 1).abs() <= tolerance).all())
+    rows = logits.detach().reshape(-1, logits.shape[-1])
+    # Of logits the first row tells, so that the others need not be looked at.
+    return _are_probabilities(rows[:1]) and _are_probabilities(rows)
+
+
+def _are_probabilities(rows: Tensor) -> bool:
+    tolerance = 1e-2 if rows.dtype in (torch.float16, torch.bfloat16) else 1e-3
+    in_range = (rows >= 0) & (rows <= 1)
+    return bool(in_range.all() and ((rows.double().sum(-1) - 1).abs() <= tolerance).all())
 
 
 def refuse_probabilities(*logits: Tensor, way_out: str = "") -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from vicinal.claims import TEMPERATURE_SYMBOLS
 from vicinal.paper import printed_numbers
+from vicinal.report.degenerate import answers_of, percent
 from vicinal.report.paper.match import paper_teacher
 from vicinal.report.paper.table import SeedValue, Value
 from vicinal.report.rows import Model, Results, Row, stored_interval, temperature_label
@@ -111,7 +112,21 @@ def value_notes(results: Results, of: str) -> list[str]:
         )
     elif of:
         notes.append(f"One seed ({results.seeds[0]}); ranges are {results.coverage} bootstrap intervals over {of}.")
+    if "test images" in of and len(results.seeds) == 1:
+        notes.append("Of an accuracy the range is Wilson’s.")
     return notes
+
+
+def prior_note(results: Results) -> list[str]:
+    """What the class shares of the test images reach without looking at an image; nothing where an older version left it out."""
+    known = (answers for row in results.rows for model in row.models if (answers := answers_of(model)))
+    found = next(known, None)
+    if found is None:
+        return []
+    return [
+        f"Without looking at an image: always the commonest class has an accuracy of {percent(found['prior_accuracy'])}, the class "
+        f"shares an NLL of {found['prior_nll']:.3f} nats."
+    ]
 
 
 def setting_notes(results: Results, paper: Any) -> tuple[str, ...]:

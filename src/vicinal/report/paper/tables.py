@@ -21,6 +21,7 @@ from vicinal.report.paper.cells import (
     main_student,
     main_temperature_note,
     papers_name,
+    prior_note,
     scalar_value,
     setting_notes,
     students_of,
@@ -89,7 +90,7 @@ def temperature_table(results: Results, data_set: str | None) -> PaperTable:
         missing.append(f"KD + mixup at {', '.join(temperature_label(t) for t in tried)}")
     arms = {row.arm for row in results.students}
     missing += [f"the arm {arm}" for arm in ("baseline", "mixup", "kd") if arm not in arms]
-    notes = value_notes(results, "test images")
+    notes = [*value_notes(results, "test images"), *prior_note(results)]
     if any(row.scale_free for row in results.students):
         notes.append(
             "† T = σ leaves the scale of the student’s logits free, so its raw confidence and ECE mean nothing by themselves."
@@ -196,6 +197,7 @@ def _performance_table(results: Results, data_set: str | None, table: PaperTable
     missing += [] if baseline is not None else ["the arm baseline"]
     notes = [
         *value_notes(results, "test images"),
+        *prior_note(results),
         *main_temperature_note(results),
     ]
     if any(row.scale_free for t in results.teachers if (row := main_student(results, t))):
@@ -359,6 +361,7 @@ def corruption_table(results: Results, data_set: str | None) -> PaperTable:
     )
     notes = [
         *value_notes(results, ""),
+        *prior_note(results),
         *main_temperature_note(results),
         "Bold: the best student of a corruption and severity."
         + (
