@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
+from built import build, pixels
 from torch import nn
 
 from vicinal.config import NetworkSpec
-from vicinal.networks import TimmClassifier, build_classifier, compiling_pays, network_cost
+from vicinal.networks import TimmClassifier, build_classifier, compiling_pays, network_cost, try_training
 
 
 class Pooled(nn.Module):
@@ -41,3 +42,15 @@ def test_compiling_pays_for_long_trainings_on_a_gpu_and_not_on_a_cpu():
     gpu, cpu = torch.device("cuda"), torch.device("cpu")
     assert [compiling_pays(flops, gpu) for flops in (1e15, 1e17)] == [False, True]
     assert not compiling_pays(1e20, cpu)
+
+
+def test_a_check_leaves_the_network_as_it_was():
+    network = build("vicinal_resnet8", 3, 3)
+    network.backbone.train()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    modes = [module.training for module in network.modules()]
+    try_training(network, pixels(1, 3, 16))
+    network_cost(network, pixels(1, 3, 16), 2)
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+    assert modes == [module.training for module in network.modules()]
+    assert all(parameter.grad is None for parameter in network.parameters())

@@ -52,7 +52,7 @@ def doubt_of_order(logits: Tensor, labels: Tensor) -> OrderDoubt | None:
 
     Two tests. Fewer right than guessing would have, by the binomial distribution. And an order of the classes, found on one half of
     the images as the assignment that makes most of them right, that makes more of the other half right than the order as it is,
-    by the sign test over both halves: an order found on noise does not.
+    by the sign test over both halves, and more than guessing would: an order found on noise does neither.
     """
     from scipy.stats import binom, binomtest  # here: it takes half a second to import
 
@@ -60,15 +60,17 @@ def doubt_of_order(logits: Tensor, labels: Tensor) -> OrderDoubt | None:
     predicted, truth = logits.argmax(1).numpy(), labels.numpy()
     right = predicted == truth
     halves = _halves(truth)
-    gained = lost = 0
+    gained = lost = mends = 0
     for half in (False, True):
         found = _best_order(predicted[halves == half], truth[halves == half], classes)
         other = halves != half
         mended = found[predicted[other]] == truth[other]
+        mends += int(mended.sum())
         gained += int((mended & ~right[other]).sum())
         lost += int((right[other] & ~mended).sum())
     accuracy = float(right.mean()) if len(right) else 0.0
-    if gained > lost and binomtest(gained, gained + lost, 0.5, alternative="greater").pvalue < ALPHA:
+    better = gained > lost and binomtest(gained, gained + lost, 0.5, alternative="greater").pvalue < ALPHA
+    if better and binom.sf(mends - 1, len(truth), 1 / classes) < ALPHA:
         order = _best_order(predicted, truth, classes)
         mended_accuracy = float((order[predicted] == truth).mean())
         return OrderDoubt(accuracy, len(truth), classes, tuple(map(int, order)), mended_accuracy)

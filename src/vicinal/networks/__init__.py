@@ -3,19 +3,22 @@
 from vicinal.networks.build import build_classifier, rebuilt_classifier
 from vicinal.networks.classifier import Classifier, TimmClassifier, evaluating
 from vicinal.networks.compiled import Compiled
-from vicinal.networks.cost import NetworkCost, call_seconds, compiling_pays, forward_flops, network_cost
+from vicinal.networks.cost import NetworkCost, call_seconds, compiling_pays, forward_flops, network_cost, try_training
 from vicinal.networks.fused import FUSING_IMAGES, fused
+from vicinal.networks.heads import ClassOrder
 from vicinal.networks.meaning import match_classes
-from vicinal.networks.weights import read_weights, read_weights_file, save_weights
+from vicinal.networks.weights import check_writable, read_weights, read_weights_file, save_weights
 
 __all__ = [
     "FUSING_IMAGES",
+    "ClassOrder",
     "Classifier",
     "Compiled",
     "NetworkCost",
     "TimmClassifier",
     "build_classifier",
     "call_seconds",
+    "check_writable",
     "compiling_pays",
     "evaluating",
     "forward_flops",
@@ -26,4 +29,5 @@ __all__ = [
     "read_weights_file",
     "rebuilt_classifier",
     "save_weights",
+    "try_training",
 ]

@@ -5,8 +5,9 @@ Shapes: (C, H, W) an image.
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import median
 
@@ -45,9 +46,6 @@ def network_cost(network: Classifier, pixels: Tensor, batch_size: int) -> Networ
     with evaluating(network), torch.inference_mode():
         inference = fused(network, pixels)
         inference_s = _median_seconds(lambda: inference(batch), pixels.device)
-    modes = {module: module.training for module in network.modules()}
-    kept = {name: buffer.clone() for name, buffer in network.named_buffers()}
-    network.train()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.0)
 
     def step() -> None:
@@ -58,13 +56,41 @@ def network_cost(network: Classifier, pixels: Tensor, batch_size: int) -> Networ
         loss.backward()
         optimizer.step()
 
-    seconds = _median_seconds(step, pixels.device)
-    optimizer.zero_grad(set_to_none=True)
+    with _training(network):
+        seconds = _median_seconds(step, pixels.device)
+    return NetworkCost(flops, inference_s / len(batch), seconds / len(batch))
+
+
+def try_training(network: Classifier, pixels: Tensor) -> None:
+    """One forward and backward pass of (1, C, H, W) pixels in train mode, which leaves the network as it was.
+
+    Raises whatever training would.
+    """
+    batch = pixels.repeat(2, 1, 1, 1).contiguous(memory_format=torch.channels_last)
+    with _training(network):
+        logits = network(batch)
+        nn.functional.cross_entropy(logits, torch.zeros(2, dtype=torch.int64, device=batch.device)).backward()
+
+
+@contextlib.contextmanager
+def _training(network: nn.Module) -> Iterator[None]:
+    """Train mode for a moment: modes and batch statistics go back to what they were, gradients go."""
+    modes = {module: module.training for module in network.modules()}
+    kept = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    network.train()
+    try:
+        yield
+    finally:
+        _restore(network, modes, kept)
+
+
+@torch.no_grad()
+def _restore(network: nn.Module, modes: dict[nn.Module, bool], kept: dict[str, Tensor]) -> None:
+    network.zero_grad(set_to_none=True)
     for name, buffer in network.named_buffers():  # batch statistics have moved
         buffer.copy_(kept[name])
     for module, mode in modes.items():
         module.training = mode
-    return NetworkCost(flops, inference_s / len(batch), seconds / len(batch))
 
 
 def forward_flops(network: nn.Module, pixels: Tensor) -> int:

@@ -51,7 +51,7 @@ class Meaning:
         if text is None:
             return cls()
         try:
-            value = json.loads(text)
+            value = dict(json.loads(text).items())
             known = {key: value[key] for key in cls.__dataclass_fields__ if key in value}
             names, sizes = known.get("class_names"), (known.get("image_size"), known.get("crop_resize"))
             right = isinstance(known.get("model_args", {}), dict) and all(
@@ -61,7 +61,7 @@ class Meaning:
             if not right:
                 raise ValueError
             return cls(**known | {"class_names": None if names is None else tuple(names)})
-        except (ValueError, TypeError, RecursionError):
+        except (ValueError, TypeError, AttributeError, RecursionError):
             raise UsageError(
                 f"{path}: what it says of itself (metadata {METADATA_KEY!r}) is damaged; get it again"
             ) from None

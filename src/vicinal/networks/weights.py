@@ -51,12 +51,20 @@ def save_weights(network: Classifier, path: Path) -> None:
     """
     tensors: dict[str, Tensor] = {}
     seen: set[int] = set()
+    check_writable(network)
     for name, tensor in network.state_dict().items():
         own = tensor.detach().cpu().contiguous()
         storage = own.untyped_storage().data_ptr()
         tensors[name] = own.clone() if storage in seen else own
         seen.add(storage)
     write_sealed_tensors(path, save(tensors), {METADATA_KEY: Meaning.of(network).to_json()})
+
+
+def check_writable(network: Classifier) -> None:
+    """Raises UsageError where a network holds something that no file of plain tensors can."""
+    for name, value in network.state_dict().items():
+        if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_quantized or value.is_meta:
+            raise UsageError(f"its weights cannot be saved: {name} is no plain dense tensor")
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

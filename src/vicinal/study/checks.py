@@ -6,12 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from vicinal.config import MeasuresSpec, NetworkSpec
-from vicinal.distillation import objective_terms
+from vicinal.distillation import objective_needs, objective_terms
 from vicinal.errors import UsageError
 from vicinal.inputs import vicinity_of
-from vicinal.networks import Classifier, build_classifier, forward_flops
+from vicinal.networks import (
+    Classifier,
+    ClassOrder,
+    TimmClassifier,
+    build_classifier,
+    check_writable,
+    forward_flops,
+    try_training,
+)
 from vicinal.study.context import StudyContext
 from vicinal.study.groups import banks_of_study
 from vicinal.study.plan import StudyPlan
@@ -78,8 +87,31 @@ def _check_network(context: StudyContext, key: str, spec: NetworkSpec) -> Checke
         reason = " ".join(str(error).split())[:160]
         raise UsageError(
             f"{key}: {spec.model} cannot take images of {pixels.shape[-1]} px ({reason}); set {key}.image_size or data.image_size"
+            ", or model_args: {img_size: SIDE} where the model takes that"
         ) from None
+    try:
+        check_writable(network)
+    except UsageError as error:
+        raise UsageError(f"{key}: {spec.model}: {error}") from None
+    if spec.epochs:
+        _check_training(context, key, spec, network, pixels)
     return CheckedNetwork(network, sum(p.numel() for p in network.parameters()), flops)
+
+
+def _check_training(
+    context: StudyContext, key: str, spec: NetworkSpec, network: TimmClassifier, pixels: Tensor
+) -> None:
+    """UsageError where a network cannot take a step of its training, which would show only after others were trained."""
+    needs = {need for arm in context.spec.arms for objective in arm.objectives() for need in objective_needs(objective)}
+    if key == "student" and "features" in needs and isinstance(network.head, ClassOrder):
+        raise UsageError(
+            f"{key}: a term of the loss wants features, and {spec.model} keeps its own head inside: use head: linear"
+        )
+    try:
+        try_training(network, pixels)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise UsageError(f"{key}: {spec.model} cannot be trained here ({reason}); use another model") from None
 
 
 def check_banks(plan: StudyPlan, root: Path) -> None:
