@@ -40,7 +40,9 @@ def kept_head(spec: NetworkSpec, model: nn.Module, classes: int) -> tuple[nn.Mod
     A single linear layer becomes the head; a convolution, a pair, several layers, or what a model does not name stays inside it.
     """
     classifier = _classifier(model)
-    if isinstance(classifier, nn.Linear) and hasattr(model, "reset_classifier"):
+    named = (getattr(model, "pretrained_cfg", None) or {}).get("classifier")
+    several = isinstance(named, tuple | list) and len(named) > 1  # VOLO adds what a second one says
+    if isinstance(classifier, nn.Linear) and not several and hasattr(model, "reset_classifier"):
         check_class_count(spec, classifier.out_features, classes)
         cast(Any, model).reset_classifier(0)
         return model, classifier

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vicinal.config import NetworkSpec
 from vicinal.errors import UsageError
-from vicinal.networks.weights import check_kinds, first_difference, one_line, shapes_differ
+from vicinal.networks.weights import PREFIXES, check_kinds, first_difference, one_line, shapes_differ
 
 _BUILT_IN = ("vicinal_resnet8", "vicinal_mobilenet")
 _SIDES_TRIED = 3  # that the shapes of a file speak for
@@ -28,6 +28,7 @@ def timm_model(
     """
     if weights is None:
         return new_model(spec, channels), spec
+    weights = _without_company(spec, weights, notes)
     held = _classes_held(spec, weights)
     model = new_model(spec, channels, held)
     side = _side_of(spec, channels, held, weights, model) if "img_size" not in spec.model_args else None
@@ -94,13 +95,31 @@ def new_model(
 
 def _classes_held(spec: NetworkSpec, weights: Mapping[str, Tensor]) -> int | None:
     """The number of classes in a timm file, 0 without a classifier; None where the model does not name its classifier."""
-    cfg = timm.get_pretrained_cfg(spec.model, allow_unregistered=True)
-    names = getattr(cfg, "classifier", None) or ("head" if spec.model in _BUILT_IN else None)
-    name = names if isinstance(names, str) else names[0] if isinstance(names, list | tuple) and names else None
+    name = _classifier_name(spec)
     if name is None:
         return None
     weight = weights.get(f"{name}.weight")
     return len(weight) if weight is not None and weight.dim() > 1 else 0
+
+
+def _classifier_name(spec: NetworkSpec) -> str | None:
+    cfg = timm.get_pretrained_cfg(spec.model, allow_unregistered=True)
+    names = getattr(cfg, "classifier", None) or ("head" if spec.model in _BUILT_IN else None)
+    return names if isinstance(names, str) else names[0] if isinstance(names, list | tuple) and names else None
+
+
+def _without_company(spec: NetworkSpec, weights: Mapping[str, Tensor], notes: list[str]) -> Mapping[str, Tensor]:
+    """The network's own tensors, where its classifier lies under one wrapper's prefix and others beside it (losses, metrics)."""
+    name = _classifier_name(spec)
+    found = [p for p in PREFIXES if name is not None and f"{p}{name}.weight" in weights]
+    if len(found) != 1 or f"{name}.weight" in weights:
+        return weights
+    outside = [other for other in weights if not other.startswith(found[0])]
+    shown = ", ".join(outside[:3]) + (", ..." if len(outside) > 3 else "")
+    notes.append(
+        f"the weights {Path(spec.weights or '').name}: those under {found[0]} are taken, {len(outside)} beside them are not ({shown})."
+    )
+    return {other.removeprefix(found[0]): t for other, t in weights.items() if other.startswith(found[0])}
 
 
 def _side_of(

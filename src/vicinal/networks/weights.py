@@ -126,7 +126,7 @@ def _unwrapped(path: Path, value: Any, ema: bool, notes: list[str]) -> dict[str,
         if all(isinstance(part, Tensor) for part in value.values()):
             if ema and not averages:
                 raise UsageError(f"{path} holds no EMA weights ({', '.join(EMA_KEYS)}): leave 'ema' out")
-            return _stripped(path, value, notes)
+            return _stripped(path, value)
         plain = [key for key in PLAIN_KEYS if isinstance(value.get(key), Mapping)]
         moving = [key for key in EMA_KEYS if isinstance(value.get(key), Mapping)]
         if moving and (ema or not plain):
@@ -151,23 +151,13 @@ def _is_state_dict(value: Any) -> bool:
     return isinstance(value, Mapping) and bool(value) and all(isinstance(part, Tensor) for part in value.values())
 
 
-def _stripped(path: Path, tensors: Mapping[Any, Tensor], notes: list[str]) -> dict[str, Tensor]:
+def _stripped(path: Path, tensors: Mapping[Any, Tensor]) -> dict[str, Tensor]:
     for name in tensors:
         if not isinstance(name, str):
             raise UsageError(f"{path} names a tensor by {name!r}: save model.state_dict(), whose keys are names")
     found = dict(tensors)
-    for _ in range(_DEEPEST):
-        prefix = next((p for p in PREFIXES if any(name.startswith(p) for name in found)), None)
-        if prefix is None:
-            break
-        inside = {name.removeprefix(prefix): tensor for name, tensor in found.items() if name.startswith(prefix)}
-        outside = [name for name in found if not name.startswith(prefix)]
-        if outside:  # Lightning keeps losses and metrics beside the network
-            shown = ", ".join(outside[:3]) + (", ..." if len(outside) > 3 else "")
-            notes.append(
-                f"{path.name}: the tensors under {prefix} are taken; {len(outside)} beside them are not ({shown})."
-            )
-        found = inside
+    while prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in found)), None):
+        found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
     return found
 
 
