@@ -352,6 +352,22 @@ def test_a_title_is_no_markup(vicinal, smallest, study_file, tmp_path: Path, tit
     assert f"GB in {tmp_path / 'o[b]'}." in answer.out
 
 
+def test_names_of_classes_and_folders_reach_no_terminal_raw(vicinal, smallest, study_file, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    root = write_images(tmp_path / "img[red]\x1b[31m", 20, seed=1)
+    for old, new in (("east", "e\nast\x1b[2J"), ("north", "$n\u202eorth [bold]"), ("south", "猫<script>")):
+        (root / old).rename(root / new)
+    changes = {"data.source": root.name, "data.test": 0.2, "student.train_images": None, "title": "[/x] $a \x1b[31m"}
+    file = study_file(smallest, {**changes, "measures.representation": {"classes": ["猫<script>", "nowhere"]}})
+    line = one_line(vicinal("plan", file, "--out", "out"), 2)
+    assert "$n\\u202eorth [bold], e\\nast\\x1b[2J, 猫<script>" in line
+    for verb in ("plan", "run", "report"):
+        answer = vicinal(verb, *([] if verb == "report" else [study_file(smallest, changes), "--out"]), "out")
+        assert answer.code == 0
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", answer.out + answer.err)
+    assert "<script>" not in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-", "| true", "2>&1 | true", ">/dev/full"])
 @pytest.mark.parametrize("verb", ["studies", "run nope"])
 def test_closed_streams_are_no_traceback(closed: str, verb: str):
