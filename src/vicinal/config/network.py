@@ -46,7 +46,13 @@ class PlateauSpec(Frozen):
 
 Head = Literal["linear", "bottleneck", "keep"]
 # What a network's maker takes beside its name; the others are keys of their own, or not a study's to set.
-ModelArg = bool | int | float | Annotated[str, Field(max_length=200)]
+_LARGEST_ARG = 100_000
+ModelArg = (
+    bool
+    | Annotated[int, Field(ge=-_LARGEST_ARG, le=_LARGEST_ARG)]
+    | Annotated[float, Field(ge=-_LARGEST_ARG, le=_LARGEST_ARG)]
+    | Annotated[str, Field(max_length=200)]
+)
 RESERVED_MODEL_ARGS = {
     "model_name": "model",
     "num_classes": "the data, or the head in the weights",
@@ -95,7 +101,8 @@ class NetworkSpec(Frozen):
     )
     std: tuple[Annotated[float, Field(gt=0, le=1000)], ...] | None = Field(None, min_length=1, max_length=16)
     model_args: dict[
-        Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$", max_length=64)], ModelArg | tuple[ModelArg, ...]
+        Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$", max_length=64)],
+        ModelArg | Annotated[tuple[ModelArg, ...], Field(max_length=64)],
     ] = Field(
         {}, max_length=32, description="what timm.create_model takes for this model, such as {img_size: 32} of a ViT"
     )
