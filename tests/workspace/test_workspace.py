@@ -480,3 +480,18 @@ def test_files_have_the_rights_of_the_umask(tmp_path: Path, mask: int, mode: int
     finally:
         os.umask(before)
     assert [(tmp_path / name).stat().st_mode & 0o777 for name in "xy"] == [mode, mode]
+
+
+def test_ctrl_c_within_a_write_is_no_full_disk(tmp_path: Path):
+    """torch closes what it could not finish, and tells that as a file of the wrong length."""
+    import torch
+
+    class Stopped:
+        def write(self, data: bytes) -> int:
+            raise KeyboardInterrupt
+
+        def flush(self) -> None: ...
+
+    with pytest.raises(KeyboardInterrupt):
+        write_file_atomically(tmp_path / "x", lambda _: torch.save({"a": torch.zeros(9)}, Stopped()))
+    assert names(tmp_path) == []

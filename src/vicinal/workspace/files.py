@@ -43,12 +43,23 @@ def write_file_atomically(path: Path, write: Callable[[Path], None]) -> None:
     except OSError as error:
         raise cannot_write(path, error) from None
     except BaseException as error:
+        stop = _stop_behind(error)
+        if stop is not None:
+            raise stop from None
         if _is_disk_error(error):
             raise cannot_write(path, error) from None
         raise
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _stop_behind(error: BaseException) -> KeyboardInterrupt | None:
+    """The Ctrl-C or SIGTERM that cut a write: torch closes the file it could not finish and tells that as its own error."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__context__
+    return cause
 
 
 def _is_disk_error(error: BaseException) -> bool:
