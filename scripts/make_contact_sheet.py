@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import numpy as np
+import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -48,10 +50,18 @@ def contact_sheet(image: Tensor, seed: int = 0, *, tile: int = 112) -> Image.Ima
     return sheet
 
 
+def _enlarged(image: Tensor, side: int | None) -> Tensor:
+    """Small images are kept at their own size when they are read, and enlarged here."""
+    if side is None or min(image.shape[:2]) >= side:
+        return image
+    picture = Image.fromarray(image.expand(-1, -1, 3).contiguous().numpy())
+    return torch.from_numpy(np.array(picture.resize((side, side), Image.Resampling.BILINEAR)))
+
+
 def draw(source: str, image_size: int | None, positions: list[int], seed: int, out: Path) -> None:
     """Write one sheet of the test images at these positions."""
     images = load_data(DataSpec(source=source, image_size=image_size)).test.images
-    sheets = [contact_sheet(images[k], seed) for k in positions]
+    sheets = [contact_sheet(_enlarged(images[k], image_size), seed) for k in positions]
     whole = Image.new("RGB", (sheets[0].width, sum(sheet.height for sheet in sheets)), "white")
     top = 0
     for sheet in sheets:

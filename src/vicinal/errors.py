@@ -1,10 +1,16 @@
 """Errors that end in one line on the terminal: what is wrong and the way out, no traceback."""
 
+_CONTROL_CODES = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160))}
+
 
 class VicinalError(Exception):
     """Something failed while running: a non-finite loss, a full disk, a damaged file. The command line exits with 1."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """One line, also where a name in it holds line ends or control codes: they are shown as \\n, \\x1b and the like."""
+        return super().__str__().translate(_CONTROL_CODES)
 
 
 class UsageError(VicinalError):

@@ -43,7 +43,13 @@ def in_class_order(source: Source, spec: DataSpec) -> Source:
 def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Sorts names as timm does: numbers in them by their value, letters without regard to case; then as text."""
     parts = re.split(r"(\d+)", name.lower())
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts] + [(-1, 0, name)]
+    return [_number_key(part) if part.isdecimal() else (1, 0, part) for part in parts] + [(-1, 0, name)]
+
+
+def _number_key(digits: str) -> tuple[int, int, str]:
+    """Sorts whole numbers of any length by their value: by how many digits they have, then digit by digit."""
+    plain = "".join(str(int(digit)) for digit in digits).lstrip("0")
+    return (0, len(plain), plain)
 
 
 def _known(labels: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.bool_]:
@@ -64,8 +70,10 @@ def _check_list(source: Source, order: Sequence[str]) -> None:
 
 def _warning(source: Source) -> list[str]:
     """Where names go by text and people, and timm, would count them otherwise."""
+    if source.class_order != "text":
+        return []
     natural = tuple(sorted(source.class_names, key=natural_key))
-    if source.class_order != "text" or natural == source.class_names:
+    if natural == source.class_names:
         return []
     at = next(i for i, (one, other) in enumerate(zip(source.class_names, natural, strict=True)) if one != other)
     return [

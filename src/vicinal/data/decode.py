@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError, features
 
 from vicinal.data.types import Item, Split, digests_of
-from vicinal.errors import UsageError
+from vicinal.errors import UsageError, VicinalError
 from vicinal.workspace import available_memory
 
 # Pillow's names of formats and the endings that files of them have. A closed list: Pillow also opens formats that start other
@@ -47,6 +47,7 @@ _OPTIONAL_ENDINGS = {
 MEMORY_SHARE = 0.6  # of the free memory that images may take; the rest is for training
 MOST_PIXELS = 178_956_970  # of one image, Pillow's own limit: above it a file of kilobytes can ask for gigabytes
 BACKGROUND = (255, 255, 255)  # what is seen through transparent pixels
+_BAND = 1 << 22  # px that are put on the background together
 _TALL = 8  # longer side over shorter; beyond it only the part that is kept is resized, else a strip of 1 x 65,000 px takes gigabytes
 _NAMED = 10  # broken images that a message names
 _TASK = 32  # images per task: enough that handing out tasks costs nothing
@@ -344,8 +345,16 @@ def _pixels(
     data: Path | bytes | NDArray[np.uint8], where: str, image_size: int | None, shape: tuple[int, int, int]
 ) -> tuple[NDArray[np.uint8], bool]:
     """The image as contiguous uint8 of `shape` (H, W, C), and whether the background is seen through it."""
+    try:
+        return _seen(_open(data, where), where, image_size, shape)
+    except MemoryError:
+        raise VicinalError(f"{where}: memory ran out while it was read: make it smaller or remove it") from None
+
+
+def _seen(
+    image: Image.Image, where: str, image_size: int | None, shape: tuple[int, int, int]
+) -> tuple[NDArray[np.uint8], bool]:
     height, width, channels = shape
-    image = _open(data, where)
     if image.mode.startswith(("I", "F")):
         # Pillow's conversion to 8 bits clips such values at 255: a picture nearly all white.
         raise BrokenImageError(f"{where} has more than 8 bits per channel (mode {image.mode}; convert it to 8 bits)")
@@ -373,12 +382,17 @@ def _on_background(image: Image.Image) -> tuple[Image.Image, bool]:
     if not image.has_transparency_data:
         return image, False
     grey = image.mode in ("L", "LA", "La", "1")
-    layered = image.convert("RGBA")
-    if layered.getchannel("A").getextrema()[0] == 255:
-        seen = layered
-    else:
-        seen = Image.alpha_composite(Image.new("RGBA", image.size, (*BACKGROUND, 255)), layered)
-    return seen.convert("L" if grey else "RGB"), seen is not layered
+    seen, transparent = Image.new("L" if grey else "RGB", image.size), False
+    rows = max(1, _BAND // image.width)
+    for top in range(
+        0, image.height, rows
+    ):  # in bands: whole layers of a large image would need its memory three times
+        layered = image.crop((0, top, image.width, min(top + rows, image.height))).convert("RGBA")
+        if layered.getchannel("A").getextrema() != (255, 255):
+            transparent = True
+            layered = Image.alpha_composite(Image.new("RGBA", layered.size, (*BACKGROUND, 255)), layered)
+        seen.paste(layered.convert(seen.mode), (0, top))
+    return seen, transparent
 
 
 def _fit(image: Image.Image, side: int) -> Image.Image:

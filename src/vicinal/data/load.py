@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -82,7 +83,9 @@ def load_data(spec: DataSpec, stored_side: int | None = None) -> ImageData:
     Raises UsageError, in one line, for a source or an option that cannot be used, and VicinalError if the embedded
     images are damaged.
     """
-    source = in_class_order(_find(spec), spec)
+    source = _find(spec)
+    _check_names(source)
+    source = in_class_order(source, spec)
     _check_labels(source)
     where, notes = assign(source, spec)
     side = spec.image_size if stored_side is None else stored_side
@@ -178,6 +181,19 @@ def _find(spec: DataSpec) -> Source:
         return kind.find(spec)
     except OSError as error:
         raise UsageError(f"cannot read {spec.source} ({error}): check the path and its permissions") from None
+
+
+def _check_names(source: Source) -> None:
+    """Networks and people know classes by their names. Told before anything is done with them: a file can name millions."""
+    names, images = source.class_names, len(source.splits["train"].labels)
+    if len(names) > images:
+        raise UsageError(
+            f"{source.name} names {len(names):,} classes and has {images:,} training images: every class needs one, so add images "
+            "or name the classes of these alone"
+        )
+    if len(set(names)) < len(names):
+        twice = next(name for name, count in Counter(names).items() if count > 1)
+        raise UsageError(f"{source.name} names two classes {twice[:100]!r}: give every class a name of its own")
 
 
 def _check_labels(source: Source) -> None:

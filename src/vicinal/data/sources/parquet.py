@@ -21,6 +21,7 @@ from vicinal.workspace import ContentHashes
 
 IMAGE_COLUMNS = ("img", "image")
 LABEL_COLUMN = "label"
+_ROWS_AT_ONCE = 64  # images held at once; a file of kilobytes can hold one image a million times
 _UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError, MemoryError)  # what readers of damaged files raise
 _NAME = re.compile(r"(train|test|validation|valid|val)(?:[-_.].*)?\.parquet")
 _ROLE = re.compile(r"(train|test|validation|valid|val)")  # of a folder
@@ -68,9 +69,11 @@ def find_parquet(spec: DataSpec) -> Source:
     for file, schema in schemas.items():
         for column in (image, label):
             if schema.names.count(column) != 1:
-                has = f"has {schema.names.count(column)} columns" if column in schema.names else "has no column"
+                listed = f"its columns: {', '.join(schema.names)}"
+                if column not in schema.names:
+                    raise UsageError(f"{file} has no column {column!r}, which {first} has; {listed}")
                 raise UsageError(
-                    f"{file} {has} {column!r}, of which {first} has one; its columns: {', '.join(schema.names)}"
+                    f"{file} has {schema.names.count(column)} columns {column!r}: rename all but one; {listed}"
                 )
         if _names(schema, label) != _names(schemas[first], label):
             raise UsageError(
@@ -197,7 +200,7 @@ def _is_binary(kind: Any) -> bool:
 def _holds_words(kind: Any) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def _columns(schema: Any, file: Path, image: str | None, label: str | None) -> tuple[str, str]:
@@ -242,7 +245,7 @@ def _split(files: list[Path], image: str, labels: list[NDArray[np.int64]]) -> Sp
     def items(index: NDArray[np.int64]) -> Iterator[Item]:
         start = 0
         for file in files:
-            # Row group by row group, so that a large source never lies in memory as a whole.
+            # A few rows at a time, so that neither a large source nor a row group that swells lies in memory as a whole.
             with pq.ParquetFile(file) as parquet:
                 row = 0
                 for group in range(parquet.num_row_groups):
@@ -267,15 +270,23 @@ def _read_images(
     parquet: Any, file: Path, group: int, image: str, wanted: NDArray[np.int64], first_row: int
 ) -> Iterator[Item]:
     is_struct = pa.types.is_struct(parquet.schema_arrow.field(image).type)
+    columns, start = [f"{image}.bytes" if is_struct else image], 0
     try:
-        column = parquet.read_row_group(group, columns=[f"{image}.bytes" if is_struct else image]).column(image)
-        values = (pc.struct_field(column, "bytes") if is_struct else column).take(pa.array(wanted))
+        for batch in parquet.iter_batches(_ROWS_AT_ONCE, row_groups=[group], columns=columns):
+            low, high = np.searchsorted(wanted, (start, start + batch.num_rows))
+            if low < high:
+                column = batch.column(0)
+                values = pc.struct_field(column, "bytes") if is_struct else column
+                for row in wanted[low:high].tolist():
+                    yield values[row - start].as_py() or b"", f"{file}, row {row + first_row} (from 0)"
+            if high == len(wanted):
+                return
+            start += batch.num_rows
     except _UNREADABLE as error:
         raise UsageError(
             f"{file} cannot be read as Parquet ({' '.join(str(error).split())}): repair or replace it"
         ) from None
-    for row, value in zip((wanted + first_row).tolist(), values, strict=True):
-        yield value.as_py() or b"", f"{file}, row {row} (from 0)"
+    raise UsageError(f"{file} cannot be read as Parquet (it has fewer rows than it says): repair or replace it")
 
 
 def _read_labels(file: Path, label: str) -> NDArray[Any]:

@@ -26,6 +26,7 @@ from vicinal.errors import UsageError
 from vicinal.workspace import ContentHashes
 
 CLASS_NAMES_FILE = "classnames.txt"  # one name on each line, as published ImageNet shards have it
+_NAMED = 10  # kinds of files that a note names
 _LONGEST_LABEL = 1_000_000  # bytes of a .cls or .json
 _ROLES: dict[str, Role] = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
 _SHARD = re.compile(r"(train|validation|val|test).*\.tar")
@@ -68,10 +69,16 @@ def find_shards(spec: DataSpec) -> Source:
         f"{root.resolve().name} (WebDataset)",
         _class_names(root, largest, len(members["train"])),
         {role: _split(found) for role, found in members.items()},
-        tuple(
-            [f"Left out of the shards: {', '.join(f'{n:,} {what}' for what, n in left_out.items())}."] * bool(left_out)
-        ),
+        _left_out_notes(left_out),
     )
+
+
+def _left_out_notes(left_out: Counter[str]) -> tuple[str, ...]:
+    if not left_out:
+        return ()
+    named = ", ".join(f"{n:,} {what}" for what, n in left_out.most_common(_NAMED))
+    rest = sorted(left_out.values(), reverse=True)[_NAMED:]
+    return (f"Left out of the shards: {named}{f' and {sum(rest):,} files of other endings' if rest else ''}.",)
 
 
 @dataclass
