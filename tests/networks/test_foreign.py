@@ -174,7 +174,8 @@ HEADS = [
     ("repvit_m1", 64),  # a pair in a module of its own
     ("dla46x_c", 64),  # a convolution
     ("starnet_s050", 64),  # one linear layer
-    ("volo_d1_224", 224),  # a linear layer beside another; and a part that is called `network`
+    # A linear layer beside another; and a part that is called `network`.
+    pytest.param("volo_d1_224", 224, marks=pytest.mark.slow),
 ]
 
 
