@@ -201,7 +201,8 @@ class TeacherSpec(NetworkSpec):
 
     mixing: MixingSpec = NO_MIXING
     inference_precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="of its answers to students; auto: bf16 where it is faster and changes the answers little"
+        "auto",
+        description="of its answers to students; auto: bf16 where the operators gain and the answers change little",
     )
 
     def objective(self) -> Objective:

@@ -91,6 +91,7 @@ def _of_data(study: Study) -> list[str]:
         f"{len(data.test):,} test images, {study.context.classes} classes.",
         f"{len(left)} of {len(runs)} runs to do, {sum(run.images for run in left):,} images in training; then every network predicts "
         f"{study.estimate.images_predicted:,} images{most}.",
+        *(run.folder.damage for run in left if run.folder.damage),
         *(f"Note: {note}" for note in study.notes),
     ]
 
