@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import struct
 import tarfile
 import zlib
@@ -168,3 +169,20 @@ def test_memory_that_runs_out_is_one_line(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(VicinalError, match=r"^x: memory ran out while it was read") as failed:
         Reader(8).read(png(1), "x")
     assert failed.value.exit_code == 1  # no image is left out because memory is short now
+
+
+def test_what_pillow_logs_of_a_damaged_tiff_is_not_printed(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(file, "TIFF")
+    data = bytearray(file.getvalue())
+    (directory,) = struct.unpack_from("<I", data, 4)
+    for entry in range(struct.unpack_from("<H", data, directory)[0]):
+        at = directory + 2 + 12 * entry
+        if struct.unpack_from("<H", data, at)[0] == 277:  # samples per pixel
+            data[at + 8 : at + 10] = struct.pack("<H", 14_649)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # pytest's own
+    with pytest.raises(UsageError, match="x cannot be read as an image"):
+        Reader(8).read(bytes(data), "x")
+    assert capfd.readouterr().err == ""

@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import importlib
 import io
+import logging
 import os
 import warnings
 from collections import deque
@@ -66,6 +67,7 @@ _TURNS = {
 # What decoders say of odd metadata and of sizes is no user's concern: an image is read, or named as broken.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else what it logs goes to the standard error
 
 
 def _silence_libtiff() -> None:
