@@ -219,6 +219,9 @@ def verify_banks(study: Study, batches: int) -> Iterator[str]:
         )
     for run in banks:
         assert run.teacher is not None
+        if run.teacher.folder.damage is not None:
+            bank_folder = study.bank_root / bank_layout(run, study.plan).fingerprint
+            raise VicinalError(f"{run.teacher.folder.damage} by vicinal run, and {bank_folder} can be verified then")
         if not run.teacher.folder.is_done:
             raise UsageError(
                 f"{run.teacher.folder.path} holds no trained teacher; bring the folder along with the banks"

@@ -48,15 +48,15 @@ class RunFolder:
     @property
     def is_done(self) -> bool:
         """Whether the run is finished and its weights are those that it finished with, to the byte."""
-        return self.done.exists() and self.damage is None
+        return self.done.exists() and self.weights.exists() and self.damage is None
 
     @property
     def damage(self) -> str | None:
-        """One line about a finished run that has to be trained again, since its mark or its weights are damaged or gone; else None.
+        """One line about a finished run that has to be trained again, since its mark or its weights are damaged; else None.
 
         Both files are read whole, once for a process while neither changes.
         """
-        if not self.done.exists():
+        if not self.done.exists() or not self.weights.exists():
             return None
         marks = [_mark(self.done), _mark(self.weights)]
         if self._examined is None or self._examined[0] != marks:
