@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 from small_runs import network, run_spec, same_weights
 
-from vicinal.config import ARMS, MixingSpec, Objective
+from vicinal.config import ARMS, MixingSpec, NetworkSpec, Objective
 from vicinal.data import ImageSet
 from vicinal.errors import VicinalError
 from vicinal.training.group import Group
@@ -19,9 +19,14 @@ from vicinal.training.state import State
 from vicinal.workspace import RunFolder, StudyProgress
 
 
+def beyond_bounds(**changes: object) -> NetworkSpec:
+    """A network whose first step ends beyond all numbers; a study file would be refused."""
+    return network(optimizer="sgd", schedule="constant", **changes).model_copy(update={"lr": 1e30})
+
+
 def test_one_that_diverges_does_not_stop_the_others(together: Callable[..., list[RunFolder]]) -> None:
-    wild = run_spec(Objective(beta=1e30, temperature=8.0, mixing=MixingSpec()), name="wild", teacher="t")
-    wild = wild.model_copy(update={"network": network(optimizer="sgd", lr=1e30, schedule="constant")})
+    wild = run_spec(Objective(temperature=8.0, mixing=MixingSpec()), name="wild", teacher="t")
+    wild = wild.model_copy(update={"network": beyond_bounds()})
     tame = run_spec(ARMS["kd_mixup"], name="tame", teacher="t")
     with pytest.raises(VicinalError, match="wild: the loss became"):
         together([wild, tame])
@@ -34,7 +39,7 @@ def test_one_that_diverges_does_not_stop_the_others(together: Callable[..., list
 def test_a_loss_that_is_not_finite_stops_with_step_and_rate_and_keeps_the_checkpoint(
     go: Callable[..., RunFolder],
 ) -> None:
-    spec = network(optimizer="sgd", lr=1e30, schedule="constant", epochs=4)
+    spec = beyond_bounds(epochs=4)
     with pytest.raises(
         VicinalError, match=r"loss became (nan|inf) at step \d+ of 28 .*learning rate 1e\+30; try a lower lr"
     ):
