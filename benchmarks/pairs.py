@@ -20,7 +20,7 @@ Network = TypeVar("Network", bound=nn.Module)
 TEMPERATURE = 2.0
 LOGIT_SPREAD = 2.0  # standard deviation of a teacher's logits over images
 SETTLING_IMAGES = 32
-ENDLESS_EPOCHS = 10_000_000  # a loop that is timed must not end
+ENDLESS_EPOCHS = 100_000  # a loop that is timed must not end; the most that a study may have
 
 
 @dataclass(frozen=True)

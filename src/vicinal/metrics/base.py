@@ -39,6 +39,13 @@ class GatheredMetric(Metric):
             `torchmetrics.BootStrapper` and others that take no dict.
         refuse_probabilities: raise ValueError where what is given as logits are probabilities (every row in [0, 1] with sum 1);
             False where your logits happen to be so.
+
+    Example:
+        >>> from vicinal.metrics import Calibration
+        >>> metric = Calibration(15, only="accuracy")
+        >>> metric.update(torch.tensor([[3.0, 0.0], [2.0, 1.0]]), torch.tensor([0, 1]))
+        >>> float(metric.compute())
+        0.5
     """
 
     is_differentiable = False
