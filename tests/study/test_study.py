@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -504,6 +505,23 @@ def test_weights_that_the_last_step_broke(smallest, study_file, tmp_path: Path, 
     assert answer.code == 1
     assert answer.last.startswith("vicinal: ")
     assert "lr" in answer.last
+
+
+def test_what_a_network_means_lies_beside_its_weights(small: Path, smallest, study_file, tmp_path: Path, vicinal):
+    results, out = read(small), copied(small, tmp_path)
+    for entry in [*results["teachers"], *results["students"]]:
+        folder = small / "runs" / entry["run"]
+        said = json.loads((folder / "network.json").read_text())
+        assert said["class_names"] == results["data"]["class_names"]
+        assert said["fitted_temperature"] == entry["fitted_temperature"]
+        assert said["model"] in ("vicinal_resnet8", "vicinal_mobilenet")
+        weights = load_file(folder / "weights.safetensors")
+        assert (said["mean"], said["std"]) == tuple(weights[name].ravel().tolist() for name in ("mean", "std"))
+        assert said["weights_sha256"] == hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()
+        (out / "runs" / entry["run"] / "network.json").write_text("damaged")
+    assert vicinal("run", study_file(smallest), "--out", out).code == 0
+    for file in out.glob("runs/*/network.json"):
+        assert file.read_bytes() == (small / file.relative_to(out)).read_bytes()
 
 
 def damaged(content: bytes, kind: str) -> bytes:

@@ -1,13 +1,18 @@
-"""The trained networks of a study's finished runs."""
+"""The trained networks of a study's finished runs, loaded and described."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
 
 import torch
 
 from vicinal.errors import UsageError, VicinalError
-from vicinal.networks import FUSING_IMAGES, Classifier, fused, read_weights, rebuilt_classifier
+from vicinal.networks import FUSING_IMAGES, Classifier, fused, read_weights, read_weights_file, rebuilt_classifier
 from vicinal.study.context import StudyContext
-from vicinal.study.plan import PlannedRun
+from vicinal.study.plan import PlannedRun, StudyPlan
+from vicinal.workspace import write_sealed_json
 
 
 def load_network(context: StudyContext, run: PlannedRun) -> Classifier:
@@ -30,3 +35,27 @@ def inference_network(context: StudyContext, run: PlannedRun) -> Classifier:
     """The trained network of a finished run as it predicts fastest: frozen, batch norms fused."""
     pixels = context.preparation(run.spec.network).pixels(context.data.test.images[:FUSING_IMAGES])
     return fused(load_network(context, run), pixels.to(context.device))
+
+
+def describe_networks(plan: StudyPlan, entries: Sequence[Mapping[str, Any]]) -> None:
+    """Write beside every run's weights what they mean, for whoever takes them elsewhere (`network.json`).
+
+    What the weights file says of itself (classes in the order of the logits, side and crop of the images, model), mean and deviation
+    of the pixels, and the temperature fitted on validation images, which is known only once the network was measured.
+
+    Args:
+        entries: of results.json, each with the name of its `run`.
+    """
+    folders = {run.folder.path.name: run.folder for run in plan.unique_runs}
+    by_run: dict[str, Mapping[str, Any]] = {entry["run"]: entry for entry in entries}
+    for name, entry in by_run.items():
+        folder = folders[name]
+        file = read_weights_file(folder.weights)
+        value = {
+            **asdict(file.meaning),
+            **{key: file.tensors[key].flatten().tolist() for key in ("mean", "std") if key in file.tensors},
+            "fitted_temperature": entry["fitted_temperature"],
+            "no_fitted_temperature": entry["no_fitted_temperature"],
+            "weights_sha256": folder.summary()["weights_sha256"],
+        }
+        write_sealed_json(folder.network, value)

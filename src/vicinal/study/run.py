@@ -22,7 +22,7 @@ from vicinal.study.context import StudyContext
 from vicinal.study.costs import Estimate
 from vicinal.study.executor import Executor, InOrder, Job, held, jobs_of
 from vicinal.study.groups import Group, banks_of_groups, existing_banks, groups_of, students_at_once
-from vicinal.study.networks import load_network
+from vicinal.study.networks import describe_networks, load_network
 from vicinal.study.plan import PlannedRun, StudyPlan, plan_study
 from vicinal.study.predict import StudyPredictions
 from vicinal.study.results import build_results
@@ -204,6 +204,7 @@ def execute(
         value["wall_time_s"] = round(_wall_time_s(study.out, time.monotonic() - started, earlier_s, bool(to_do)), 1)
         results = StudyResults.model_validate(value)
         write_results(study.out, results)
+        describe_networks(study.plan, [*value["teachers"], *value["students"]])
     return results
 
 

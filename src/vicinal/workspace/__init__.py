@@ -5,6 +5,7 @@ OUT/runs/<run>/spec.json     what defines the run
                log.jsonl     a line for each epoch, for people; what is computed from it is read from checkpoint and mark
                checkpoint.pt while it trains
                weights.safetensors, done.json   when it is done
+               network.json  when it is measured: classes, side, normalisation, fitted temperature
                predictions-<fingerprint>.safetensors   its logits, which every measure is computed from; and further answers
 OUT/banks/<fingerprint>/      teachers' answers along a plan, read by every arm that shares it; may be deleted
 OUT/results.json, report.html, tables/, figures/

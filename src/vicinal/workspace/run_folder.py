@@ -41,6 +41,11 @@ class RunFolder:
         return self.path / "weights.safetensors"
 
     @property
+    def network(self) -> Path:
+        """What the weights mean, for whoever takes them elsewhere."""
+        return self.path / "network.json"
+
+    @property
     def done(self) -> Path:
         """The mark of a finished run: its summary, its log again, and the checksum of its weights."""
         return self.path / "done.json"
