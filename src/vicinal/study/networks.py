@@ -51,7 +51,7 @@ def describe_networks(plan: StudyPlan, entries: Sequence[Mapping[str, Any]]) -> 
     for name, entry in by_run.items():
         folder = folders[name]
         file = read_weights_file(folder.weights)
-        value = {
+        value: dict[str, Any] = {
             **asdict(file.meaning),
             **{key: file.tensors[key].flatten().tolist() for key in ("mean", "std") if key in file.tensors},
             "fitted_temperature": entry["fitted_temperature"],
