@@ -12,7 +12,6 @@ from vicinal.errors import UsageError, VicinalError
 from vicinal.networks import FUSING_IMAGES, Classifier, fused, read_weights, read_weights_file, rebuilt_classifier
 from vicinal.study.context import StudyContext
 from vicinal.study.plan import PlannedRun, StudyPlan
-from vicinal.workspace import write_sealed_json
 
 
 def load_network(context: StudyContext, run: PlannedRun) -> Classifier:
@@ -56,6 +55,5 @@ def describe_networks(plan: StudyPlan, entries: Sequence[Mapping[str, Any]]) -> 
             **{key: file.tensors[key].flatten().tolist() for key in ("mean", "std") if key in file.tensors},
             "fitted_temperature": entry["fitted_temperature"],
             "no_fitted_temperature": entry["no_fitted_temperature"],
-            "weights_sha256": folder.summary()["weights_sha256"],
         }
-        write_sealed_json(folder.network, value)
+        folder.describe(value)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,14 +113,13 @@ class RunFolder:
     def _mend_spec(self) -> str:
         """Make spec.json say what defines the run; a line where it said something else."""
         path = self.path / "spec.json"
-        wanted, was = json.loads(json.dumps(self.spec.model_dump(mode="json"))), path.exists()
-        try:
-            if read_sealed_json(path) == wanted:
-                return ""
-        except DamagedError:
-            pass
-        write_sealed_json(path, wanted)
-        return f"{path} is damaged; it is written again" if was else ""
+        was = path.exists()
+        written = _write_where_other(path, self.spec.model_dump(mode="json"))
+        return f"{path} is damaged; it is written again" if was and written else ""
+
+    def describe(self, meaning: Mapping[str, Any]) -> None:
+        """Write `network.json`, unless it says that already. Raises VicinalError where it cannot be written."""
+        _write_where_other(self.network, {**meaning, "weights_sha256": self.summary()["weights_sha256"]})
 
     def summary(self) -> dict[str, Any]:
         """What the mark of a finished run holds. Raises UsageError where that is damaged or another run's."""
@@ -171,3 +171,13 @@ def _mark(path: Path) -> tuple[int, ...] | None:
     except OSError:
         return None
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+
+
+def _write_where_other(path: Path, value: Mapping[str, Any]) -> bool:
+    """Write a sealed JSON file where it does not hold a value already, and say whether it was written."""
+    wanted = json.loads(json.dumps(value))
+    with contextlib.suppress(DamagedError):
+        if read_sealed_json(path) == wanted:
+            return False
+    write_sealed_json(path, wanted)
+    return True
