@@ -130,13 +130,13 @@ def test_folders_that_all_hold_the_classes_are_not_taken_for_classes(tmp_path):
         load(tmp_path)
 
 
-@pytest.mark.parametrize("ending", [".jfif", ".jpe", ".JPG", ".apng", ".dib", ".jp2", ".qoi", ".avif", ".pbm"])
+@pytest.mark.parametrize("ending", [".jfif", ".jpe", ".mpo", ".JPG", ".apng", ".dib", ".jp2", ".qoi", ".avif", ".pbm"])
 def test_endings_of_images_that_pillow_reads(tmp_path, ending):
     if ending.lower() not in SUFFIXES:
         pytest.skip(f"this Pillow has no {ending}")
     write_classes(tmp_path)
     for path in list((tmp_path / "cat").iterdir())[:3]:
-        form = {".jfif": "JPEG", ".jpe": "JPEG", ".apng": "PNG", ".pbm": "PPM"}.get(ending)
+        form = {".jfif": "JPEG", ".jpe": "JPEG", ".mpo": "JPEG", ".apng": "PNG", ".pbm": "PPM"}.get(ending)
         with Image.open(path) as image:
             image.convert("1" if ending == ".pbm" else "RGB").save(path.with_suffix(ending), form)
         path.unlink()
@@ -247,8 +247,10 @@ def test_images_in_two_splits_or_two_classes_are_counted_and_named(tmp_path):
     shutil.copy(tmp_path / "train" / "cat" / "000.png", tmp_path / "train" / "dog" / "x.png")
     for options in ({}, {"lazy": True, "image_size": 8}):
         notes = load(tmp_path, **options).notes
+        assert not any(str(tmp_path) in note for note in notes)
         assert any(
-            re.search(r"10 of 10 test images are also training images \(.*000\.png is .*000\.png\)", n) for n in notes
+            re.search(r"10 of 10 test images are also training images \(test.*000\.png is train.*000\.png\)", n)
+            for n in notes
         )
         assert any(re.search(r"1 images stand under more than one class .*as 'cat' and .*as 'dog'", n) for n in notes)
     assert load(write_classes(tmp_path / "clean")).notes[1:] == ()

@@ -30,7 +30,7 @@ from vicinal.workspace import available_memory
 # Pillow's names of formats and the endings that files of them have. A closed list: Pillow also opens formats that start other
 # programs (EPS), that any bytes pass for (TGA), or that hold no photographs.
 _ENDINGS = {
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
     "PNG": (".png", ".apng"),
     "BMP": (".bmp",),
     "DIB": (".dib",),

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -103,8 +105,14 @@ def load_data(spec: DataSpec, stored_side: int | None = None) -> ImageData:
         test=sets["test"],
         class_order=source.class_order,
         remembered_hashes=remembered,
-        notes=(*source.notes, *notes, *more, *leaks),
+        notes=tuple(_without_root(note, spec) for note in (*source.notes, *notes, *more, *leaks)),
     )
+
+
+def _without_root(note: str, spec: DataSpec) -> str:
+    """Notes go into reports, which name files by their place in the source and not in somebody's machine."""
+    root = re.escape(f"{Path(spec.source).expanduser()}{os.sep}")
+    return re.sub(rf"(?<![^\s(]){root}", "", note)
 
 
 # Sets, which images they hold, how many files' hashes were remembered, and notes.
