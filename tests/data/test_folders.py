@@ -280,3 +280,12 @@ def test_classes_are_numbered_as_asked(tmp_path):
 @given(st.lists(st.text("aB1209 _", max_size=6), unique_by=lambda name: str(timm_natural_key(name))))
 def test_the_natural_order_is_timms(names):
     assert sorted(names, key=natural_key) == sorted(names, key=timm_natural_key)
+
+
+def test_hidden_folders_of_images_and_archives_beside_classes_are_said(tmp_path):
+    write_classes(tmp_path, ("cat", "dog", ".old"))
+    write_classes(tmp_path / "cat", (".thumbs",))
+    (tmp_path / "fox.zip").write_bytes(b"PK")
+    notes = load_data(DataSpec(source=str(tmp_path))).notes
+    assert "Left out: 2 hidden folders that hold images (their names begin with a dot)." in notes
+    assert "Files beside the class folders that may hold images and were not used: fox.zip." in notes

@@ -181,3 +181,22 @@ def test_other_bytes_under_the_same_name_and_size_are_other_images(sources, tmp_
     victim.write_bytes(data)
     os.utime(victim, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert load_data(spec(copy, lazy=True)).content_hash != before.content_hash
+
+
+@pytest.mark.parametrize("kind", ["folder", "parquet", "shards"])
+def test_leaks_between_splits_are_seen_in_lazy_sources_too(sources, tmp_path: Path, kind: str):
+    """By the images' own bytes, whatever file they lie in; hashes that are remembered say the same."""
+    copy = tmp_path / kind
+    shutil.copytree(sources[kind], copy)
+    if kind == "folder":
+        shutil.copytree(copy / "train", copy / "test")
+    for file in copy.glob("train-*"):
+        shutil.copy(file, copy / file.name.replace("train", "test"))
+    first, again = (load_data(spec(copy, lazy=True)) for _ in range(2))
+    assert any(" test images are also training images (" in note for note in first.notes)
+    assert (again.notes, again.content_hash) == (first.notes, first.content_hash)
+
+
+def test_encoded_images_have_the_same_hashes_in_every_form(sources):
+    data = [load_data(spec(path, lazy=True)) for path in sources.values()]
+    assert len({frozenset(map(bytes, (*d.train.digests, *d.validation.digests, *d.test.digests))) for d in data}) == 1

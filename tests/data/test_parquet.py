@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from sources_on_disk import pixels, png, write_parquet
+from sources_on_disk import pixels, png, write_classes, write_parquet
 
 from vicinal.config import DataSpec
 from vicinal.data import load_data
@@ -54,7 +54,7 @@ def test_a_folder_of_shards_in_data(tmp_path):
     assert [len(s) for s in (data.train, data.validation, data.test)] == [24, 3, 3]
     assert data.test.labels.tolist() == [2, 1, 0]
     assert torch.equal(data.train.images[:12], data.train.images[12:])
-    assert data.notes[0] == "Parquet files that were not used: extra.parquet."
+    assert data.notes[0] == "Parquet files that were not used: data/extra.parquet."
     assert data.notes[1].startswith("3 of 3 test images are also training images")
     part = load(root, train_images=7)
     assert len(part.train) == 7
@@ -207,3 +207,39 @@ def test_metadata_names_and_columns_of_hostile_files_end_in_one_line(tmp_path):
     pq.write_table(doubled, tmp_path / "train.parquet")
     with pytest.raises(UsageError, match="has 2 columns 'img'"):
         load(tmp_path, image_column="img")
+
+
+def test_parquet_that_is_not_used_is_named_wherever_it_lies(tmp_path):
+    for name in ("train.parquet", "test.PARQUET", "data/train-extra.parquet", "test/test.parquet"):
+        write_parquet(tmp_path / name, [0, 1, 2] * 4)
+    said = "Parquet files that were not used: data/train-extra.parquet, test.PARQUET, test/test.parquet."
+    assert said in load(tmp_path).notes
+    (tmp_path / "val.parquet").symlink_to("/not/mounted.parquet")
+    with pytest.raises(UsageError, match=r"val\.parquet is a link to nowhere"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("labels", [[0.0, 1.0] * 6, [True, False] * 6])
+def test_a_label_column_of_another_kind_is_called_that(tmp_path, labels):
+    file = write_parquet(tmp_path / "a.parquet", labels)
+    with pytest.raises(
+        UsageError, match=r"the label column 'label' of .* holds (double|bool), not whole numbers or words"
+    ):
+        load(file)
+
+
+def test_a_table_beside_class_folders_is_no_parquet_source(tmp_path):
+    write_classes(tmp_path)
+    write_parquet(tmp_path / "metadata.parquet", [0, 1] * 5)
+    data = load(tmp_path)
+    assert data.class_names == ("cat", "dog")
+    assert "Files beside the class folders that may hold images and were not used: metadata.parquet." in data.notes
+
+
+def test_two_folders_of_parquet_are_not_taken_for_classes(tmp_path):
+    for name in ("a", "b"):
+        write_parquet(tmp_path / name / "train" / "0.parquet", [0, 1] * 5)
+    with pytest.raises(
+        UsageError, match=r"holds no images .*: but it holds .*0\.parquet; give the one folder whose files"
+    ):
+        load(tmp_path)

@@ -139,3 +139,28 @@ def test_a_header_that_promises_an_exabyte(tmp_path: Path):
         (tmp_path / "train-0.tar").write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(data))
         with pytest.raises(UsageError, match=r"train-0\.tar (cannot be read|holds no images)"):
             load_data(spec(tmp_path))
+
+
+def test_tars_that_are_no_shards_and_classes_without_an_image_are_said(tmp_path: Path):
+    shard(tmp_path / "train-0.tar", sound() | {"900.cls": b"1"})
+    shard(tmp_path / "extra.tar", sound())
+    (tmp_path / "train-1.tar.gz").write_bytes(b"x")
+    notes = " ".join(load_data(spec(tmp_path)).notes)
+    assert "not used (shards are called train*.tar, val*.tar, test*.tar): extra.tar, train-1.tar.gz." in notes
+    assert "1 classes without an image of their key" in notes
+    (tmp_path / "train-2.tar").symlink_to("/not/mounted.tar")
+    with pytest.raises(UsageError, match=r"train-2\.tar is a link to nowhere"):
+        load_data(spec(tmp_path))
+
+
+def test_missing_shards_of_a_numbered_split_are_refused(tmp_path: Path):
+    shard(tmp_path / "train-00000-of-00002.tar", sound())
+    with pytest.raises(UsageError, match="should hold 2 shards"):
+        load_data(spec(tmp_path))
+
+
+@pytest.mark.parametrize("other", [("000.json", b'{"label": 2}'), ("000.CLS", b"2")])
+def test_two_classes_of_one_key_are_refused(tmp_path: Path, other: tuple[str, bytes]):
+    shard(tmp_path / "train-0.tar", sound() | dict([other]))
+    with pytest.raises(UsageError, match=r"000 has two classes, 0 and 2 \(in \.cls or \.json\): keep one"):
+        load_data(spec(tmp_path))

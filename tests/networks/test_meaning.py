@@ -142,3 +142,23 @@ def test_damaged_words_about_weights_are_one_line(tmp_path: Path, text: str):
     save_file(load_file(path), path, {"vicinal": text})
     with pytest.raises(UsageError, match=r"w\.safetensors: what it says of itself .* is damaged"):
         build(weights=str(path), head="keep", epochs=0)
+
+
+def test_class_names_that_contradict_the_weights_are_refused(tmp_path: Path):
+    save_weights(build_classifier(spec(), 3, 1, ["ant", "bee", "cat"]), tmp_path / "w.safetensors")
+    kept = spec(weights=str(tmp_path / "w.safetensors"), head="keep", epochs=0, class_names=("cat", "ant", "bee"))
+    with pytest.raises(
+        UsageError, match=r"class_names is cat, ant, bee, and .* say that their logits are ant, bee, cat"
+    ):
+        build_classifier(kept, 3, 1, ["ant", "bee", "cat"])
+
+
+def test_classes_known_by_numbers_alone_are_guessed(tmp_path: Path):
+    """0, 1 and 2 of one table may be other classes than those of another: the answers are to be looked at."""
+    network, path = shaken(build_classifier(spec(), 3, 1, ["0", "1", "2"])), tmp_path / "w.safetensors"
+    save_weights(network, path)
+    kept = spec(weights=str(path), head="keep", epochs=0)
+    assert build_classifier(kept, 3, 1, ["0", "1", "2"]).classes_are_guessed
+    own = build_classifier(kept.model_copy(update={"class_names": ("2", "0", "1")}), 3, 1, ["0", "1", "2"])
+    assert not own.classes_are_guessed
+    assert torch.equal(own(pixels()), network(pixels())[:, [1, 2, 0]])

@@ -24,7 +24,7 @@ _EFFECT: dict[tuple[Role, Role], str] = {
 def leak_notes(sets: Mapping[Role, ImageSet], class_names: tuple[str, ...], named: Named) -> list[str]:
     """A sentence for each two sets that share images, and one on images with two labels.
 
-    Images are the same where their digests are: by their pixels as stored, or by their files' bytes where images are lazy.
+    Images are the same where their digests are: by their pixels as stored, or by their encoded bytes where images are lazy.
     """
     keys = {role: _keys(images.digests) for role, images in sets.items()}
     notes = []

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vicinal.workspace import ContentHashes, content_hashes_of
+from vicinal.workspace import ContentHashes, content_hashes_of, hashes_of_parts
 
 
 class Images(Protocol):
@@ -168,15 +168,21 @@ def split_of_arrays(images: NDArray[np.uint8], labels: NDArray[np.int64], name: 
     return Split(labels, items)
 
 
-def contents_in_files(files: Sequence[Path], file_of: NDArray[np.int64], places: Iterable[object]) -> ContentHashes:
-    """Hashes of images that lie in larger files: of a file's bytes and the place of the image in it.
+def contents_in_files(
+    files: Sequence[Path], file_of: NDArray[np.int64], places: Iterable[object], items: Callable[[], Iterator[Item]]
+) -> ContentHashes:
+    """Hashes of the encoded bytes of n images that lie in larger files, remembered while the files' own hashes are the same.
 
     Args:
-        files: that are hashed.
+        files: that hold them.
         file_of: (n,) positions in `files`; places: n values that tell images of a file apart.
+        items: reads the images, as bytes, where their hashes are not remembered.
     """
     used = sorted(set(file_of.tolist()))
     hashes = content_hashes_of([files[i] for i in used])
     by_file = dict(zip(used, hashes.digests, strict=True))
-    values = (by_file[i] + repr(place).encode() for i, place in zip(file_of.tolist(), places, strict=True))
-    return ContentHashes(tuple(map(bytes, digests_of(values))), hashes.remembered)
+    key = hashlib.sha256()
+    for i, place in zip(file_of.tolist(), places, strict=True):
+        key.update(by_file[i] + repr(place).encode() + b";")
+    found = hashes_of_parts(key.digest(), len(file_of), lambda: (bytes(data) for data, _ in items()))
+    return ContentHashes(tuple(found[i : i + 32] for i in range(0, len(found), 32)), hashes.remembered)

@@ -5,6 +5,7 @@ Shapes: N images, K classes.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ class OrderDoubt:
         names = [class_names[k] for k in self.order]
         natural = " (timm's natural order of names)" if names == sorted(class_names, key=_natural_key) else ""
         if self.classes <= _LISTED:
-            way = f"class_names: [{', '.join(names)}]"
+            way = f"class_names: [{', '.join(map(_as_yaml, names))}]"
         else:
             moved = [f"{k} is {name}" for k, name in enumerate(names) if class_names[k] != name]
             more = f" and {len(moved) - 8} more" if len(moved) > 8 else ""
@@ -95,6 +96,25 @@ def _best_order(predicted: np.ndarray, truth: np.ndarray, classes: int) -> np.nd
     np.add.at(counts, (predicted, truth), 1.0)
     counts += np.eye(classes) * 0.5
     return np.asarray(linear_sum_assignment(counts, maximize=True)[1])
+
+
+def _as_yaml(name: str) -> str:
+    """A name as a study file takes it: in quotes where it would be read as a number, true, null, or as two names."""
+    is_word = re.fullmatch(r"[^\W\d](?:[\w -]*\w)?", name) is not None
+    is_plain = is_word and name.lower() not in (
+        "true",
+        "false",
+        "null",
+        "yes",
+        "no",
+        "on",
+        "off",
+        "y",
+        "n",
+        "inf",
+        "nan",
+    )
+    return name if is_plain else json.dumps(name, ensure_ascii=False)
 
 
 def _natural_key(name: str) -> list[tuple[int, int, str]]:

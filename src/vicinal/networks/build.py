@@ -20,7 +20,7 @@ from vicinal.inputs import Preparation
 from vicinal.networks import small  # noqa: F401  (registers the built-in networks with timm)
 from vicinal.networks.classifier import TimmClassifier
 from vicinal.networks.heads import kept_head, new_head, reorder_classes
-from vicinal.networks.meaning import match_classes
+from vicinal.networks.meaning import are_numbers, match_classes, shown
 from vicinal.networks.timm_models import new_model, timm_model
 from vicinal.networks.weights import WeightsFile, one_line, read_weights_file
 from vicinal.networks.whole import (
@@ -178,10 +178,17 @@ def _name_classes(
     if held is not None and wanted is not None:
         if spec.class_names is not None and len(held) != len(wanted):
             raise UsageError(f"class_names lists {len(held)} classes for a head of {len(wanted)}")
+        own = source.file.meaning.class_names if source.file is not None else None
+        if spec.class_names and own and own != held and set(own) == set(held) and not are_numbers(own):
+            raise UsageError(
+                f"class_names is {shown(held)}, and {what} say that their logits are {shown(own)}: leave class_names out"
+            )
         match = match_classes(f"class_names of {what}" if spec.class_names else what, held, wanted)
         if match.order is not None:
             reorder_classes(network.head, match.order)
         notes += [match.note] if match.note else []
+        # Numbers are what classes without names are called: the same ones may stand for other classes.
+        network.classes_are_guessed = spec.class_names is None and are_numbers(held)
     elif wanted is not None:
         checked = ", and checked on the first images that it predicts" if spec.check_classes and not spec.epochs else ""
         notes.append(

@@ -113,6 +113,11 @@ def match_classes(what: str, held: Sequence[str], wanted: Sequence[str]) -> Clas
     )
 
 
+def are_numbers(names: Sequence[str]) -> bool:
+    """Whether names are but the classes' numbers, 0 to K - 1: what classes without names are called."""
+    return tuple(names) == tuple(map(str, range(len(names))))
+
+
 def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 

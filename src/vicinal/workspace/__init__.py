@@ -23,7 +23,7 @@ from vicinal.workspace.checksums import (
     write_sealed_json,
     write_sealed_tensors,
 )
-from vicinal.workspace.content import ContentHashes, cache_folder, content_hash_of, content_hashes_of
+from vicinal.workspace.content import ContentHashes, cache_folder, content_hash_of, content_hashes_of, hashes_of_parts
 from vicinal.workspace.files import (
     cannot_write,
     clear_leftovers,
@@ -62,6 +62,7 @@ __all__ = [
     "format_bytes",
     "format_seconds",
     "free_bytes",
+    "hashes_of_parts",
     "hold",
     "keep_freed_memory",
     "locked",

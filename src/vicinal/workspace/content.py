@@ -7,7 +7,7 @@ import hashlib
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ SETTLED_S = 2.0
 _PART = 512  # files that are looked up and hashed at a time
 _TABLE = """CREATE TABLE IF NOT EXISTS content (
     path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, inode BLOB, sha256 BLOB)"""
+_TABLE_OF_PARTS = "CREATE TABLE IF NOT EXISTS parts (key BLOB PRIMARY KEY, sha256 BLOB)"
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,26 @@ def content_hashes_of(paths: Sequence[Path]) -> ContentHashes:
     return ContentHashes(tuple(digests), remembered)
 
 
+def hashes_of_parts(key: bytes, count: int, parts: Callable[[], Iterable[bytes]]) -> bytes:
+    """SHA-256 of each of `count` parts of files, 32 bytes each, one after the other; remembered under a key.
+
+    Args:
+        key: that changes when the files or the choice of parts do.
+        parts: reads them; called where nothing is remembered.
+    """
+    with _memory() as memory:
+        if memory is not None:
+            with contextlib.suppress(sqlite3.Error):
+                row = memory.execute("SELECT sha256 FROM parts WHERE key = ?", (key,)).fetchone()
+                if row is not None and isinstance(row[0], bytes) and len(row[0]) == 32 * count:
+                    return row[0]
+        found = b"".join(hashlib.sha256(part).digest() for part in parts())
+        if memory is not None:
+            with contextlib.suppress(sqlite3.Error), memory:
+                memory.execute("INSERT OR REPLACE INTO parts VALUES (?, ?)", (key, found))
+    return found
+
+
 _Mark = tuple[int, int, int, bytes]  # size, mtime and ctime in ns, device and inode
 
 
@@ -109,6 +130,7 @@ def _open(file: Path) -> sqlite3.Connection:
         try:
             connection.execute("PRAGMA synchronous=OFF")
             connection.execute(_TABLE)
+            connection.execute(_TABLE_OF_PARTS)
             connection.execute("SELECT path, size, mtime_ns, ctime_ns, inode, sha256 FROM content LIMIT 1").fetchall()
             return connection
         except sqlite3.OperationalError:  # locked, or not to be written

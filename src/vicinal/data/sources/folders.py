@@ -28,6 +28,8 @@ SPLIT_FOLDERS: dict[str, Role] = {
     "testing": "test",
 }
 
+_PACKED = (".parquet", ".tar", ".gz", ".tgz", ".zip", ".7z", ".rar")
+
 
 @dataclass
 class _Found:
@@ -35,6 +37,7 @@ class _Found:
 
     other_endings: Counter[str] = field(default_factory=Counter)
     hidden: int = 0  # images by their ending
+    hidden_folders: int = 0  # that hold images
     nested: int = 0  # images in folders of a class folder
     broken: list[BrokenImageError] = field(default_factory=list)
 
@@ -86,7 +89,8 @@ def _source(spec: DataSpec, root: Path, by_role: Mapping[Role, Path], unused: li
             images = _images_below(by_class[name], found) if name in by_class else []
             if not images and role == "train":
                 raise UsageError(
-                    f"the class folder {by_class[name]} holds no images ({' '.join(SUFFIXES)}): add some or remove it"
+                    f"the class folder {by_class[name]} holds no images ({' '.join(SUFFIXES)}): "
+                    + (_tables_below(by_class[name]) or "add some or remove it")
                 )
             if not images:
                 notes.append(f"No {role} image is of the class {name!r}.")
@@ -97,6 +101,13 @@ def _source(spec: DataSpec, root: Path, by_role: Mapping[Role, Path], unused: li
         raise UsageError(broken_sentence(found.broken))
     _check_not_one_level_up(by_role["train"], folders["train"])
     beside = sum(_is_image(p.name) for folder in by_role.values() for p in folder.iterdir() if not p.is_dir())
+    for folder in by_role.values():
+        hidden = (path for path in folder.iterdir() if path.name.startswith(".") and path.is_dir())
+        found.hidden_folders += sum(map(_shows_images, hidden))
+        packed = sorted(p.name for p in folder.iterdir() if p.name.lower().endswith(_PACKED) and not p.is_dir())
+        notes += [f"Files beside the class folders that may hold images and were not used: {_some(packed)}."] * bool(
+            packed
+        )
     source_notes = [*notes, *_unicode_notes(folders), *_notes(found, beside)]
     return Source(f"{root.resolve().name} (folder)", tuple(classes), splits, tuple(source_notes), "text")
 
@@ -108,7 +119,8 @@ def _class_folders(folder: Path) -> dict[str, Path]:
         name = _class_name(path.name)
         if name in found:
             raise UsageError(
-                f"{folder} holds two folders {name!r} whose names differ by their Unicode form only: put their images into one"
+                f"{folder} holds two folders that are both shown as {name!r} and whose names differ by their Unicode form or by bytes "
+                "that are not UTF-8 only: put their images into one, or rename one"
             )
         found[name] = path
     return found
@@ -134,8 +146,20 @@ def _check_classes(by_role: Mapping[Role, Path], folders: Mapping[Role, Mapping[
             )
     if len(classes) < 2:
         raise UsageError(
-            f"{by_role['train']} holds one class folder, {next(iter(classes))}/: a classifier needs at least two classes"
+            f"{by_role['train']} holds one class folder, {next(iter(classes))}/: "
+            + (_tables_below(classes[next(iter(classes))]) or "a classifier needs at least two classes")
         )
+
+
+def _tables_below(folder: Path) -> str:
+    """What to do where class folders are meant to be Parquet or shards; empty where they are not."""
+    found = next((p for p in sorted(folder.rglob("*")) if p.suffix.lower() in (".parquet", ".tar")), None)
+    if found is None:
+        return ""
+    return (
+        f"but it holds {found}; give the one folder whose files are called train*{found.suffix.lower()} (and test*, val*), or for "
+        "Parquet lie in train/, test/ and val/"
+    )
 
 
 def _check_not_one_level_up(root: Path, folders: Mapping[str, Path]) -> None:
@@ -164,7 +188,9 @@ def _images_below(folder: Path, found: _Found) -> list[Path]:
         for path in entries:
             if path.is_dir():
                 real = os.path.realpath(path)
-                if not path.name.startswith(".") and real not in seen:
+                if path.name.startswith("."):
+                    found.hidden_folders += _shows_images(path)
+                elif real not in seen:
                     seen.add(real)
                     walk(path, depth + 1)
             elif path.name.startswith("."):
@@ -196,6 +222,8 @@ def _notes(found: _Found, beside: int) -> Iterator[str]:
         )
     if found.hidden:
         yield f"Left out of the class folders: {found.hidden:,} hidden image files (their names begin with a dot)."
+    if found.hidden_folders:
+        yield f"Left out: {found.hidden_folders:,} hidden folders that hold images (their names begin with a dot)."
     if beside:
         yield f"Left out: {beside:,} image files that lie beside the class folders and so belong to no class."
     if found.broken:
@@ -225,6 +253,13 @@ def _is_image(name: str) -> bool:
 
 def _holds_images(folder: Path) -> bool:
     return any(_is_image(path.name) and path.is_file() for path in folder.iterdir())
+
+
+def _shows_images(folder: Path) -> bool:
+    try:
+        return _holds_images(folder)
+    except OSError:
+        return False
 
 
 def _split(paths: Sequence[Path], labels: Sequence[int]) -> Split:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,6 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vicinal.config import DataSpec
+from vicinal.data.decode import SUFFIXES
 from vicinal.data.types import Item, Role, Source, Split, contents_in_files
 from vicinal.errors import UsageError
 from vicinal.workspace import ContentHashes
@@ -25,7 +28,7 @@ _ROWS_AT_ONCE = 64  # images held at once; a file of kilobytes can hold one imag
 _UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError, MemoryError)  # what readers of damaged files raise
 _NAME = re.compile(r"(train|test|validation|valid|val)(?:[-_.].*)?\.parquet")
 _ROLE = re.compile(r"(train|test|validation|valid|val)")  # of a folder
-_SHARD = re.compile(r"-(\d+)-of-(\d+)\.parquet$")
+_SHARD = re.compile(r"-(\d+)-of-(\d+)\.(?:parquet|tar)$")
 
 
 def parquet_files(root: Path) -> list[Path]:
@@ -49,9 +52,22 @@ def _in_folder(folder: Path) -> list[Path]:
 
 
 def is_parquet(source: str) -> bool:
-    """Whether `data.source` is a Parquet file or a folder of them."""
+    """Whether `data.source` is a Parquet file or a folder of them; a table beside class folders makes no folder of Parquet."""
     path = Path(source).expanduser()
-    return path.suffix == ".parquet" if path.is_file() else path.is_dir() and bool(parquet_files(path))
+    if not path.is_dir():
+        return path.suffix == ".parquet" and path.is_file()
+    files = parquet_files(path)
+    return bool(files) and (any(_role(file) for file in files) or not _has_class_folders(path))
+
+
+def _role(file: Path) -> re.Match[str] | None:
+    return _NAME.fullmatch(file.name) or _ROLE.fullmatch(file.parent.name)
+
+
+def _has_class_folders(root: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return any(p.name.lower().endswith(SUFFIXES) for f in root.iterdir() if f.is_dir() for p in f.iterdir())
+    return False
 
 
 def find_parquet(spec: DataSpec) -> Source:
@@ -129,11 +145,9 @@ def _files_by_role(path: Path) -> tuple[dict[Role, list[Path]], tuple[str, ...]]
     if path.is_file():
         return {"train": [path]}, ()
     by_role: dict[Role, list[Path]] = {}
-    unused: list[str] = []
     for file in parquet_files(path):
-        match = _NAME.fullmatch(file.name) or _ROLE.fullmatch(file.parent.name)
+        match = _role(file)
         if match is None:
-            unused.append(file.name)
             continue
         role: Role = "train" if match[1] == "train" else "test" if match[1] == "test" else "validation"
         by_role.setdefault(role, []).append(file)
@@ -142,11 +156,30 @@ def _files_by_role(path: Path) -> tuple[dict[Role, list[Path]], tuple[str, ...]]
             f"{path} holds Parquet files but none named train*.parquet: rename it, or give one file as data.source"
         )
     for files in by_role.values():
-        _check_shards(files)
-    return by_role, tuple([f"Parquet files that were not used: {', '.join(unused)}."] * bool(unused))
+        check_shards(files)
+    unused = sorted(os.path.relpath(file, path) for file in _all_below(path) if not _is_used(file, by_role))
+    more = f" and {len(unused) - 5:,} more" if len(unused) > 5 else ""
+    return by_role, tuple([f"Parquet files that were not used: {', '.join(unused[:5])}{more}."] * bool(unused))
 
 
-def _check_shards(files: list[Path]) -> None:
+def _is_used(file: Path, by_role: Mapping[Role, list[Path]]) -> bool:
+    return any(file in files for files in by_role.values())
+
+
+def _all_below(root: Path) -> Iterator[Path]:
+    """Whatever is called Parquet, at any depth. Raises UsageError for a link to nowhere: a split would be missing."""
+    for folder, inner, names in os.walk(root):
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        for path in (Path(folder, name) for name in names):
+            if path.suffix.lower() == ".parquet" and not path.name.startswith("."):
+                if not path.exists():
+                    raise UsageError(
+                        f"{path} is a link to nowhere ({path.readlink()}): mount what it points to, or remove it"
+                    )
+                yield path
+
+
+def check_shards(files: list[Path]) -> None:
     """A missing shard would be a smaller data set without a word."""
     shards = [_SHARD.search(f.name) for f in files]
     if not any(shards):
@@ -212,7 +245,8 @@ def _columns(schema: Any, file: Path, image: str | None, label: str | None) -> t
             raise UsageError(f"data.{key}={column}: {file} has no such column; {listed}")
     image = image or usual_column([n for n, k in kinds.items() if _holds_images(k)], IMAGE_COLUMNS)
     label = label or usual_column([n for n, k in kinds.items() if pa.types.is_integer(k)], (LABEL_COLUMN,))
-    label = label or (LABEL_COLUMN if LABEL_COLUMN in kinds and _holds_words(kinds[LABEL_COLUMN]) else None)
+    label = label or (LABEL_COLUMN if LABEL_COLUMN in kinds else None)
+    image = image or next((name for name in IMAGE_COLUMNS if name in kinds and name != label), None)
     if image is None:
         raise UsageError(f"{file} has no column img or image: say which one with data.image_column=NAME; {listed}")
     if label is None:
@@ -261,7 +295,7 @@ def _split(files: list[Path], image: str, labels: list[NDArray[np.int64]]) -> Sp
 
     def contents(index: NDArray[np.int64]) -> ContentHashes:
         part = np.searchsorted(starts, index, side="right") - 1
-        return contents_in_files(files, part, (index - starts[part]).tolist())
+        return contents_in_files(files, part, (index - starts[part]).tolist(), lambda: items(index))
 
     return Split(np.concatenate(labels), items, contents)
 

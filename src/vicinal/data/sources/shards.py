@@ -10,7 +10,7 @@ import json
 import re
 import tarfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 
 from vicinal.config import DataSpec
 from vicinal.data.decode import SUFFIXES
-from vicinal.data.sources.parquet import numbered_classes
+from vicinal.data.sources.parquet import check_shards, numbered_classes
 from vicinal.data.types import Item, Role, Source, Split, contents_in_files
 from vicinal.errors import UsageError
 from vicinal.workspace import ContentHashes
 
 CLASS_NAMES_FILE = "classnames.txt"  # one name on each line, as published ImageNet shards have it
+_TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _NAMED = 10  # kinds of files that a note names
 _LONGEST_LABEL = 1_000_000  # bytes of a .cls or .json
 _ROLES: dict[str, Role] = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
@@ -62,6 +63,9 @@ def find_shards(spec: DataSpec) -> Source:
         by_role.setdefault(_ROLES[match[1]], []).append(shard)
     if "train" not in by_role:
         raise UsageError(f"{root} holds shards but none named train*.tar: add them or rename")
+    for shards in by_role.values():
+        check_shards(shards)
+    beside = _tars_beside(root, by_role)
     left_out: Counter[str] = Counter()
     members = {role: [m for shard in shards for m in _index(shard, left_out)] for role, shards in by_role.items()}
     largest = max(m.label for found in members.values() for m in found)
@@ -69,8 +73,22 @@ def find_shards(spec: DataSpec) -> Source:
         f"{root.resolve().name} (WebDataset)",
         _class_names(root, largest, len(members["train"])),
         {role: _split(found) for role, found in members.items()},
-        _left_out_notes(left_out),
+        (*beside, *_left_out_notes(left_out)),
     )
+
+
+def _tars_beside(root: Path, by_role: Mapping[Role, list[Path]]) -> tuple[str, ...]:
+    """A sentence on tar files that are no shards by their names. Raises UsageError for a link to nowhere."""
+    others = []
+    for path in sorted(root.iterdir()):
+        if not path.name.lower().endswith(_TARS) or any(path in shards for shards in by_role.values()):
+            continue
+        if not path.exists():
+            raise UsageError(f"{path} is a link to nowhere ({path.readlink()}): mount what it points to, or remove it")
+        others.append(path.name)
+    more = f" and {len(others) - 5:,} more" if len(others) > 5 else ""
+    said = f"Tar files that were not used (shards are called train*.tar, val*.tar, test*.tar): {', '.join(others[:5])}{more}."
+    return (said,) if others else ()
 
 
 def _left_out_notes(left_out: Counter[str]) -> tuple[str, ...]:
@@ -97,7 +115,7 @@ def _index(shard: Path, left_out: Counter[str]) -> list[_Member]:
             size = shard.stat().st_size
             for info in tar:
                 if info.isfile():
-                    _take(tar, info, found, left_out)
+                    _take(shard, tar, info, found, left_out)
                     if info.offset_data + info.size > size:
                         raise tarfile.ReadError(f"{info.name[:100]} ends behind the end of the file")
     except (tarfile.TarError, OSError, ValueError, MemoryError, OverflowError) as error:
@@ -109,21 +127,24 @@ def _index(shard: Path, left_out: Counter[str]) -> list[_Member]:
     return _matched(shard, found, left_out)
 
 
-def _take(tar: tarfile.TarFile, info: tarfile.TarInfo, found: _Keys, left_out: Counter[str]) -> None:
+def _take(shard: Path, tar: tarfile.TarFile, info: tarfile.TarInfo, found: _Keys, left_out: Counter[str]) -> None:
     folder, _, name = info.name.rpartition("/")
     stem, dot, ending = name.rpartition(".")
     if not dot or name.startswith("."):
         left_out["files without an ending or hidden"] += 1
     elif f".{ending.lower()}" in SUFFIXES:
         found.images.setdefault(f"{folder}/{stem}", []).append(info)
-    elif ending in ("cls", "json"):
+    elif (ending := ending.lower()) in ("cls", "json"):
         file = tar.extractfile(info)
         assert file is not None  # a regular file
         label = _label(file.read(_LONGEST_LABEL + 1), ending)
-        if label is not None:
-            found.labels[f"{folder}/{stem}"] = label
+        key = f"{folder}/{stem}"
+        if label is not None and found.labels.setdefault(key, label) != label:
+            raise UsageError(
+                f"{shard}: {key.lstrip('/')} has two classes, {found.labels[key]} and {label} (in .cls or .json): keep one"
+            )
     else:
-        left_out[f".{ending.lower()[:20]}"] += 1
+        left_out[f".{ending[:20]}"] += 1
 
 
 def _matched(shard: Path, found: _Keys, left_out: Counter[str]) -> list[_Member]:
@@ -144,6 +165,12 @@ def _matched(shard: Path, found: _Keys, left_out: Counter[str]) -> list[_Member]
                 f"{shard} holds {len(infos)} images with the key {stem.lstrip('/')} ({names}): rename or remove all but one"
             )
         members.append(_Member(shard, infos[0].offset_data, infos[0].size, infos[0].name, label))
+    keys = {
+        *found.images,
+        *(f"{f}/{name.partition('.')[0]}" for f, _, name in (s.rpartition("/") for s in found.images)),
+    }
+    if lonely := len(found.labels.keys() - keys):
+        left_out["classes without an image of their key"] += lonely
     return members
 
 
@@ -206,6 +233,6 @@ def _split(members: list[_Member]) -> Split:
     shard_of = np.array([shards.index(member.shard) for member in members], dtype=np.int64)
 
     def contents(index: NDArray[np.int64]) -> ContentHashes:
-        return contents_in_files(shards, shard_of[index], (members[i].offset for i in index))
+        return contents_in_files(shards, shard_of[index], (members[i].offset for i in index), lambda: items(index))
 
     return Split(np.array([m.label for m in members], dtype=np.int64), items, contents)
