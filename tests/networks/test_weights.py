@@ -128,3 +128,18 @@ def test_code_in_a_weights_file_is_refused_and_not_run(tmp_path, suffix, write):
     with pytest.raises(UsageError):
         read_weights(path)
     assert not mark.exists()
+
+
+def test_files_are_known_by_what_they_hold_and_not_by_their_ending(tmp_path):
+    tensors = {"weight": torch.ones(2, 2)}
+    save_file(tensors, tmp_path / "w.pth")
+    torch.save(tensors, tmp_path / "w.safetensors")
+    for name in ("w.pth", "w.safetensors"):
+        assert torch.equal(read_weights(tmp_path / name)["weight"], tensors["weight"])
+
+
+def test_two_networks_in_one_file_are_named(tmp_path):
+    tensors = {"weight": torch.ones(2, 2)}
+    torch.save({"teacher": tensors, "student": tensors}, tmp_path / "w.pth")
+    with pytest.raises(UsageError, match=r"holds 2 state_dicts \('teacher', 'student'\)"):
+        read_weights(tmp_path / "w.pth")

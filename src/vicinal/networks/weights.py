@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,13 +85,25 @@ def read_weights_file(path: Path, ema: bool = False) -> WeightsFile:
         raise UsageError(f"no weights file {path}; give the path of a safetensors file, 'hub', or leave 'weights' out")
     notes: list[str] = []
     meaning = Meaning()
-    if path.suffix == ".safetensors":
+    if _is_safetensors(path):
         value, meaning = _read_safetensors(path)
     else:
         value = _read_torch(path)
     tensors = _unwrapped(path, value, ema, notes)
     _check_tensors(path, tensors)
     return WeightsFile(path, tensors, meaning, tuple(notes))
+
+
+def _is_safetensors(path: Path) -> bool:
+    """By its first bytes, since files are renamed; by its ending where these tell nothing."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(9)
+    except OSError:
+        start = b""
+    if start.startswith(b"PK\x03\x04"):  # a zip file, as torch.save writes it
+        return False
+    return path.suffix == ".safetensors" or start[8:] == b"{"
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Meaning]:
@@ -109,8 +122,10 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Meaning]:
 
 def _read_torch(path: Path) -> Any:
     try:
-        with torch.serialization.safe_globals(_PLAIN_CLASSES):
-            return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_PLAIN_CLASSES), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is wrong is said below
+            with path.open("rb") as file:  # opened here: given a name, torch goes by its ending
+                return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
         raise UsageError(
             f"{path} is not a file of plain tensors ({type(error).__name__}); save the model's state_dict as safetensors"
@@ -140,7 +155,12 @@ def _unwrapped(path: Path, value: Any, ema: bool, notes: list[str]) -> dict[str,
                 )
         else:
             named = [key for key, part in value.items() if _is_state_dict(part)]
-            if len(named) != 1:
+            if len(named) > 1:
+                listed = ", ".join(map(repr, named[:5]))
+                raise UsageError(
+                    f"{path} holds {len(named)} state_dicts ({listed}): save the one that is meant by itself"
+                )
+            if not named:
                 break
             key = named[0]
         value = value[key]
