@@ -36,6 +36,7 @@ def refused(study: object, *overrides: str) -> str:
     ("override", "words"),
     [
         ("foo=1", ["unknown key 'foo'", "teachers", "student", "arms"]),
+        ("seeds=[true]", ["seeds", "true is not a value here"]),
         ("data.sorce=x", ["unknown key 'data.sorce'", "did you mean 'source'", "image_size"]),
         ("student.epoch=3", ["unknown key 'student.epoch'", "did you mean 'epochs'", "batch_size"]),
         ("student.augment.flipp=true", ["unknown key 'student.augment.flipp'", "did you mean 'flip'", "crop"]),

@@ -36,10 +36,12 @@ class Frozen(BaseModel):
     @classmethod
     def _reject_booleans(cls, value: Any, info: ValidationInfo) -> Any:
         """YAML's true would pass as 1."""
-        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
-            raise ValueError(
-                f"{str(value).lower()} is not a value here; only keys that are switches take true or false"
-            )
+        switch = cls.model_fields[str(info.field_name)].annotation is bool
+        for item in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(item, bool) and not switch:
+                raise ValueError(
+                    f"{str(item).lower()} is not a value here; only keys that are switches take true or false"
+                )
         return value
 
 

@@ -17,6 +17,7 @@ from vicinal.config import MeasuresSpec
 from vicinal.data import ImageData, ImageSet
 from vicinal.evaluation.measures import Measured
 from vicinal.evaluation.predictions import PredictionInputs, Predictions, predict_all
+from vicinal.functional import refuse_probabilities
 from vicinal.inputs import Preparation
 from vicinal.networks import Classifier, evaluating, match_classes
 from vicinal.results import curves_table, model_table
@@ -80,7 +81,9 @@ def measure_images(
     device: torch.device | str,
 ) -> Measurement:
     """See `vicinal.api.measure`, which has the defaults."""
-    for name, value in (("images", images), ("labels", labels)):
+    given = [("images", images), ("labels", labels), ("pair_images", images if pair_images is None else pair_images)]
+    given += zip(("validation images", "validation labels"), validation or (), strict=False)
+    for name, value in given:
         if not isinstance(value, Tensor):
             raise ValueError(f"{name} are a tensor, not {type(value).__name__}; torch.from_numpy makes one of an array")
     if len(images) < 2:
@@ -108,4 +111,21 @@ def measure_images(
         )
     data = ImageData("images", "images", names, test.content_hash(), paired, chosen, test)
     inputs = PredictionInputs(data, paired, preparation, measures.vicinity, on)
-    return Measurement(predict_all(classifier, preparation, inputs), measures)
+    predictions = predict_all(classifier, preparation, inputs)
+    _check_answers(predictions)
+    return Measurement(predictions, measures)
+
+
+def _check_answers(predictions: Predictions) -> None:
+    """Raises ValueError where a network answers what no logits are: NaN, +inf, or probabilities. A class may be masked by −inf."""
+    for where in ("test", "validation", "pair_i", "pair_j", "pair_mixed"):
+        logits = getattr(predictions, where)
+        unsound = (logits.isnan() | logits.isposinf()).any(-1)
+        if bool(unsound.any()):
+            images = {"test": "images", "validation": "validation images"}.get(
+                where, "images of the pairs, clean and mixed"
+            )
+            raise ValueError(
+                f"the network answers NaN or infinity for {int(unsound.sum())} of {unsound.numel()} {images}, so nothing is measured"
+            )
+        refuse_probabilities(logits)

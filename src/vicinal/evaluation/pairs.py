@@ -108,7 +108,11 @@ def vicinal_curves(
         resamples, seed: behind `VicinalCurves.intervals`.
         first_pair: number of the first pair, where another process predicts other pairs: the two metrics can be merged.
         pairs_at_once: P of one call of `predict`; default: what runs fast on the device.
+
+    Raises ValueError for images of another form, or of pixels from 0 to 255 that are not uint8.
     """
+    for images in (images_i, images_j):
+        _check_pixels(images)
     curves = VicinalCurves(lam_grid(lam_points), keep_pairs=False, resamples=resamples, seed=seed)
     at_once = pairs_at_once or _pairs_at_once(lam_points, images_i.shape[1:].numel(), images_i.device)
     parts = zip(images_i.split(at_once), images_j.split(at_once), strict=True)
@@ -117,6 +121,19 @@ def vicinal_curves(
         curves.update(*answer, first_pair=first_pair)
         first_pair += len(answer.logits_i)
     return curves
+
+
+def _check_pixels(images: Tensor) -> None:
+    """Raises ValueError where pixels are in another unit than [0, 1]. Normalised ones, a few deviations wide, are the caller's."""
+    is_uint8 = images.dtype == torch.uint8 and images.shape[-1] in (1, 3)
+    if not (images.is_floating_point() or is_uint8):
+        raise ValueError(
+            f"images are float (P, C, H, W) in [0, 1], or uint8 (P, H, W, 1 or 3), not {images.dtype} {tuple(images.shape)}"
+        )
+    if images.is_floating_point() and images.numel() and float(images.max()) > 25:
+        raise ValueError(
+            f"float pixels lie in [0, 1], and these reach {float(images.max()):g}: divide by 255, or give uint8"
+        )
 
 
 def pairs_of(

@@ -18,14 +18,17 @@ COLDEST, HOTTEST = 0.001, 1000.0  # temperatures that are looked for
 
 
 def confidence(probabilities: Tensor) -> Tensor:
-    """The largest probability of each sample: (N, K) to (N,).
+    """The largest probability of each sample: (N, K) to (N,). NaN stays NaN. Raises ValueError for a largest outside [0, 1].
 
     Example:
         >>> import torch
         >>> confidence(torch.tensor([[0.75, 0.25], [0.5, 0.5]])).tolist()
         [0.75, 0.5]
     """
-    return probabilities.amax(-1)
+    largest = probabilities.amax(-1)
+    if bool(((largest < 0) | (largest > 1 + 1e-2)).any()):  # half precision rounds above 1
+        raise ValueError("probabilities must lie in [0, 1]; give the softmax of logits")
+    return largest
 
 
 def bin_of(confidences: Tensor, bins: int = 15) -> Tensor:

@@ -101,4 +101,6 @@ def sample_size(pilot: Tensor, half_width: float, confidence_level: float = 0.95
     if len(pilot) < 2 or not half_width > 0:
         raise ValueError(f"a pilot of at least 2 samples and a half-width above 0, got {len(pilot)} and {half_width}")
     deviation = float(pilot.double().std(0).max())
+    if not math.isfinite(deviation):
+        raise ValueError("a value of the pilot is NaN or infinite, so that no number of samples suffices")
     return max(2, math.ceil((NormalDist().inv_cdf(0.5 + confidence_level / 2) * deviation / half_width) ** 2))

@@ -157,6 +157,8 @@ class Calibration(GatheredMetric):
         """(N,) confidence, (N,) whether right, and (N, bins) right − confidence in its bin: the ECE is the sum of |mean gap|."""
         logits, labels = self._all()
         conf, correct = confidence(logits.softmax(-1)), logits.argmax(-1) == labels
+        if not bool(conf.isfinite().all()):  # the largest of NaN is a class like any other
+            raise ValueError("an answer is NaN or infinite, so that it is neither right nor wrong")
         in_bin = torch.nn.functional.one_hot(bin_of(conf, self.bins), self.bins)
         return conf, correct, in_bin * (correct.double() - conf)[:, None]
 

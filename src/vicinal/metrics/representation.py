@@ -90,10 +90,14 @@ def most_confused(logits: Tensor, labels: Tensor, count: int) -> list[int]:
 
     Returns:
         `count` class indices in ascending order, all classes where there are no more.
+
+    Raises ValueError for answers that are not finite, probabilities, and labels that are no class.
     """
     classes = logits.shape[-1]
     labels = checked_labels(labels, classes)
     refuse_probabilities(logits)
+    if not bool(logits.isfinite().all()):
+        raise ValueError("an answer is not finite")
     if classes <= count:
         return list(range(classes))
     given = torch.zeros(classes, classes, dtype=torch.float64)

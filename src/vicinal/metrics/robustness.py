@@ -18,7 +18,9 @@ from vicinal.metrics.bootstrap import interval
 
 
 def correct_under_corruption(logits: Tensor, labels: Tensor) -> Tensor:
-    """Which answers are right: (S, N, K) logits and (N,) labels to (S, N) bool."""
+    """Which answers are right: (S, N, K) logits and (N,) labels to (S, N) bool. Raises ValueError for NaN or +inf."""
+    if bool((logits.isnan() | logits.isposinf()).any()):
+        raise ValueError("an answer is not finite")
     return logits.argmax(-1) == labels
 
 
