@@ -7,13 +7,13 @@ import json
 from collections import Counter
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 SCHEMA = 2  # of study folders and results.json; raised when an older reader or writer would go wrong
 TRAINING_SEMANTICS = 4  # raised when the same RunSpec would train to other weights; part of every run's fingerprint
 
 # What every library behind takes: scikit-learn's take 32 bits.
-Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1), BeforeValidator(lambda value: _no_boolean(value))]
 # No study comes near them: they stop what would take all memory or time, or leave the range of a float32.
 MOST_IMAGES, MOST_EPOCHS, LARGEST_SIDE = 1_000_000_000, 100_000, 4096
 Rate = Annotated[float, Field(ge=0, le=1000)]  # of learning or decay
@@ -36,13 +36,13 @@ class Frozen(BaseModel):
     @classmethod
     def _reject_booleans(cls, value: Any, info: ValidationInfo) -> Any:
         """YAML's true would pass as 1."""
-        switch = cls.model_fields[str(info.field_name)].annotation is bool
-        for item in value if isinstance(value, list | tuple) else (value,):
-            if isinstance(item, bool) and not switch:
-                raise ValueError(
-                    f"{str(item).lower()} is not a value here; only keys that are switches take true or false"
-                )
-        return value
+        return value if cls.model_fields[str(info.field_name)].annotation is bool else _no_boolean(value)
+
+
+def _no_boolean(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(f"{str(value).lower()} is not a value here; only keys that are switches take true or false")
+    return value
 
 
 def each_once(values: tuple[Item, ...]) -> tuple[Item, ...]:

@@ -181,7 +181,7 @@ def _fitted_temperature(predictions: Predictions) -> tuple[float | None, str | N
     if limit == math.inf:
         return None, (
             f"no finite temperature is best: NLL on the {images:,} validation images falls as T rises to its bound of "
-            f"{HOTTEST:g}, so that the answers say no more than equal probabilities"
+            f"{HOTTEST:g}, so that the answers say no more than equal probabilities, or are surer still"
         )
     if math.isnan(limit):
         return None, "no temperature changes its answers: all classes get the same logit"

@@ -131,7 +131,8 @@ class Calibration(GatheredMetric):
     ) -> dict[str, float | list[float]]:
         """Accuracy (percentage points) and ECE less another classifier's on the same samples, with paired intervals.
 
-        Returns accuracy_pp, accuracy_pp_interval, ece, ece_interval. Raises ValueError where the samples differ.
+        Returns accuracy_pp, accuracy_pp_interval, ece, ece_interval. Raises ValueError where the samples differ or an answer is not
+        finite.
         """
         with self._gathered(), other._gathered():
             if not torch.equal(self._all()[1], other._all()[1]):
