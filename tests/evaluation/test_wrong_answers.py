@@ -1,6 +1,7 @@
 """What is no answer, and no pixel, is refused by the functions that measure: not counted, and not measured in another unit."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -82,3 +83,38 @@ def test_the_confidence_of_logits_is_refused_and_nan_stays() -> None:
     with pytest.raises(ValueError, match="softmax"):
         confidence(torch.tensor([[3.0, -1.0]]))
     assert confidence(torch.tensor([[math.nan, 0.5]])).isnan().all()
+
+
+GLOBAL = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(48), nn.Dropout(0.5), nn.Linear(48, 3))
+
+
+class _Kept:
+    def __init__(self, held: dict[str, list[nn.Module]]) -> None:
+        self.held = held
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        answer: Tensor = self.held["networks"][0](pixels)
+        return answer
+
+    def predict(self, pixels: Tensor) -> Tensor:
+        return self(pixels)
+
+
+KEPT = _Kept({"networks": [GLOBAL]})
+
+
+def _named(pixels: Tensor) -> Tensor:
+    answer: Tensor = GLOBAL(pixels)
+    return answer
+
+
+@pytest.mark.parametrize(
+    "network", [_named, lambda pixels: _named(pixels), KEPT, KEPT.predict, lambda pixels: KEPT(pixels)]
+)
+def test_a_network_in_train_mode_is_found_behind_names_and_objects(network: Callable[[Tensor], Tensor]) -> None:
+    GLOBAL.train()
+    before = GLOBAL[1].running_mean.clone()  # type: ignore[operator, union-attr]
+    first, second = (vicinal.measure(network, IMAGES, LABELS, measures=FEW).numbers["nll"] for _ in range(2))
+    assert first == second
+    assert torch.equal(GLOBAL[1].running_mean, before)  # type: ignore[arg-type]
+    assert all(part.training for part in GLOBAL.modules())

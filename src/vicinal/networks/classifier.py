@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
+import types
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
@@ -195,7 +197,8 @@ def evaluating(network: Any) -> Iterator[None]:
     """A network in eval mode for a moment: every part of it goes back to the mode it was in.
 
     Dropout and the batches of train mode would give other answers at each call and move the running statistics. The modules of a
-    plain function are those that it is a method of, that it was made with (functools.partial), or that it closes over.
+    plain function are those that it is a method of, that it was made with (functools.partial), that it closes over or names, and
+    those in the attributes, lists and dicts of these.
     """
     modules = [part for module in _modules_of(network) for part in module.modules() if part.training]
     for module in modules:
@@ -207,20 +210,34 @@ def evaluating(network: Any) -> Iterator[None]:
             module.training = True
 
 
-def _modules_of(network: Any) -> list[nn.Module]:
-    if isinstance(network, WrappedClassifier) and not isinstance(network.network, nn.Module):
-        return [network, *_modules_of(network.network)]
+def _modules_of(network: Any, depth: int = 4) -> list[nn.Module]:
     if isinstance(network, nn.Module):
-        return [network]
-    if isinstance(network, functools.partial):
-        return [
-            module for part in (network.func, *network.args, *network.keywords.values()) for module in _modules_of(part)
-        ]
-    behind: list[Any] = [getattr(network, "__self__", None)]
-    for cell in getattr(network, "__closure__", None) or ():
+        hidden = network.network if isinstance(network, WrappedClassifier) else None
+        behind = [] if isinstance(hidden, nn.Module) else [hidden]
+        return [network, *(module for part in behind for module in _modules_of(part, depth))]
+    if not depth:
+        return []
+    return [module for part in _behind(network) for module in _modules_of(part, depth - 1)]
+
+
+def _behind(function: Any) -> list[Any]:
+    """What a callable that is no module may call: what it was made with, belongs to, closes over, names or keeps in attributes."""
+    if isinstance(function, functools.partial):
+        return [function.func, *function.args, *function.keywords.values()]
+    if isinstance(function, dict):
+        return list(itertools.islice(function.values(), 1000))
+    if isinstance(function, list | tuple):
+        return list(function[:1000])
+    if isinstance(function, types.MethodType):
+        return [function.__self__, function.__func__]
+    if not isinstance(function, types.FunctionType):
+        # An object of a class of one's own; modules of Python, classes and numbers hold no network of this one.
+        return [] if isinstance(function, types.ModuleType | type) else list(getattr(function, "__dict__", {}).values())
+    named = [function.__globals__[name] for name in function.__code__.co_names if name in function.__globals__]
+    for cell in function.__closure__ or ():
         with contextlib.suppress(ValueError):  # an empty cell
-            behind.append(cell.cell_contents)
-    return [part for part in behind if isinstance(part, nn.Module)]
+            named.append(cell.cell_contents)
+    return [*named, *(function.__defaults__ or ())]
 
 
 def bottleneck_head(features: int, classes: int) -> nn.Sequential:
