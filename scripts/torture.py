@@ -443,6 +443,8 @@ def checkpoints(torture: Torture, part: Part, budget: Budget) -> None:
                 if path is None:
                     continue
                 path = path.with_name(name)
+                if not path.exists() or not path.stat().st_size:  # killed before its first epoch was logged
+                    continue
                 path.write_bytes(damages(path.read_bytes(), torture.chance)[how])
                 answer = torture.run(out)
                 unequal = torture.unequal(out) if answer.code == 0 else answer.err[-300:]
@@ -730,9 +732,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parts.append(part)
             begun = time.monotonic()
             try_it(torture, part, Budget((end - begun) * share / left))
-            print(
-                f"{name}: {part.tried} tries in {time.monotonic() - begun:.0f} s, {len(part.faults)} wrong", flush=True
-            )
+            seconds, outcomes = time.monotonic() - begun, ", ".join(f"{n} {what}" for what, n in part.counts.items())
+            print(f"{name}: {part.tried} tries in {seconds:.0f} s, {len(part.faults)} wrong ({outcomes})", flush=True)
     text = table(parts, time.monotonic() - started)
     print(text)
     if parsed.out:
