@@ -108,6 +108,12 @@ class RunFolder:
         if _content(self.log) != text.encode():
             write_atomically(self.log, text)
             lines.append(f"{self.log} is damaged; it is written again from {self.done.name}")
+        try:
+            if self.network.exists():
+                read_sealed_json(self.network)
+        except DamagedError:
+            self.network.unlink()
+            lines.append(f"{self.network} is damaged; it is written again when the network is measured")
         return [line for line in lines if line]
 
     def _mend_spec(self) -> str:
