@@ -234,12 +234,22 @@ def make_damaged_mark(out: Path, small: Path) -> None:
     (out / "study.json").write_text("{")
 
 
-UNUSABLE = [make_file, make_others, make_another_study, make_another_schema, make_damaged_mark]
+UNUSABLE = [make_file, make_others, make_another_study, make_another_schema]
 
 
 def tree(folder: Path) -> dict[str, bytes]:
     files = [folder] if folder.is_file() else [p for p in folder.rglob("*") if p.is_file() and p.name != ".lock"]
     return {str(p): p.read_bytes() for p in files}
+
+
+def test_a_damaged_mark_does_not_cost_the_folder(vicinal, smallest, study_file, tmp_path: Path, small: Path):
+    out = tmp_path / "out"
+    make_damaged_mark(out, small)
+    answer = vicinal("run", study_file(smallest), "--out", out)
+    assert answer.code == 0
+    assert "study.json is damaged; it is written again" in answer.err
+    assert "2 of 2 runs are done already" in answer.err
+    assert (out / "study.json").read_bytes() == (small / "study.json").read_bytes()
 
 
 @pytest.mark.parametrize("make", UNUSABLE)
