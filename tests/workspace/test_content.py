@@ -42,7 +42,7 @@ def test_hashes_are_those_of_the_bytes_whoever_remembers_them(
 def test_a_second_time_reads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = written(tmp_path, a=b"a", b=b"b")
     first = content_hashes_of(paths)
-    monkeypatch.setattr(content, "_digest", lambda path: pytest.fail(f"{path} is read"))
+    monkeypatch.setattr(content, "file_sha256", lambda path: pytest.fail(f"{path} is read"))
     assert content_hashes_of(paths).digests == first.digests
 
 

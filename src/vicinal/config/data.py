@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field
 
-from vicinal.config.base import LARGEST_SIDE, MOST_IMAGES, Frozen, Seed, Text
+from vicinal.config.base import LARGEST_SIDE, MOST_IMAGES, Frozen, Seed, Text, each_once
 
 
 class DataSpec(Frozen):
@@ -27,7 +27,7 @@ class DataSpec(Frozen):
     validation: float = Field(0.1, ge=0, lt=1, description="share of the training images kept for validation")
     test: float = Field(0.2, gt=0, lt=1, description="share cut off for testing where the source has no test split")
     split_seed: Seed = 0
-    class_order: Literal["text", "natural"] | tuple[Text, ...] | None = Field(
+    class_order: Literal["text", "natural"] | Annotated[tuple[Text, ...], AfterValidator(each_once)] | None = Field(
         None,
         description="how classes are numbered: text (1, 10, 2), natural (1, 2, 10, as timm), or all names in their order; "
         "default: the source's own numbers, for class folders text",
@@ -45,11 +45,3 @@ class DataSpec(Frozen):
     image_column: Text | None = Field(None, description="Parquet and hfds: default img or image")
     label_column: Text | None = Field(None, description="Parquet and hfds: default label")
     root: Text | None = Field(None, description="torch/...: folder that holds (or receives) the files")
-
-    @model_validator(mode="after")
-    def _classes_differ(self) -> Self:
-        if isinstance(self.class_order, tuple):
-            twice = [name for i, name in enumerate(self.class_order) if name in self.class_order[:i]]
-            if twice:
-                raise ValueError(f"'class_order' names {twice[0]!r} twice; give every class once")
-        return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -49,11 +50,9 @@ def timm_model(
     assert spec.weights is not None
     check_kinds(spec.weights, weights, own)
     if not any(shapes_differ(weights, own)):
-        try:
+        with contextlib.suppress(RuntimeError):  # other names: the model's own way to read weights may know them
             model.load_state_dict(dict(weights))
             return model, spec
-        except RuntimeError:
-            pass  # other names: the model's own way to read weights may know them
     return _through_timm(spec, channels, weights, held), spec
 
 

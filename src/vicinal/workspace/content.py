@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from vicinal.workspace.checksums import file_sha256
+
 # A file that changed this lately could change again within one tick of the file system's clock, unseen: it is not remembered.
 SETTLED_S = 2.0
 _PART = 512  # files that are looked up and hashed at a time
@@ -58,7 +60,9 @@ def content_hashes_of(paths: Sequence[Path]) -> ContentHashes:
             part = [path.absolute() for path in paths[start : start + _PART]]
             marks = [_mark(path) for path in part]
             known = [_recall(memory, path, mark) for path, mark in zip(part, marks, strict=True)]
-            found = list(pool.map(lambda path, old: _digest(path) if old is None else old, part, known))
+            found = list(
+                pool.map(lambda path, old: bytes.fromhex(file_sha256(path)) if old is None else old, part, known)
+            )
             new = [
                 (os.fsencode(path), *mark, digest)
                 for path, mark, old, digest in zip(part, marks, known, found, strict=True)
@@ -100,11 +104,6 @@ def _mark(path: Path) -> _Mark:
 
 def _is_settled(mark: _Mark) -> bool:
     return time.time() - max(mark[1], mark[2]) / 1e9 > SETTLED_S
-
-
-def _digest(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
 
 
 @contextlib.contextmanager
