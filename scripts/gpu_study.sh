@@ -7,8 +7,4 @@ out=${OUT:-runs}/cifar10-gpu
 command -v vicinal >/dev/null || { echo "vicinal is not installed: run 'make demo' or 'pip install .' first" >&2; exit 1; }
 python3 -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' || { echo "torch sees no GPU here" >&2; exit 1; }
 vicinal run examples/cifar10-gpu.yaml --out "$out" runtime.device=cuda "$@"
-kept=docs/results/cifar10-gpu
-mkdir -p "$kept"
-cp "$out"/tables/* "$out"/figures/*.svg "$kept"
-cp -r "$out"/paper "$kept"
-echo "kept in $kept; machine, versions, seeds and wall time are in $out/results.json and in the report $out/report.html"
+python3 scripts/keep_results.py "$out" docs/results/cifar10-gpu

@@ -39,7 +39,7 @@ def test_every_shape_renders_all_files(shape):
     assert html.rstrip().endswith("</html>")
     written = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     expected = {"results.json", "report.html", "tables/summary.csv", "tables/summary.md", "tables/vicinity.csv"}
-    expected |= {"tables/claims.csv", "tables/claims.md"}
+    expected |= {"tables/claims.csv", "tables/claims.md", "tables/findings.md", "tables/run.md"}
     expected |= {"figures/confidence_accuracy.svg", "figures/vicinal_curves.svg"}
     if "answers" in results["teachers"][0]:
         expected |= {"tables/classes.csv", "tables/classes.md"}

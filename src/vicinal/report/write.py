@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vicinal.report.figures import all_figures, information, pareto, risk_coverage
+from vicinal.report.kept import findings_markdown, run_markdown
 from vicinal.report.page import html_page
 from vicinal.report.paper import (
     PaperPart,
@@ -63,6 +64,8 @@ def write_report(folder: Path) -> Path:
         "tables/vicinity.csv": vicinity_csv(results),
         "tables/claims.csv": claims_csv(results),
         "tables/claims.md": claims_markdown(results),
+        "tables/findings.md": findings_markdown(results),
+        "tables/run.md": run_markdown(results),
         **({"tables/versus_teacher.csv": versus_teacher_csv(results)} if results.students else {}),
         **(
             {

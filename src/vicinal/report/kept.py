@@ -1,0 +1,32 @@
+"""What a report says in words, as Markdown files of their own: how a study was run, and what came out."""
+
+from __future__ import annotations
+
+from vicinal.report.findings import findings, recommendation
+from vicinal.report.page import VERDICT_WORDS, rerun_facts, what_was_run, what_was_selected
+from vicinal.report.rows import Results
+
+
+def run_markdown(results: Results) -> str:
+    """The study's title and description, the command, data, networks, seeds, machine, versions, and every choice on the way."""
+    raw = results.raw
+    parts = [f"# {raw.get('title') or raw['study']}"]
+    if raw.get("description"):
+        parts.append(str(raw["description"]))
+    if raw.get("command"):
+        parts.append(f"```sh\n{raw['command']}\n```")
+    parts.append(" ".join(what_was_run(results)))
+    parts.append("\n".join(f"- {name}: {text}" for name, text in rerun_facts(results)))
+    parts.append("\n".join(f"- {line}" for line in what_was_selected(results)))
+    return "\n\n".join(parts) + "\n"
+
+
+def findings_markdown(results: Results) -> str:
+    """The recommendation and every sentence of "What came out", each with the question that it answers and the answer."""
+    lines = []
+    advice = recommendation(results)
+    if advice is not None:
+        notes = " ".join(advice.notes)
+        lines.append(f"- **Which student to take?** *{advice.word}.* {advice.text}{f' {notes}' if notes else ''}")
+    lines += [f"- **{found.question}** *{VERDICT_WORDS[found.verdict]}.* {found.text}" for found in findings(results)]
+    return "\n".join([*lines, "", results.selection_sentence]) + "\n"
