@@ -106,11 +106,31 @@ def equal_mass_calibration_error(probabilities: Tensor, labels: Tensor, bins: in
         0.25
     """
     conf, correct = _confidence_and_correct(probabilities, labels)
-    _, group, size = conf.unique(return_inverse=True, return_counts=True)
-    gap = torch.zeros(len(size), dtype=torch.float64, device=conf.device)
-    gap.index_add_(0, group, correct.double() - conf.double())
-    parts = (gap / size).repeat_interleave(size).tensor_split(min(bins, max(len(conf), 1)))
-    return (torch.stack([part.sum().abs() for part in parts]).sum() / len(conf)).to(conf.dtype)
+    gaps = (equal_mass_shares(conf, bins) * (correct.double() - conf.double())[:, None]).sum(0)
+    return (gaps.abs().sum() / len(conf)).to(conf.dtype)
+
+
+def equal_mass_shares(confidences: Tensor, bins: int = 15) -> Tensor:
+    """How much of each sample lies in each of the bins of equally many samples: (N,) to (N, B) float64, B = min(bins, N).
+
+    Samples of one confidence are shared out evenly over the bins that they fall on; sizes of bins differ by one at most.
+
+    Example:
+        >>> import torch
+        >>> equal_mass_shares(torch.tensor([0.9, 0.6, 0.9, 0.9]), bins=2)[:, 0].round(decimals=2).tolist()
+        [0.33, 1.0, 0.33, 0.33]
+    """
+    bins = min(bins, max(len(confidences), 1))
+    _, group, size = confidences.unique(return_inverse=True, return_counts=True)
+    of_place = torch.arange(len(size), device=size.device).repeat_interleave(size)
+    parts = [len(part) for part in of_place.tensor_split(bins)]
+    bin_of_place = torch.arange(bins, device=size.device).repeat_interleave(torch.tensor(parts, device=size.device))
+    shares = torch.zeros(len(size), bins, dtype=torch.float64, device=size.device)
+    shares.index_put_(
+        (of_place, bin_of_place), torch.ones((), dtype=torch.float64, device=size.device), accumulate=True
+    )
+    shared: Tensor = (shares / size[:, None])[group]
+    return shared
 
 
 def negative_log_likelihood(logits: Tensor, labels: Tensor) -> Tensor:

@@ -1,12 +1,13 @@
 """`torchmetrics.Metric` classes over the pure functions, and the intervals behind them."""
 
-from vicinal.metrics.bootstrap import interval, sample_size
+from vicinal.metrics.bootstrap import interval, resample_counts, sample_size
 from vicinal.metrics.calibration import Calibration
 from vicinal.metrics.information import Information, InformationBound
 from vicinal.metrics.proportions import proportion_interval
 from vicinal.metrics.representation import default_classes, draw_images, represent
 from vicinal.metrics.robustness import Robustness, measure_corruptions
 from vicinal.metrics.selective import classwise_expected_calibration_error, mcnemar, ood_auroc, selective
+from vicinal.metrics.temperature import fitted_log_temperatures
 from vicinal.metrics.vicinal import Alignment, VicinalCurves, lam_grid
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "classwise_expected_calibration_error",
     "default_classes",
     "draw_images",
+    "fitted_log_temperatures",
     "interval",
     "lam_grid",
     "mcnemar",
@@ -26,6 +28,7 @@ __all__ = [
     "ood_auroc",
     "proportion_interval",
     "represent",
+    "resample_counts",
     "sample_size",
     "selective",
 ]

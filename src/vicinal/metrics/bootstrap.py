@@ -17,21 +17,34 @@ from torch import Tensor
 NUMBERS_AT_ONCE = 2_000_000  # resamples × samples drawn together: memory does not grow with either
 
 
-def resampled_means(values: Tensor, resamples: int, seed: int = 0) -> Tensor:
-    """Means of (N, M) values over R resamples with replacement: (R, M) float64.
+def resample_counts(samples: int, resamples: int, seed: int = 0) -> Tensor:
+    """How often each of R resamples with replacement counts each of N samples: (R, N) int16, rows with sum N.
 
-    The resamples depend on N, R and `seed` alone, so two sets of values of the same N are resampled in pairs.
+    A function of N, R and `seed` alone, so that everything of the same N samples is resampled in pairs.
+
+    Example:
+        >>> resample_counts(samples=4, resamples=100).sum(1).unique().tolist()
+        [4]
     """
-    n = len(values)
-    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, n])))
-    double, parts = values.double(), []
-    at_once = max(1, NUMBERS_AT_ONCE // n)
+    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, samples])))
+    counts, at_once = torch.zeros(resamples, samples, dtype=torch.int16), max(1, NUMBERS_AT_ONCE // samples)
     for start in range(0, resamples, at_once):
         size = min(at_once, resamples - start)
-        drawn = generator.integers(n, size=(size, n)) + n * np.arange(size)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n)
-        parts.append(torch.from_numpy(counts).to(double) @ double / n)
-    return torch.cat(parts)
+        drawn = generator.integers(samples, size=(size, samples)) + samples * np.arange(size)[:, None]
+        found = np.bincount(drawn.ravel(), minlength=size * samples).reshape(size, samples)
+        counts[start : start + size] = torch.from_numpy(found.astype(np.int16))
+    return counts
+
+
+def weighted_means(counts: Tensor, values: Tensor) -> Tensor:
+    """Means of (N, M) values over the resamples that (R, N) counts describe, of any dtype: (R, M) float64."""
+    double, at_once = values.double(), max(1, NUMBERS_AT_ONCE // max(1, len(values)))
+    return torch.cat([part.to(double) @ double / len(values) for part in counts.split(at_once)])
+
+
+def resampled_means(values: Tensor, resamples: int, seed: int = 0) -> Tensor:
+    """Means of (N, M) values over R resamples with replacement, those of `resample_counts`: (R, M) float64."""
+    return weighted_means(resample_counts(len(values), resamples, seed), values)
 
 
 def interval(

@@ -25,6 +25,7 @@ from vicinal.functional import (
 from vicinal.metrics.base import WAY_OUT, GatheredMetric
 from vicinal.metrics.bootstrap import interval
 from vicinal.metrics.proportions import proportion_interval
+from vicinal.metrics.resampled_calibration import resampled_figures
 
 
 class Calibration(GatheredMetric):
@@ -106,6 +107,26 @@ class Calibration(GatheredMetric):
             "accuracy": _ratios(right, count),
             "confidence": _ratios(conf, count),
         }
+
+    def deviations(self, counts: Tensor, log_temperatures: Tensor | None = None) -> dict[str, Tensor]:
+        """What resampling the samples changes: each figure of `compute` of every resample, less the figure; (R,) float64 each.
+
+        Args:
+            counts: (R, N) how often each resample counts each sample, rows with sum N (`resample_counts`).
+            log_temperatures: (R,) log of the temperature that each resample has in place of the metric's own, as
+                `fitted_log_temperatures` gives them for resampled validation images, so that the fit's error is held.
+
+        Raises ValueError for shapes that do not fit, and answers that are NaN.
+        """
+        with self._gathered():
+            logits, labels = self._seen("logits").double(), self._seen("labels")
+        if log_temperatures is None:
+            drawn = resampled_figures(logits / self.temperature, labels, self.bins, counts)
+        else:
+            drawn = resampled_figures(logits, labels, self.bins, counts, log_temperatures)
+        whole = torch.ones(1, len(logits))
+        exact = resampled_figures(logits / self.temperature, labels, self.bins, whole)
+        return {name: drawn[name] - exact[name] for name in self.figures_of_compute}
 
     def intervals(self, resamples: int = 1000, confidence_level: float = 0.95, seed: int = 0) -> dict[str, list[float]]:
         """[lower, upper] of accuracy (Wilson's), and of confidence, ece, nll and brier (percentiles over resampled samples)."""
