@@ -13,7 +13,7 @@ SCHEMA = 2  # of study folders and results.json; raised when an older reader or 
 TRAINING_SEMANTICS = 4  # raised when the same RunSpec would train to other weights; part of every run's fingerprint
 
 # What every library behind takes: scikit-learn's take 32 bits.
-Seed = Annotated[int, Field(ge=0, le=2**32 - 1), BeforeValidator(lambda value: _no_boolean(value))]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1), BeforeValidator(lambda value: no_boolean(value))]
 # No study comes near them: they stop what would take all memory or time, or leave the range of a float32.
 MOST_IMAGES, MOST_EPOCHS, LARGEST_SIDE = 1_000_000_000, 100_000, 4096
 Rate = Annotated[float, Field(ge=0, le=1000)]  # of learning or decay
@@ -36,13 +36,19 @@ class Frozen(BaseModel):
     @classmethod
     def _reject_booleans(cls, value: Any, info: ValidationInfo) -> Any:
         """YAML's true would pass as 1."""
-        return value if cls.model_fields[str(info.field_name)].annotation is bool else _no_boolean(value)
+        return value if cls.model_fields[str(info.field_name)].annotation is bool else no_boolean(value)
 
 
-def _no_boolean(value: Any) -> Any:
+def no_boolean(value: Any) -> Any:
+    """The value; ValueError for true and false, which YAML would have pass as 1 and 0."""
     if isinstance(value, bool):
         raise ValueError(f"{str(value).lower()} is not a value here; only keys that are switches take true or false")
     return value
+
+
+def one_or_many(value: Any) -> Any:
+    """A single number as a list of one; anything else as it is."""
+    return [value] if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def each_once(values: tuple[Item, ...]) -> tuple[Item, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -194,6 +194,27 @@ class NetworkSpec(Frozen):
                 raise ValueError("'class_names' says what a kept head's logits are: it goes with head: keep")
         if self.ema and self.weights in (None, "hub"):
             raise ValueError("'ema' chooses between the weights of a file: it goes with 'weights'")
+
+    def stretched(self, budget: float) -> Self:
+        """Trained for `budget` times as many epochs, its schedule stretched with them; the head's warm-up stays as it is.
+
+        Raises ValueError where that is no whole number of epochs, or more than a study may have.
+        """
+        if budget == 1:
+            return self
+        epochs = round(self.epochs * budget)
+        if not epochs or abs(epochs - self.epochs * budget) > 1e-6 * epochs:
+            raise ValueError(f"{self.epochs} epochs times {budget:g} is no whole number of epochs above 0")
+        changes: dict[str, Any] = {"epochs": epochs}
+        if self.lr_segments is not None:
+            share = [(a * epochs / self.epochs, b * epochs / self.epochs) for a, b, *_ in self.lr_segments]
+            changes["lr_segments"] = [
+                (*ends, *rest) for ends, (_, _, *rest) in zip(share, self.lr_segments, strict=True)
+            ]
+        if self.plateau is not None:
+            patience = max(1, round(self.plateau.patience_epochs * budget))
+            changes["plateau"] = self.plateau.model_copy(update={"patience_epochs": patience})
+        return type(self)(**{**dict(self), **changes})
 
 
 class TeacherSpec(NetworkSpec):

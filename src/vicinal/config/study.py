@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from vicinal.config.arm import ArmSpec
-from vicinal.config.base import MOST_EPOCHS, Frozen, Name, Seed, each_once
+from vicinal.config.base import MOST_EPOCHS, Frozen, Name, Seed, each_once, no_boolean, one_or_many
 from vicinal.config.data import DataSpec
 from vicinal.config.measures import MeasuresSpec
 from vicinal.config.network import NetworkSpec, StudentSpec, TeacherSpec
@@ -60,6 +60,7 @@ class AnswersSpec(Frozen):
         return self == AnswersSpec()
 
 
+Budget = Annotated[float, Field(gt=0, le=1000), BeforeValidator(no_boolean)]
 Selection = Literal["last", "best_validation", "paper_best_test"]
 SELECTION_SENTENCES: Mapping[str, str] = {
     "last": "Every network is the one after its last epoch.",
@@ -82,6 +83,19 @@ class StudySpec(Frozen):
     seeds: Annotated[tuple[Seed, ...], AfterValidator(each_once)] = Field(
         (0,), min_length=1, max_length=10_000, description="one or a list"
     )
+    budgets: Annotated[
+        tuple[Budget, ...],
+        AfterValidator(each_once),
+        BeforeValidator(
+            one_or_many, json_schema_input_type=Budget | Annotated[tuple[Budget, ...], Field(min_length=1)]
+        ),
+    ] = Field(
+        (1.0,),
+        min_length=1,
+        max_length=100,
+        description="multiples of student.epochs that every arm's student is trained for, its schedule stretched with them; one or a "
+        "list, whose first the claims and the paper's tables are about",
+    )
     teacher_seed: Seed | None = Field(None, description="one teacher for all seeds; default: each seed trains its own")
     input_seed: Seed | None = Field(
         None,
@@ -101,6 +115,7 @@ class StudySpec(Frozen):
     @model_validator(mode="after")
     def _validate_cross_fields(self) -> Self:
         self._check_student_and_arms()
+        self._check_budgets()
         self._check_arms_differ()
         self._check_teachers_of_arms()
         self._check_answers_suffice()
@@ -115,10 +130,25 @@ class StudySpec(Frozen):
         if self.student is not None and not self.arms:
             raise ValueError(f"a student is given but no 'arms'; known ones: {', '.join(ARMS)}")
 
+    def _check_budgets(self) -> None:
+        if self.student is None:
+            if self.budgets != (1.0,):
+                raise ValueError("budgets are multiples of student.epochs, and there is no 'student'")
+            return
+        for budget in self.budgets:
+            try:
+                self.student.stretched(budget)
+            except ValidationError as error:
+                reason = error.errors()[0]
+                where = ".".join(map(str, reason["loc"]))
+                raise ValueError(f"budgets: student.{where} times {budget:g}: {reason['msg']}") from None
+            except ValueError as error:
+                raise ValueError(f"budgets: {error}") from None
+
     def _check_runs(self) -> None:
         """Before they are planned: lists of a thousand each would make more runs than memory holds."""
         of_arms = sum(len(arm.teachers or self.teachers) * len(arm.temperatures) or 1 for arm in self.arms)
-        runs = (len(self.teachers) + of_arms) * len(self.seeds)
+        runs = (len(self.teachers) + of_arms * len(self.budgets)) * len(self.seeds)
         if runs > MOST_RUNS:
             raise ValueError(f"a study trains at most {MOST_RUNS:,} networks, and this one {runs:,}")
 

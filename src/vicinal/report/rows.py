@@ -40,6 +40,7 @@ class Row:
     temperature: float | str | None
     temperature_rank: int  # position among the temperatures of its arm, for the dash pattern
     models: tuple[Model, ...]  # by seed
+    budget: float = 1.0  # multiple of the study's epochs that it was trained for
 
     @property
     def is_teacher(self) -> bool:
@@ -94,6 +95,9 @@ class Results:
     teachers: tuple[Row, ...]
     undistilled: tuple[Row, ...]  # students without a teacher
     distilled: tuple[Row, ...]  # students of a teacher, in the order of the teachers
+    other_budgets: tuple[
+        Row, ...
+    ] = ()  # students of another budget than the study's first, which tables and claims are about
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -173,15 +177,25 @@ def arrange(raw: dict[str, Any]) -> Results:
         if model["temperature"] not in known:
             known.append(model["temperature"])
     students = []
-    for key, models in _grouped(raw["students"], lambda m: (m["arm"], m["teacher"], m["temperature"])):
-        arm, teacher, temperature = key
+    grouped = _grouped(raw["students"], lambda m: (m["arm"], m["teacher"], m["temperature"], budget_of(m)))
+    budgets = list(dict.fromkeys(key[3] for key, _ in grouped))  # the file's first is the study's
+    for (arm, teacher, temperature, budget), models in grouped:
         label = student_label(arm, temperature, several=len(temperatures[arm]) > 1)
-        students.append(Row(label, arm, teacher, temperature, temperatures[arm].index(temperature), tuple(models)))
+        label += f" × {budget:g}" if len(budgets) > 1 and budget != budgets[0] else ""
+        rank = temperatures[arm].index(temperature)
+        students.append(Row(label, arm, teacher, temperature, rank, tuple(models), budget))
+    others = tuple(row for row in students if row.budget != budgets[0])
+    students = [row for row in students if row.budget == budgets[0]]
     order = [row.teacher for row in teachers]
     distilled = [row for row in students if row.teacher is not None]
     # A stable sort: the file's order stays inside each teacher; a teacher absent from the file comes last.
     distilled.sort(key=lambda row: order.index(row.teacher) if row.teacher in order else len(order))
-    return Results(raw, teachers, tuple(row for row in students if row.teacher is None), tuple(distilled))
+    return Results(raw, teachers, tuple(row for row in students if row.teacher is None), tuple(distilled), others)
+
+
+def budget_of(model: Model) -> float:
+    """The multiple of the study's epochs that a student was trained for."""
+    return float(model.get("budget") or 1.0)
 
 
 def _grouped(models: Iterable[Model], key: Any) -> list[tuple[Any, list[Model]]]:

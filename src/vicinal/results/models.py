@@ -98,6 +98,10 @@ class Student(Model):
     """A student: an arm, with the teacher it learns from, at one temperature and seed."""
 
     arm: str
+    budget: float | None = Field(
+        None,
+        description="multiple of the study's epochs that it was trained for; null where the study has no budgets but 1",
+    )
     teacher: str | None = Field(description="null for an arm that uses none, as below")
     temperature: float | Literal["sigma", "teacher_sigma"] | None
     linearity_gain: list[Number] | None = Field(None, description="against its own teacher, as in versus_teacher")

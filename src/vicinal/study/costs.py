@@ -39,14 +39,19 @@ class Estimate:
     ) -> None:
         self._context, self._plan, self._networks, self._predictions = context, plan, networks, predictions
         self._existing = existing_banks if plan.spec.runtime.bank_gb > 0 else frozenset[str]()
-        # Whoever infers the teacher's answers: the first of a group without a bank, the first reader of a bank.
-        self._infers: set[Path] = set()
-        served: set[str] = set()
+        # The share of the teacher's answers that a run infers: the first of a group without a bank all, a reader of a bank those to
+        # epochs that no reader before it has had.
+        self._infers: dict[Path, float] = {}
+        served: dict[str, int] = {}
         for group in groups:
-            bank = banks.get(group[0].folder.path)
-            if bank is None or bank.fingerprint not in served:
-                self._infers.add(group[0].folder.path)
-            served |= {bank.fingerprint} if bank is not None else set()
+            path = group[0].folder.path
+            bank = banks.get(path)
+            if bank is None:
+                self._infers[path] = 1.0
+                continue
+            before = served.get(bank.fingerprint, 0)
+            self._infers[path] = max(0, bank.epochs - before) / max(1, bank.epochs)
+            served[bank.fingerprint] = max(before, bank.epochs)
 
     @cached_property
     def network_costs(self) -> dict[str, NetworkCost]:
@@ -67,11 +72,12 @@ class Estimate:
 
     def _teacher_s(self, run: PlannedRun) -> float:
         """Seconds that the teacher's answer adds to an image of a run: nothing where another run or a bank gives it."""
-        if run.teacher is None or run.folder.path not in self._infers:
+        share = self._infers.get(run.folder.path, 0.0)
+        if run.teacher is None or not share:
             return 0.0
         if self._existing and bank_layout(run, self._plan).fingerprint in self._existing:
             return 0.0
-        return self.network_costs[run.teacher.network_key].inference_s
+        return share * self.network_costs[run.teacher.network_key].inference_s
 
     @property
     def images_predicted(self) -> int:

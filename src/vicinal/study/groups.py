@@ -70,12 +70,13 @@ def bank_layout(run: PlannedRun, plan: StudyPlan) -> BankLayout:
 
 
 def banks_of_study(plan: StudyPlan) -> dict[str, tuple[PlannedRun, BankLayout]]:
-    """Every bank that a student of this study could read, by fingerprint, with the first of those students."""
+    """Every bank that a student of this study could read, by fingerprint, with the student that reads the most epochs of it."""
     found: dict[str, tuple[PlannedRun, BankLayout]] = {}
     for run in plan.unique_runs:
         if run.teacher is not None and run.spec.network.epochs:
             layout = bank_layout(run, plan)
-            found.setdefault(layout.fingerprint, (run, layout))
+            if layout.fingerprint not in found or layout.epochs > found[layout.fingerprint][1].epochs:
+                found[layout.fingerprint] = run, layout
     return found
 
 
@@ -86,15 +87,18 @@ def banks_of_groups(plan: StudyPlan, groups: Sequence[Group], existing: Collecti
     """
     to_do = [(group, bank_layout(group[0], plan)) for group in groups if _learns_from_answers(group[0])]
     shared = Counter(layout.fingerprint for _, layout in to_do)
+    sizes: dict[str, int] = {}  # when the reader of the most epochs is done
+    for _, layout in to_do:
+        sizes[layout.fingerprint] = max(layout.bytes, sizes.get(layout.fingerprint, 0))
     left, taken = plan.spec.runtime.bank_gb * 1e9, set[str]()
     chosen: dict[Path, BankLayout] = {}
     for group, layout in to_do:
         exists = plan.spec.runtime.bank_gb > 0 and layout.fingerprint in existing
         if not exists and layout.fingerprint not in taken:
-            if shared[layout.fingerprint] < 2 or layout.bytes > left:
+            if shared[layout.fingerprint] < 2 or sizes[layout.fingerprint] > left:
                 continue
             taken.add(layout.fingerprint)
-            left -= layout.bytes
+            left -= sizes[layout.fingerprint]
         chosen |= {run.folder.path: layout for run in group}
     return chosen
 

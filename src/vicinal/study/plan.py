@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,8 +33,15 @@ class PlannedRun:
     spec: RunSpec
     folder: RunFolder
     teacher: PlannedRun | None  # whose answers it learns from
-    label: Mapping[str, Any]  # what results.json calls it: name and seed, or arm, teacher, temperature and seed
+    label: Mapping[
+        str, Any
+    ]  # what results.json calls it: name and seed, or arm, teacher, temperature, seed (and budget)
     train_images: int
+
+    @property
+    def budget(self) -> float:
+        """The multiple of the study's epochs that a student is trained for; 1 for a teacher."""
+        return float(self.label.get("budget", 1.0))
 
     @property
     def images(self) -> int:
@@ -78,11 +86,11 @@ class StudyPlan:
         return next(run for run in self.unique_runs if run.folder.path.name == folder)
 
     def baseline_of(self, run: PlannedRun) -> PlannedRun | None:
-        """The baseline student of a student's seed, for students other than itself."""
+        """The baseline student of a student's seed and budget, for students other than itself."""
         if run.spec.role == "teacher" or run.label["arm"] == "baseline":
             return None
-        of_seed = (other for other in self.students if other.spec.seed == run.spec.seed)
-        return next((other for other in of_seed if other.label["arm"] == "baseline"), None)
+        alike = (other for other in self.students if (other.spec.seed, other.budget) == (run.spec.seed, run.budget))
+        return next((other for other in alike if other.label["arm"] == "baseline"), None)
 
     def teachers_of(self, student: PlannedRun) -> dict[str, PlannedRun]:
         """The teachers of a student's seed, by name."""
@@ -108,16 +116,19 @@ def _runs_of_seed(spec: StudySpec, out: Path, facts: DataFacts, seed: int) -> It
         label = {"name": name, "seed": of_teachers}
         teachers[name] = PlannedRun(run, RunFolder(out, run), None, label, facts.train_images[f"teachers.{name}"])
         yield teachers[name]
-    for arm in spec.arms:
+    for budget, arm in product(spec.budgets, spec.arms):
         for objective in arm.objectives():
             for teacher_name in [*(arm.teachers or teachers)] if objective.uses_teacher else [None]:
                 assert spec.student is not None  # held by StudySpec
                 teacher = None if teacher_name is None else teachers[teacher_name]
                 temperature = objective.temperature if objective.uses_teacher else None
                 label = {"arm": arm.name, "teacher": teacher_name, "temperature": temperature, "seed": seed}
+                if spec.budgets != (1.0,):
+                    label["budget"] = budget
                 text = f"T{temperature:g}" if isinstance(temperature, float) else temperature
-                name = "-".join(part for part in (arm.name, text, teacher_name) if part)
-                run = _run_spec(spec, facts, "student", name, spec.student, objective, seed, teacher)
+                times = f"x{budget:g}" if budget != 1 else None
+                name = "-".join(part for part in (arm.name, text, teacher_name, times) if part)
+                run = _run_spec(spec, facts, "student", name, spec.student.stretched(budget), objective, seed, teacher)
                 yield PlannedRun(run, RunFolder(out, run), teacher, label, facts.train_images["student"])
 
 
