@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from vicinal.config import MeasuresSpec
 from vicinal.evaluation.predictions import Predictions
+from vicinal.evaluation.resampled import SCALED, mean_deviations
 from vicinal.functional import (
     COLDEST,
     HOTTEST,
@@ -25,9 +27,14 @@ from vicinal.metrics import (
     InformationBound,
     VicinalCurves,
     classwise_expected_calibration_error,
+    fitted_log_temperatures,
     interval,
+    resample_counts,
     selective,
 )
+
+VALIDATION_STREAM = 1  # seed of the validation images' resamples: independent of the test images', which have 0
+CURVES = ("nonlinearity", "entropy", "linearity_information")
 
 
 class Measured:
@@ -71,7 +78,7 @@ class Measured:
         result["selective"] = selective(p.test, p.test_labels)
         result["answers"] = self._answers()
         result["validation"] = self._validation()
-        result["information"] = self._information()
+        result["information"] = {name: _plain(values) for name, values in self._information().compute().items()}
         result["vicinity"] = self._vicinity(self.curves)
         result["vicinity_after_temperature_scaling"] = (
             self._vicinity(self.scaled_curves) if self.scaled_curves else None
@@ -79,11 +86,15 @@ class Measured:
         return result
 
     def _calibration(self, temperature: float) -> tuple[dict[str, Any], dict[str, Any]]:
-        metric = Calibration(self.measures.ece_bins, temperature)
-        metric.update(self.predictions.test, self.predictions.test_labels)
+        metric = self._calibrated(temperature)
         figures: dict[str, Any] = {name: _plain(value) for name, value in metric.compute().items()}
         figures["reliability"] = metric.reliability()
         return figures, metric.intervals(self.measures.bootstrap_resamples, self.measures.confidence_level)
+
+    def _calibrated(self, temperature: float) -> Calibration:
+        metric = Calibration(self.measures.ece_bins, temperature)
+        metric.update(self.predictions.test, self.predictions.test_labels)
+        return metric
 
     def _answers(self) -> dict[str, Any]:
         """What it answers on the test images, beside what the class shares alone reach there."""
@@ -114,11 +125,17 @@ class Measured:
         computed = metric.compute()
         return {name: float(computed[name]) for name in ("accuracy", "confidence", "ece", "nll", "brier")}
 
-    def _information(self) -> dict[str, Any]:
+    def _information(self) -> Information:
         """Both sides of eq. 11 along λ."""
         metric = Information(self.predictions.lam)
         metric.update(self.predictions.pair_i, self.predictions.pair_j, self.predictions.pair_mixed)
-        return {name: _plain(values) for name, values in metric.compute().items()}
+        return metric
+
+    def _alignment(self, teacher: Measured) -> Alignment:
+        p, t = self.predictions, teacher.predictions
+        metric = Alignment(p.lam)
+        metric.update(torch.cat([t.pair_i, t.pair_j]), torch.cat([p.pair_i, p.pair_j]), t.pair_mixed, p.pair_mixed)
+        return metric
 
     @property
     def correct(self) -> Tensor:
@@ -133,11 +150,37 @@ class Measured:
             "intervals": {name: {"lower": _plain(low), "upper": _plain(high)} for name, (low, high) in bounds.items()},
         }
 
+    def deviations(self) -> dict[str, Tensor]:
+        """How far this network's own figures move over resamples of the images, by their keys in results.json: (R, ...) each."""
+        p, resamples = self.predictions, self.measures.bootstrap_resamples
+        counts = resample_counts(len(p.test_labels), resamples)
+        found = self._calibrated(1.0).deviations(counts)
+        values = {f"vicinity.{name}": self.curves.per_pair(name) for name in CURVES}
+        values["information.residual_eq11"] = self._information().per_pair("residual_eq11")
+        if self.scaled_curves is not None and self.temperature is not None:
+            scaled = self._calibrated(self.temperature).deviations(counts, self.log_temperatures)
+            found |= {f"{name}{SCALED}": moved for name, moved in scaled.items() if name != "accuracy"}
+            values |= {f"vicinity{SCALED}.{name}": self.scaled_curves.per_pair(name) for name in CURVES}
+        return found | mean_deviations(values, resamples)
+
+    @cached_property
+    def log_temperatures(self) -> Tensor | None:
+        """(R,) log of the temperature that each resample of the validation images is fitted; None where none was fitted."""
+        p = self.predictions
+        if self.temperature is None:
+            return None
+        counts = resample_counts(len(p.validation_labels), self.measures.bootstrap_resamples, VALIDATION_STREAM)
+        return fitted_log_temperatures(p.validation, p.validation_labels, self.temperature, counts)
+
+    def deviations_from(self, teacher: Measured) -> dict[str, Tensor]:
+        """How far kl_real and kl_mixed against a teacher move over the same resamples: (R,) each."""
+        real, mixed = self._alignment(teacher).per_pair()
+        values = {"kl_real": real, "kl_mixed": torch.trapezoid(mixed, self.predictions.lam)}
+        return mean_deviations(values, self.measures.bootstrap_resamples)
+
     def minus_baseline(self, baseline: Measured) -> dict[str, Any]:
         """Accuracy and ECE less the baseline's on the same test images, with paired intervals."""
-        own, other = (Calibration(self.measures.ece_bins) for _ in range(2))
-        own.update(self.predictions.test, self.predictions.test_labels)
-        other.update(baseline.predictions.test, baseline.predictions.test_labels)
+        own, other = self._calibrated(1.0), baseline._calibrated(1.0)
         return own.minus(other, self.measures.bootstrap_resamples, self.measures.confidence_level)
 
     def versus_teacher(self, teacher: Measured) -> dict[str, Any]:
@@ -150,8 +193,7 @@ class Measured:
             )
             scaled = _plain(both.mean(0))
         p, t = self.predictions, teacher.predictions
-        alignment = Alignment(p.lam)
-        alignment.update(torch.cat([t.pair_i, t.pair_j]), torch.cat([p.pair_i, p.pair_j]), t.pair_mixed, p.pair_mixed)
+        alignment = self._alignment(teacher)
         bounds = alignment.interval(self.measures.bootstrap_resamples, self.measures.confidence_level)
         bound = InformationBound(p.lam)
         bound.update(t.pair_mixed, p.pair_mixed)

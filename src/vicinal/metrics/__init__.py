@@ -1,11 +1,11 @@
 """`torchmetrics.Metric` classes over the pure functions, and the intervals behind them."""
 
-from vicinal.metrics.bootstrap import interval, resample_counts, sample_size
+from vicinal.metrics.bootstrap import interval, resample_counts, resampled_means, sample_size
 from vicinal.metrics.calibration import Calibration
 from vicinal.metrics.information import Information, InformationBound
 from vicinal.metrics.proportions import proportion_interval
 from vicinal.metrics.representation import default_classes, draw_images, represent
-from vicinal.metrics.robustness import Robustness, measure_corruptions
+from vicinal.metrics.robustness import Robustness, corruption_deviations, measure_corruptions
 from vicinal.metrics.selective import classwise_expected_calibration_error, mcnemar, ood_auroc, selective
 from vicinal.metrics.temperature import fitted_log_temperatures
 from vicinal.metrics.vicinal import Alignment, VicinalCurves, lam_grid
@@ -18,6 +18,7 @@ __all__ = [
     "Robustness",
     "VicinalCurves",
     "classwise_expected_calibration_error",
+    "corruption_deviations",
     "default_classes",
     "draw_images",
     "fitted_log_temperatures",
@@ -29,6 +30,7 @@ __all__ = [
     "proportion_interval",
     "represent",
     "resample_counts",
+    "resampled_means",
     "sample_size",
     "selective",
 ]

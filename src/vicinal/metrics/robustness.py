@@ -14,7 +14,8 @@ from torch import Tensor
 from vicinal.config import CORRUPTIONS, SEVERITIES, corruption_named
 from vicinal.functional import checked_labels, expected_calibration_error, refuse_probabilities
 from vicinal.metrics.base import WAY_OUT, GatheredMetric
-from vicinal.metrics.bootstrap import interval
+from vicinal.metrics.bootstrap import interval, resample_counts
+from vicinal.metrics.calibration import Calibration
 
 
 def correct_under_corruption(logits: Tensor, labels: Tensor) -> Tensor:
@@ -94,6 +95,24 @@ def measure_corruptions(
         for name in names:
             figures[name] |= gains[name]
     return figures
+
+
+def corruption_deviations(
+    logits: Mapping[str, Tensor], labels: Tensor, bins: int = 15, resamples: int = 1000
+) -> dict[str, dict[str, Tensor]]:
+    """How far accuracy and ECE under each corruption move over resamples of the images: (R, S) float64 each, fractions.
+
+    Every corruption, severity and network sees the same resamples (`resample_counts`). Arguments as `measure_corruptions`.
+    """
+    counts = resample_counts(len(labels), resamples)
+    found = {}
+    for name, answers in logits.items():
+        own = [Calibration(bins, refuse_probabilities=False) for _ in answers]
+        for metric, of_severity in zip(own, answers.cpu(), strict=True):
+            metric.update(of_severity, labels.cpu())
+        moved = [metric.deviations(counts) for metric in own]
+        found[name] = {key: torch.stack([at[key] for at in moved], 1) for key in ("accuracy", "ece")}
+    return found
 
 
 def _right(names: Sequence[str], logits: Mapping[str, Tensor], labels: Tensor, severities: int) -> dict[str, Tensor]:

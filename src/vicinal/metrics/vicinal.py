@@ -298,8 +298,8 @@ class Alignment(GatheredMetric):
             }
         )
 
-    def interval(self, resamples: int = 1000, confidence_level: float = 0.95, seed: int = 0) -> tuple[Tensor, Tensor]:
-        """(lower, upper) of independent_response, () each: percentiles over resampled pairs.
+    def per_pair(self) -> tuple[Tensor, Tensor]:
+        """KL of each pair: (P,) on its clean images, their mean, and (P, L) on the mixed ones; float64, nats.
 
         Raises ValueError where clean and mixed answers are not of the same pairs: in each update P or 2 P clean ones (the first of
         every pair, then the second of every pair) go with P mixed ones.
@@ -309,6 +309,11 @@ class Alignment(GatheredMetric):
             of_pair = self._seen("real_of_pair") if len(self.real_of_pair) else real[:0]
         if len(of_pair) != len(by_lam):
             raise ValueError(f"{len(real)} clean answers do not go with {len(by_lam)} pairs")
+        return of_pair, by_lam
+
+    def interval(self, resamples: int = 1000, confidence_level: float = 0.95, seed: int = 0) -> tuple[Tensor, Tensor]:
+        """(lower, upper) of independent_response, () each: percentiles over resampled pairs. Raises ValueError as `per_pair`."""
+        of_pair, by_lam = self.per_pair()
         difference = torch.trapezoid(by_lam, self.lam) - of_pair
         lower, upper = interval(difference[:, None], lambda means: means[:, 0], resamples, confidence_level, seed)
         return lower, upper

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from vicinal.claims import TEMPERATURE_SYMBOLS, temperature_text
 from vicinal.config import SELECTION_SENTENCES
 from vicinal.report.words import inert
-from vicinal.results import read_results
+from vicinal.results import Resamples, read_resamples, read_results
+from vicinal.workspace import say
 
 Model = dict[str, Any]  # one trained network of results.json with its measures
 
@@ -98,6 +99,7 @@ class Results:
     other_budgets: tuple[
         Row, ...
     ] = ()  # students of another budget than the study's first, which tables and claims are about
+    resamples: Resamples | None = None  # how far each figure moves when the images are drawn again
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -161,10 +163,11 @@ class Results:
 
 def load_results(folder: Path) -> Results:
     """The results of a study folder; UsageError in one line where they are missing, damaged or of another schema."""
-    return arrange(read_results(folder).to_json())
+    results = read_results(folder)
+    return arrange(results.to_json(), read_resamples(folder, results, say))
 
 
-def arrange(raw: dict[str, Any]) -> Results:
+def arrange(raw: dict[str, Any], resamples: Resamples | None = None) -> Results:
     """Group the models of results.json into rows, in the order of the file; its text is `inert` from here on."""
     raw = inert(raw)
     teachers = tuple(
@@ -190,7 +193,8 @@ def arrange(raw: dict[str, Any]) -> Results:
     distilled = [row for row in students if row.teacher is not None]
     # A stable sort: the file's order stays inside each teacher; a teacher absent from the file comes last.
     distilled.sort(key=lambda row: order.index(row.teacher) if row.teacher in order else len(order))
-    return Results(raw, teachers, tuple(row for row in students if row.teacher is None), tuple(distilled), others)
+    undistilled = tuple(row for row in students if row.teacher is None)
+    return Results(raw, teachers, undistilled, tuple(distilled), others, resamples)
 
 
 def budget_of(model: Model) -> float:

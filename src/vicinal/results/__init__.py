@@ -3,17 +3,22 @@
 from vicinal.results.files import RESULTS_FILE, read_results, results_schema, write_results
 from vicinal.results.frames import curves_table, frame_of, model_table
 from vicinal.results.models import Student, Teacher
+from vicinal.results.resamples import RESAMPLES_FILE, Resamples, read_resamples, write_resamples
 from vicinal.results.study import StudyResults
 
 __all__ = [
+    "RESAMPLES_FILE",
     "RESULTS_FILE",
+    "Resamples",
     "Student",
     "StudyResults",
     "Teacher",
     "curves_table",
     "frame_of",
     "model_table",
+    "read_resamples",
     "read_results",
     "results_schema",
+    "write_resamples",
     "write_results",
 ]

@@ -63,6 +63,7 @@ class Measures(Part):
     lam_points: int | None = Field(None, description="L, the values of λ")
     confidence_level: float = Field(0.95, description="of every interval, a fraction")
     bootstrap_resamples: int | None = None
+    resamples_sha256: str | None = Field(None, description="of resamples.npz, the deviations behind these results")
     corruption_strengths: Literal["cifar", "tiny_imagenet", "imagenet"] | None = Field(
         None, description="whose strengths corruptions made here have; null: published files, or none"
     )

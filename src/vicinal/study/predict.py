@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from torch import Tensor
 
 from vicinal.config import SEVERITIES, VicinitySpec, fingerprint
 from vicinal.data import stratified_subset
@@ -25,7 +27,7 @@ from vicinal.evaluation import (
     predict_corrupted,
     predict_other,
 )
-from vicinal.metrics import default_classes, measure_corruptions, ood_auroc
+from vicinal.metrics import corruption_deviations, default_classes, measure_corruptions, ood_auroc
 from vicinal.networks import Classifier
 from vicinal.study.context import StudyContext
 from vicinal.study.networks import inference_network
@@ -44,6 +46,13 @@ def _way_out(run: PlannedRun) -> str:
         f"{spec.weights} cannot be measured on these images: give its image_size, mean and std as it was trained with, "
         "or other weights"
     )
+
+
+class OptionalMeasures(NamedTuple):
+    """What rests on predictions beyond the core ones, by run folder."""
+
+    entries: dict[Path, dict[str, Any]]  # of results.json
+    deviations: dict[Path, dict[str, Tensor]]  # of resamples.npz
 
 
 class StudyPredictions:
@@ -183,8 +192,8 @@ class StudyPredictions:
 
     def optional(
         self, runs: Sequence[PlannedRun], predictions: dict[Path, Predictions], progress: StudyProgress
-    ) -> dict[Path, dict[str, Any]]:
-        """The entries of results.json that rest on predictions beyond the core ones, by run folder."""
+    ) -> OptionalMeasures:
+        """What rests on predictions beyond the core ones."""
         measures, context = self.context.spec.measures, self.context
         evaluation = EvaluationContext(context.data, context.device, progress)
         trained = {
@@ -194,6 +203,7 @@ class StudyPredictions:
             for run in runs
         }
         entries: dict[Path, dict[str, Any]] = {path: {} for path in trained}
+        deviations: dict[Path, dict[str, Tensor]] = {path: {} for path in trained}
         if self.corrupted is not None:
             logits = predict_corrupted(trained, self.corrupted, evaluation)
             for run in runs:
@@ -206,6 +216,15 @@ class StudyPredictions:
                     measures.bootstrap_resamples,
                     measures.confidence_level,
                 )
+                moved = corruption_deviations(
+                    logits[run.folder.path],
+                    self.corrupted.test.labels,
+                    measures.ece_bins,
+                    measures.bootstrap_resamples,
+                )
+                deviations[run.folder.path] = {
+                    f"corruptions.{name}.{key}": values for name, own in moved.items() for key, values in own.items()
+                }
         if measures.representation is not None:
             classes = measures.representation.classes or self._confused_classes(predictions)
             for path, entry in measure_representation(trained, measures.representation, classes, evaluation).items():
@@ -214,7 +233,7 @@ class StudyPredictions:
             name = (measures.ood.name if measures.ood else None) or self.other.name
             for path, answers in predict_other(trained, self.other, evaluation).items():
                 entries[path]["ood_auroc"] = {name: ood_auroc(predictions[path].test, answers)}
-        return entries
+        return OptionalMeasures(entries, deviations)
 
     def _confused_classes(self, predictions: dict[Path, Predictions]) -> list[str]:
         """The paper's five classes, or those that the first teacher confuses most, chosen on validation images if there are any."""

@@ -7,13 +7,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vicinal.config import SCHEMA
 from vicinal.data import SIDES_PX, STRENGTHS_OF
 from vicinal.evaluation import Measured, Predictions
 from vicinal.metrics import mcnemar
 from vicinal.study.context import StudyContext
 from vicinal.study.plan import PlannedRun, StudyPlan
-from vicinal.study.predict import StudyPredictions
+from vicinal.study.predict import OptionalMeasures, StudyPredictions
 from vicinal.version import __version__
 from vicinal.workspace import environment
 
@@ -23,10 +26,10 @@ def build_results(
     plan: StudyPlan,
     predicted: StudyPredictions,
     predictions: Mapping[Path, Predictions],
-    optional: Mapping[Path, dict[str, Any]],
+    optional: OptionalMeasures,
     command: str,
-) -> dict[str, Any]:
-    """The value of results.json, but for the time that the study took.
+) -> tuple[dict[str, Any], list[dict[str, NDArray[np.float64]]]]:
+    """The value of results.json, but for the time that the study took, and the deviations of resamples.npz.
 
     Args:
         predictions, optional: of every run, by its folder.
@@ -35,7 +38,8 @@ def build_results(
     spec, data = context.spec, context.data
     measured = {path: Measured(found, spec.measures) for path, found in predictions.items()}
     selected_on = "test" if spec.selection == "paper_best_test" else "validation"
-    return {
+    entries = optional.entries
+    value = {
         "schema": SCHEMA,
         "study": spec.name,
         "title": spec.title or spec.name,
@@ -74,12 +78,25 @@ def build_results(
         "spec": spec.model_dump(mode="json"),
         "notes": _notes(predicted),
         "teachers": [
-            {**_common(run), **measured[run.folder.path].numbers(scale_free=False), **optional[run.folder.path]}
+            {**_common(run), **measured[run.folder.path].numbers(scale_free=False), **entries[run.folder.path]}
             for run in plan.teachers
         ],
-        "students": [{**_student_entry(plan, run, measured), **optional[run.folder.path]} for run in plan.students],
+        "students": [{**_student_entry(plan, run, measured), **entries[run.folder.path]} for run in plan.students],
         "mcnemar": _mutual_tests(plan, measured),
     }
+    return value, [_deviations(plan, run, measured, optional) for run in (*plan.teachers, *plan.students)]
+
+
+def _deviations(
+    plan: StudyPlan, run: PlannedRun, measured: Mapping[Path, Measured], optional: OptionalMeasures
+) -> dict[str, NDArray[np.float64]]:
+    """How far a network's figures move over resamples of the images, by their keys in resamples.npz."""
+    own = measured[run.folder.path]
+    found = {**own.deviations(), **optional.deviations[run.folder.path]}
+    for name, teacher in plan.teachers_of(run).items() if run in plan.students else ():
+        moved = own.deviations_from(measured[teacher.folder.path])
+        found |= {f"versus_teacher.{name}.{key}": values for key, values in moved.items()}
+    return {key: values.numpy() for key, values in found.items()}
 
 
 def _notes(predicted: StudyPredictions) -> list[str]:

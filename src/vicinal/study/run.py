@@ -16,7 +16,7 @@ from vicinal.distillation import BankLayout, TeacherBank
 from vicinal.errors import UsageError, VicinalError
 from vicinal.evaluation import Predictions
 from vicinal.networks import compiling_pays
-from vicinal.results import RESULTS_FILE, StudyResults, write_results
+from vicinal.results import RESULTS_FILE, StudyResults, write_resamples, write_results
 from vicinal.study.checks import CheckedNetwork, check_banks, check_networks, check_spec
 from vicinal.study.context import StudyContext
 from vicinal.study.costs import Estimate
@@ -200,8 +200,9 @@ def execute(
             }
             optional = study.predictions.optional(unique, found, shown)
         earlier_s = sum(run.folder.summary()["training_s"] for run in unique if run not in to_do)
-        value = build_results(study.context, study.plan, study.predictions, found, optional, command)
+        value, deviations = build_results(study.context, study.plan, study.predictions, found, optional, command)
         value["wall_time_s"] = round(_wall_time_s(study.out, time.monotonic() - started, earlier_s, bool(to_do)), 1)
+        value["measures"]["resamples_sha256"] = write_resamples(study.out, deviations)
         results = StudyResults.model_validate(value)
         write_results(study.out, results)
         describe_networks(study.plan, [*value["teachers"], *value["students"]])
