@@ -5,7 +5,7 @@ from vicinal.claims.catalogue import CLAIMS, judge_all
 from vicinal.claims.comparison import Comparison, compare, decide, why_undecided
 from vicinal.claims.evidence import Evidence, ModelResults, StudentVersusTeacher
 from vicinal.claims.judge import RULE, Judgement, Verdict, judge
-from vicinal.claims.numbers import EPSILON, Curve, Number, PairedTest, difference, mean, ratio
+from vicinal.claims.numbers import EPSILON, Curve, Number, PairedTest, difference, kendall_tau, mean, ratio
 from vicinal.claims.under_corruption import SMOOTH_CORRUPTIONS, mean_gain_by_corruption, mean_robustness_gain
 from vicinal.claims.words import (
     TEMPERATURE_SYMBOLS,
@@ -39,6 +39,7 @@ __all__ = [
     "difference",
     "judge",
     "judge_all",
+    "kendall_tau",
     "listed",
     "mean",
     "mean_gain_by_corruption",

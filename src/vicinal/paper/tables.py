@@ -16,6 +16,11 @@ from vicinal.config import CORRUPTIONS
 
 DATA_SETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet"}
 CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet": 1000}
+TEST_IMAGES = {
+    "cifar10": 10_000,
+    "cifar100": 10_000,
+    "imagenet": 50_000,
+}  # of the benchmarks; ImageNet's are its validation images
 TEACHERS = {
     "convnext_large": "ConvNeXt-Large",
     "vit_base_patch16": "ViT-B/16",
