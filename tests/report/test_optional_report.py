@@ -18,7 +18,7 @@ from vicinal.report import sentinel, write_report
 from vicinal.report.figures import trade_offs as optional_figures
 from vicinal.report.figures.core import Styles
 from vicinal.report.figures.trade_offs import front, pareto, point, risk_coverage, risk_curve
-from vicinal.report.findings.recommendation import RULE, recommendation
+from vicinal.report.findings.recommendation import RULE, error_words, recommendation
 from vicinal.report.rows import arrange
 from vicinal.report.tables.optional import measures, optional_sections
 
@@ -219,7 +219,7 @@ def test_confirmed_and_better_than_the_baseline():
         "For this data: Mixup; selected on validation (accuracy 0.850, NLL 0.500), confirmed on test (accuracy 0.850, ECE 0.020). "
         "It beats the runner-up, Baseline, on the test images (McNemar’s test on the same images, p < 0.001)."
     )
-    assert found.notes == (RULE, "Second on validation: Baseline (accuracy 0.800, NLL 0.600).")
+    assert found.notes == (RULE, error_words(0.05), "Second on validation: Baseline (accuracy 0.800, NLL 0.600).")
 
 
 def test_not_confirmed_where_test_falls_short():

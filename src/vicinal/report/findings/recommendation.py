@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import NormalDist, fmean
+
+import numpy as np
+from numpy.typing import NDArray
 
 from vicinal.report.degenerate import objections
 from vicinal.report.evidence import compare_rows, comparison_words
 from vicinal.report.findings.selection_rule import Candidate, OnTest, select, selection
-from vicinal.report.rows import ARM_LABELS, SCALED, Results, Row, temperature_label
+from vicinal.report.rows import ARM_LABELS, Results, Row, floats, stored_interval, temperature_label
 
+Array = NDArray[np.float64]
 RULE = (
     "The rule: among the students within one standard error of the best validation accuracy, the one with the lowest "
     "validation NLL."
@@ -26,6 +31,14 @@ class Recommendation:
     notes: tuple[str, ...]
 
 
+def error_words(error: float) -> str:
+    """How often "not confirmed" is wrong, at most."""
+    return (
+        "A student that does on test images what it did on validation images, and that none beats there, is “not confirmed” in at "
+        f"most {100 * error:.3g}\u00a0% of studies, however many it was chosen from."
+    )
+
+
 def candidate_label(row: Row) -> str:
     """A student in a sentence, as in "KD + mixup at T = 4 with teacher X"."""
     label = ARM_LABELS.get(row.arm or "", row.arm or "")
@@ -34,8 +47,8 @@ def candidate_label(row: Row) -> str:
     return label if row.teacher is None else f"{label} with teacher {row.teacher}"
 
 
-def candidate(row: Row) -> Candidate:
-    """A student's means over seeds; a metric that a seed does not have is None."""
+def candidate(row: Row, confidence_level: float = 0.95) -> Candidate:
+    """A student's means over seeds; a metric that a seed does not have is None. The level is that of the stored intervals."""
 
     def mean(key: str) -> float | None:
         values = row.values(key)
@@ -46,10 +59,46 @@ def candidate(row: Row) -> Candidate:
         values = [value for value in found if value is not None]
         return fmean(values) if len(values) == len(row.models) else None
 
+    spread, floor = ece_noise(row)
     return Candidate(
-        candidate_label(row), validation("accuracy"), validation("nll"), mean("accuracy"),
-        mean("ece" + SCALED if row.scale_free else "ece"), validation("ece"),
+        candidate_label(row), validation("accuracy"), validation("nll"), mean("accuracy"), mean("ece"), validation("ece"),
+        test_nll=mean("nll"), nll_deviation=nll_deviation(row, confidence_level), ece_deviation=spread, ece_floor=floor,
     )  # fmt: skip
+
+
+def nll_deviation(row: Row, confidence_level: float) -> float | None:
+    """The deviation of an image's NLL, nats, from the stored interval of its mean; the mean over seeds, which that of their mean
+    does not exceed. None where a seed has no interval."""
+    z = NormalDist().inv_cdf((1 + confidence_level) / 2)
+    found = [
+        (bounds[1] - bounds[0]) / (2 * z) * math.sqrt(sum(model["reliability"]["count"]))
+        for model in row.models
+        if (bounds := stored_interval(model, "nll")) is not None
+    ]
+    return fmean(found) if len(found) == len(row.models) else None
+
+
+def ece_noise(row: Row) -> tuple[float, float]:
+    """`ece_noise_of_bins` of a row's reliability diagrams, means over seeds."""
+    bins = [model["reliability"] for model in row.models]
+    found = [ece_noise_of_bins(*(floats(b[key]) for key in ("count", "accuracy", "confidence"))) for b in bins]
+    return fmean(spread for spread, _ in found), fmean(floor for _, floor in found)
+
+
+def ece_noise_of_bins(count: Array, accuracy: Array, confidence: Array) -> tuple[float, float]:
+    """The deviation of an image's part in the ECE, and the ECE that a perfectly calibrated network would show times √N.
+
+    With bins of share p, accuracy a and gap g they are √(Σ p a (1 − a) + Σ p g² − (Σ p g)²), the delta method, and
+    Σ √(2/π · p a (1 − a)), the mean of normal noise without its sign.
+
+    Args:
+        count, accuracy, confidence: (M,) of the bins; what the latter are in an empty bin does not matter.
+    """
+    filled = count > 0
+    share, accuracy, confidence = count[filled] / count.sum(), accuracy[filled], confidence[filled]
+    gap, noise = np.abs(accuracy - confidence), share * accuracy * (1 - accuracy)
+    variance = noise.sum() + (share * gap**2).sum() - (share * gap).sum() ** 2
+    return math.sqrt(max(variance, 0.0)), float(np.sqrt(2 / math.pi * noise).sum())
 
 
 def recommendation(results: Results) -> Recommendation | None:
@@ -62,7 +111,7 @@ def recommendation(results: Results) -> Recommendation | None:
     images = results.images("validation")
     if len(rows) < 2 or images <= 0:
         return None
-    candidates = [candidate(row) for row in rows]
+    candidates = [candidate(row, results.confidence_level) for row in rows]
     picked = select(candidates, images)
     assert picked is not None
     selected, runner_up = picked
@@ -72,9 +121,10 @@ def recommendation(results: Results) -> Recommendation | None:
         on_test = OnTest(comparison.sign, comparison_words(results, comparison).removeprefix("undecided: "))
     selected_on_test = results.selected_on_test
     against = objections(rows[selected], results)
-    found = selection(candidates, images, results.images("test"), on_test, selected_on_test, against)
+    error = 1 - results.confidence_level
+    found = selection(candidates, images, results.images("test"), on_test, selected_on_test, against, error)
     assert found is not None
-    notes = [RULE]
+    notes = [RULE, error_words(error)]
     if runner_up is not None:
         second = candidates[runner_up]
         notes.append(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
-Z = 1.959963984540054  # two-sided 95 % of the normal distribution
+ERROR = 0.05  # of "not confirmed" where nothing is wrong
+PROMISES = 3  # accuracy, NLL and ECE
 
 
 def pareto_front(accuracy: Sequence[float | None], ece: Sequence[float | None]) -> list[int]:
@@ -37,6 +39,7 @@ class Candidate:
     """What one network, or an arm over its seeds, reached on both splits. Accuracies and ECEs are fractions, NLLs nats.
 
     Of a scale-free student (T = σ) give the NLL and ECEs after temperature scaling: the raw ones mean nothing by themselves.
+    Deviations are those of one image, so that a mean over N images has the deviation / √N.
     """
 
     label: str  # for example "KD + mixup at T = 4 with teacher X"
@@ -45,6 +48,10 @@ class Candidate:
     test_accuracy: float | None
     test_ece: float | None
     validation_ece: float | None = None
+    test_nll: float | None = None
+    nll_deviation: float | None = None  # of an image's NLL, nats
+    ece_deviation: float | None = None  # of an image's part in the ECE
+    ece_floor: float = 0.0  # ECE that a perfectly calibrated network would show, times √N
 
 
 @dataclass(frozen=True)
@@ -76,14 +83,7 @@ def select(candidates: Sequence[Candidate], validation_images: int) -> tuple[int
         validation_images: that the accuracies are shares of; with several seeds those of one seed, which errs on the side
             of caution.
     """
-    measured = [
-        (position, c.validation_accuracy, c.validation_nll)
-        for position, c in enumerate(candidates)
-        if c.validation_accuracy is not None
-        and c.validation_nll is not None
-        and math.isfinite(c.validation_accuracy)
-        and math.isfinite(c.validation_nll)
-    ]
+    measured = _measured(candidates)
 
     def best(left: list[tuple[int, float, float]]) -> int | None:
         if not left:
@@ -106,13 +106,15 @@ def selection(
     versus_runner_up: OnTest | None = None,
     selected_on_test: bool = False,
     objections: Sequence[str] = (),
+    error: float = ERROR,
 ) -> Selection | None:
     """One plain recommendation, selected on validation metrics and compared with the test metrics; None without validation metrics.
 
-    It is confirmed where the test accuracy does not fall short of what validation promised, the test ECE does not exceed it
-    (where validation has one), and the runner-up is not clearly more accurate on the test images. "Promised" allows the 95 %
-    sampling error of the difference of two shares, 1.96 √(a (1 − a) (1/n_validation + 1/n_test)); it serves the ECE too, whose
-    noise is for the most part that of the accuracy in it.
+    It is confirmed where test accuracy, NLL and ECE keep what validation promised and the runner-up is not clearly more accurate
+    on the test images. Where nothing is wrong, "not confirmed" has a probability of at most `error`: half of it goes to the
+    runner-up, which the comparator tests one-sidedly at half its level; the other half is shared among the three promises of
+    every candidate (Bonferroni), so that it makes no difference that the best of k was chosen: a promise that all k keep is
+    kept by the chosen one. Each figure has an error of its own (`promises`).
 
     Args:
         candidates: in the order of the tables.
@@ -120,6 +122,7 @@ def selection(
         versus_runner_up: how the two that `select` names compare on the test images; None where they were not compared.
         selected_on_test: the test images selected the epochs, so they can confirm nothing.
         objections: why the selected one is not to be taken whatever its figures, clauses that begin with "it".
+        error: the probability of "not confirmed" where nothing is wrong, at most.
     """
     picked = select(candidates, validation_images)
     if picked is None:
@@ -140,7 +143,8 @@ def selection(
     if selected_on_test:
         reason = "; ".join(["the same images selected the epochs", *objections])
         return Selection(selected, runner_up, None, f"{start}, not confirmed on test ({on_test}), since {reason}.")
-    failures = [*objections, *_failures(candidate, accuracy, validation_images, test_images)]
+    level = error / 2 / (PROMISES * len(_measured(candidates)))
+    failures = [*objections, *broken_promises(candidate, validation_images, test_images, level)]
     beside, other = versus_runner_up, candidates[runner_up].label if runner_up is not None else ""
     if beside is not None and beside.sign < 0:
         failures.append(f"{other} is right more often there ({beside.why})")
@@ -155,16 +159,66 @@ def selection(
     return Selection(selected, runner_up, True, f"{start}, confirmed on test ({on_test}).{rest}")
 
 
-def _failures(candidate: Candidate, accuracy: float, validation_images: int, test_images: int) -> list[str]:
-    """What validation promised and the test images do not keep."""
-    # Laplace's correction: an accuracy of 1 on few images is not certain.
-    share = (accuracy * validation_images + 1) / (validation_images + 2)
-    slack = Z * math.sqrt(share * (1 - share) * (1 / validation_images + 1 / test_images))
+def _measured(candidates: Sequence[Candidate]) -> list[tuple[int, float, float]]:
+    """Position, validation accuracy and validation NLL of those that have both."""
+    return [
+        (position, c.validation_accuracy, c.validation_nll)
+        for position, c in enumerate(candidates)
+        if c.validation_accuracy is not None
+        and c.validation_nll is not None
+        and math.isfinite(c.validation_accuracy)
+        and math.isfinite(c.validation_nll)
+    ]
+
+
+def broken_promises(candidate: Candidate, validation_images: int, test_images: int, level: float) -> list[str]:
+    """What validation promised and the test images do not keep, as clauses.
+
+    Each of the three has a probability of at most `level` of being broken by images alone:
+
+    - accuracy: Fisher's exact test, one-sided, on the counts of right answers (of several seeds their mean, which varies less);
+    - NLL: z · s · √(1/n_validation + 1/n_test), with s the deviation of an image's NLL;
+    - ECE: the same with its own deviation, and what its expected value gains from n_test being the smaller number.
+    """
+    z = NormalDist().inv_cdf(1 - level)
+    error = math.sqrt(1 / validation_images + 1 / test_images)
     failures = []
-    assert candidate.test_accuracy is not None
-    if candidate.test_accuracy < accuracy - slack:
-        failures.append(f"validation promised an accuracy of at least {accuracy - slack:.3f}")
-    promised = candidate.validation_ece
-    if promised is not None and candidate.test_ece is not None and candidate.test_ece > promised + slack:
-        failures.append(f"validation promised an ECE of at most {promised + slack:.3f}")
+    promised, found = candidate.validation_accuracy, candidate.test_accuracy
+    if promised is not None and found is not None:
+        least = least_accuracy(promised, validation_images, test_images, level)
+        if found < least:
+            failures.append(f"validation promised an accuracy of at least {least:.3f}")
+    promised, found, deviation = candidate.validation_nll, candidate.test_nll, candidate.nll_deviation
+    if promised is not None and found is not None and deviation is not None:
+        most = promised + z * deviation * error
+        if found > most:
+            failures.append(f"validation promised an NLL of at most {most:.3f}, and it is {found:.3f}")
+    promised, found, deviation = candidate.validation_ece, candidate.test_ece, candidate.ece_deviation
+    if promised is not None and found is not None and deviation is not None:
+        floor = candidate.ece_floor * (1 / math.sqrt(test_images) - 1 / math.sqrt(validation_images))
+        most = promised + z * deviation * error + max(floor, 0.0)
+        if found > most:
+            failures.append(f"validation promised an ECE of at most {most:.3f}")
     return failures
+
+
+def least_accuracy(promised: float, validation_images: int, test_images: int, level: float) -> float:
+    """The lowest test accuracy that Fisher's exact test, one-sided, does not hold to be below the one on validation images.
+
+    Args:
+        promised: accuracy on the validation images, a fraction.
+        level: of the test, p at or below which it rejects.
+    """
+    from scipy.stats import hypergeom  # here, since importing it takes a second
+
+    right = round(promised * validation_images)
+
+    def p_value(test_right: int) -> float:
+        """Of so few right answers on test images, given how many there are in all."""
+        return float(hypergeom.cdf(test_right, validation_images + test_images, right + test_right, test_images))
+
+    low, high = -1, test_images  # rejected, not rejected: p rises with the number of right answers
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if p_value(middle) <= level else (low, middle)
+    return high / test_images
