@@ -14,7 +14,7 @@ from vicinal.config.measures import (
     VicinitySpec,
     corruption_named,
 )
-from vicinal.config.network import AugmentSpec, NetworkSpec, refuse_pixels_to_255
+from vicinal.config.network import AugmentSpec, NetworkSpec, TeacherVariant, refuse_pixels_to_255
 from vicinal.config.objective import ARMS, UNIFORM_MIXING, MixingSpec, Objective
 from vicinal.config.run import RunSpec
 from vicinal.config.schema import study_file_schema
@@ -40,6 +40,7 @@ __all__ = [
     "RepresentationSpec",
     "RunSpec",
     "StudySpec",
+    "TeacherVariant",
     "VicinitySpec",
     "corruption_named",
     "fingerprint",

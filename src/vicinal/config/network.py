@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from vicinal.config.base import LARGEST_SIDE, MOST_EPOCHS, MOST_IMAGES, Frozen, Rate, Text, each_once
+from vicinal.config.base import (
+    LARGEST_SIDE,
+    MOST_EPOCHS,
+    MOST_IMAGES,
+    Frozen,
+    Rate,
+    Text,
+    each_once,
+    no_boolean,
+    one_or_many,
+)
 from vicinal.config.objective import NO_MIXING, MixingSpec, Objective
 
 _Epoch = Annotated[float, Field(ge=0, le=MOST_EPOCHS)]
@@ -217,10 +227,27 @@ class NetworkSpec(Frozen):
         return type(self)(**{**dict(self), **changes})
 
 
+SMALLEST_SCALE, LARGEST_SCALE = 0.01, 100.0
+_Scale = Annotated[float, Field(ge=SMALLEST_SCALE, le=LARGEST_SCALE), BeforeValidator(no_boolean)]
+_Scales = Annotated[tuple[_Scale, ...], Field(min_length=1, max_length=100)]
+
+
+def _called_apart(scales: tuple[float, ...]) -> tuple[float, ...]:
+    each_once(tuple(f"{scale:g}" for scale in scales))
+    return scales
+
+
 class TeacherSpec(NetworkSpec):
     """A teacher: trained on true labels (on mixed images where `mixing` says so), then frozen."""
 
     mixing: MixingSpec = NO_MIXING
+    logit_scale: Annotated[
+        _Scales, AfterValidator(_called_apart), BeforeValidator(one_or_many, json_schema_input_type=_Scale | _Scales)
+    ] = Field(
+        (1.0,),
+        description="its answers are multiplied by it before anything else; one or a list, of which each is a teacher of its own in "
+        "arms and results: NAME for 1, NAME@0.5 and the like for others; all share the one trained network",
+    )
     inference_precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto",
         description="of its answers to students; auto: bf16 where the operators gain and the answers change little",
@@ -228,6 +255,18 @@ class TeacherSpec(NetworkSpec):
 
     def objective(self) -> Objective:
         return Objective(alpha=1, beta=0, mixing=self.mixing)
+
+
+class TeacherVariant(NamedTuple):
+    """A teacher as students learn from it: a trained network at a scale of its logits."""
+
+    base: str  # key in `teachers`
+    scale: float
+
+    @property
+    def name(self) -> str:
+        """What arms and results call it."""
+        return self.base if self.scale == 1 else f"{self.base}@{self.scale:g}"
 
 
 class StudentSpec(NetworkSpec):

@@ -23,6 +23,7 @@ class RunSpec(Frozen):
     weights_hash: str | None = None  # of the local weights file, so that a path does not matter and a changed file does
     teacher: str | None = None  # fingerprint of the teacher's run
     teacher_precision: str | None = None
+    teacher_logit_scale: float | None = None  # that the teacher's answers are multiplied by, where it is not 1
     answers: AnswersSpec | None = None  # the form of the teacher's answers, where they are not exact
     selection: Selection = "last"
     validate_every_epochs: int = 1
@@ -44,6 +45,8 @@ class RunSpec(Frozen):
             value["network"]["weights"] = None
         if not self.objective.uses_teacher:
             value["objective"]["temperature"] = Objective.model_fields["temperature"].default  # it scales nothing
+        if self.teacher_logit_scale is None:
+            del value["teacher_logit_scale"]  # older than this field
         if not self.selects_by_images:
             value["validate_every_epochs"] = None  # only looked at, decides nothing
         return fingerprint({"semantics": TRAINING_SEMANTICS, **value})

@@ -11,7 +11,7 @@ from vicinal.config.arm import ArmSpec
 from vicinal.config.base import MOST_EPOCHS, Frozen, Name, Seed, each_once, no_boolean, one_or_many
 from vicinal.config.data import DataSpec
 from vicinal.config.measures import MeasuresSpec
-from vicinal.config.network import NetworkSpec, StudentSpec, TeacherSpec
+from vicinal.config.network import NetworkSpec, StudentSpec, TeacherSpec, TeacherVariant
 from vicinal.config.objective import ARMS, SIGMA_TEMPERATURES, Temperature
 
 DEVICE_PATTERN = r"^(auto|cpu|mps|cuda(:\d{1,3})?)$"
@@ -147,17 +147,23 @@ class StudySpec(Frozen):
 
     def _check_runs(self) -> None:
         """Before they are planned: lists of a thousand each would make more runs than memory holds."""
-        of_arms = sum(len(arm.teachers or self.teachers) * len(arm.temperatures) or 1 for arm in self.arms)
+        of_arms = sum(len(arm.teachers or self.teacher_variants) * len(arm.temperatures) or 1 for arm in self.arms)
         runs = (len(self.teachers) + of_arms * len(self.budgets)) * len(self.seeds)
         if runs > MOST_RUNS:
             raise ValueError(f"a study trains at most {MOST_RUNS:,} networks, and this one {runs:,}")
 
     def _check_teachers_of_arms(self) -> None:
+        variants = self.teacher_variants
         for arm in self.arms:
             for name in arm.teachers or ():
-                if name not in self.teachers:
-                    known = ", ".join(self.teachers)
-                    raise ValueError(f"arm {arm.name!r} learns from {name!r}, which is not a teacher: {known}")
+                if name in variants:
+                    continue
+                base = name.partition("@")[0]
+                problem = f"arm {arm.name!r} learns from {name!r}, which is not a teacher: {', '.join(variants)}"
+                if base in self.teachers:
+                    scales = ", ".join(f"{scale:g}" for scale in self.teachers[base].logit_scale)
+                    problem += f" (teachers.{base}.logit_scale: {scales})"
+                raise ValueError(problem)
 
     def _check_arms_differ(self) -> None:
         """One arm may stand twice, for other teachers or temperatures."""
@@ -165,12 +171,18 @@ class StudySpec(Frozen):
         for arm in self.arms:
             own: set[tuple[str, str | None, Temperature | None]] = {(arm.name, None, None)}
             if arm.objective.uses_teacher:
-                own = {(arm.name, name, t) for name in arm.teachers or self.teachers for t in arm.temperatures}
+                own = {(arm.name, name, t) for name in arm.teachers or self.teacher_variants for t in arm.temperatures}
             if taken & own:
                 raise ValueError(f"two arms have one name, teacher and temperature: {arm.name}; give one another name")
             taken |= own
 
     def _check_answers_suffice(self) -> None:
+        scaled_teacher = next((v.base for v in self.teacher_variants.values() if v.scale != 1), None)
+        if self.answers.top_k is not None and scaled_teacher is not None:
+            raise ValueError(
+                f"answers.top_k keeps the common mass of the small logits at the teacher's own scale, so teachers.{scaled_teacher}."
+                "logit_scale cannot be applied to it: leave top_k out (dtype: float16 halves the answers too), or logit_scale"
+            )
         for arm in self.arms if self.answers.top_k is not None else ():
             scaled = [t for t in arm.temperatures if t in SIGMA_TEMPERATURES]
             if scaled:
@@ -197,6 +209,12 @@ class StudySpec(Frozen):
                 )
             if network.schedule == "plateau" and self.validate_every_epochs != 1:
                 raise ValueError(f"{path}.schedule: plateau looks at every epoch, so validate_every_epochs must be 1")
+
+    @property
+    def teacher_variants(self) -> dict[str, TeacherVariant]:
+        """The teachers that arms may learn from, by name: every trained network at each of its scales."""
+        variants = [TeacherVariant(base, s) for base, teacher in self.teachers.items() for s in teacher.logit_scale]
+        return {variant.name: variant for variant in variants}
 
     def networks(self) -> dict[str, NetworkSpec]:
         """Every network of the study by its dotted path."""

@@ -35,6 +35,12 @@ class TeacherAnswers:
     own: Tensor | None = None  # to the clean image of each row
     partner: Tensor | None = None  # to the clean image that is mixed into it
 
+    def times(self, scale: float) -> TeacherAnswers:
+        """The answers of a teacher whose logits are `scale` times as large."""
+        if scale == 1:
+            return self
+        return TeacherAnswers(*(None if a is None else scale * a for a in (self.mixed, self.own, self.partner)))
+
 
 class MixedLabels(Protocol):
     """What every term may know of a batch; in training it is the whole `VicinalBatch`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -33,10 +33,14 @@ class PlannedRun:
     spec: RunSpec
     folder: RunFolder
     teacher: PlannedRun | None  # whose answers it learns from
-    label: Mapping[
-        str, Any
-    ]  # what results.json calls it: name and seed, or arm, teacher, temperature, seed (and budget)
+    # What results.json calls it: name, seed and logit_scale, or arm, teacher, temperature, seed and budget.
+    label: Mapping[str, Any]
     train_images: int
+
+    @property
+    def logit_scale(self) -> float:
+        """What a teacher's logits are multiplied by; 1 for a student."""
+        return float(self.label.get("logit_scale", 1.0))
 
     @property
     def budget(self) -> float:
@@ -75,7 +79,21 @@ class StudyPlan:
 
     @cached_property
     def teachers(self) -> tuple[PlannedRun, ...]:
+        """The teachers to train, one for each network and seed."""
         return tuple(run for run in self.unique_runs if run.spec.role == "teacher")
+
+    @cached_property
+    def teacher_variants(self) -> tuple[PlannedRun, ...]:
+        """The teachers that results speak of: each at every scale of its logits, as `PlannedRun.logit_scale` has it."""
+        found = []
+        for run in self.teachers:
+            for variant in self.spec.teacher_variants.values():
+                if variant.base == run.spec.name:
+                    scale = (
+                        {} if self.spec.teachers[variant.base].logit_scale == (1.0,) else {"logit_scale": variant.scale}
+                    )
+                    found.append(replace(run, label={"name": variant.name, "seed": run.spec.seed, **scale}))
+        return tuple(found)
 
     @cached_property
     def students(self) -> tuple[PlannedRun, ...]:
@@ -93,9 +111,9 @@ class StudyPlan:
         return next((other for other in alike if other.label["arm"] == "baseline"), None)
 
     def teachers_of(self, student: PlannedRun) -> dict[str, PlannedRun]:
-        """The teachers of a student's seed, by name."""
+        """The teachers of a student's seed, by name, at every scale."""
         seed = teacher_seed(self.spec, student.spec.seed)
-        return {run.spec.name: run for run in self.teachers if run.spec.seed == seed}
+        return {run.label["name"]: run for run in self.teacher_variants if run.spec.seed == seed}
 
 
 def teacher_seed(spec: StudySpec, seed: int) -> int:
@@ -118,9 +136,10 @@ def _runs_of_seed(spec: StudySpec, out: Path, facts: DataFacts, seed: int) -> It
         yield teachers[name]
     for budget, arm in product(spec.budgets, spec.arms):
         for objective in arm.objectives():
-            for teacher_name in [*(arm.teachers or teachers)] if objective.uses_teacher else [None]:
+            for teacher_name in [*(arm.teachers or spec.teacher_variants)] if objective.uses_teacher else [None]:
                 assert spec.student is not None  # held by StudySpec
-                teacher = None if teacher_name is None else teachers[teacher_name]
+                variant = None if teacher_name is None else spec.teacher_variants[teacher_name]
+                teacher = None if variant is None else teachers[variant.base]
                 temperature = objective.temperature if objective.uses_teacher else None
                 label = {"arm": arm.name, "teacher": teacher_name, "temperature": temperature, "seed": seed}
                 if spec.budgets != (1.0,):
@@ -129,6 +148,8 @@ def _runs_of_seed(spec: StudySpec, out: Path, facts: DataFacts, seed: int) -> It
                 times = f"x{budget:g}" if budget != 1 else None
                 name = "-".join(part for part in (arm.name, text, teacher_name, times) if part)
                 run = _run_spec(spec, facts, "student", name, spec.student.stretched(budget), objective, seed, teacher)
+                if variant is not None and variant.scale != 1:
+                    run = run.model_copy(update={"teacher_logit_scale": variant.scale})
                 yield PlannedRun(run, RunFolder(out, run), teacher, label, facts.train_images["student"])
 
 

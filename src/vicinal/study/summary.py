@@ -68,7 +68,7 @@ def _summary(study: Study, run: PlannedRun) -> RunSummary:
     network = study.networks[run.network_key]
     return RunSummary(
         run=run.spec.name,
-        learns_from="labels" if run.teacher is None else run.teacher.spec.name,
+        learns_from="labels" if run.teacher is None else run.label["teacher"],
         model=run.spec.network.model,
         status=run.status,
         seed=run.spec.seed,

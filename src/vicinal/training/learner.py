@@ -111,6 +111,7 @@ class Learner:
             group["lr"] = self.lr
         with self._own_random_numbers(), torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
             outputs = self._outputs(batch.mixed)
+        answers = answers.times(self.run.teacher_logit_scale or 1.0)  # here, so that one answer serves every scale
         mean = partial(self._batch_mean, images=images)
         loss = training_loss(self.objective, outputs, batch, answers, mean)
         self.optimizer.zero_grad(set_to_none=True)
