@@ -84,6 +84,21 @@ def test_students_stepped_together_end_as_each_would_alone_and_ask_once(
 
 
 @pytest.mark.slow
+def test_students_of_a_teacher_at_several_scales_are_those_of_teachers_whose_logits_are_as_large(
+    together: Callable[..., list[RunFolder]], go: Callable[..., RunFolder]
+) -> None:
+    objective = Objective(alpha=0.5, temperature=4.0, mixing=MixingSpec())
+    scales = (None, 2.0, 0.5)
+    runs = [run_spec(objective, name=f"s{s}", teacher="t", teacher_logit_scale=s) for s in scales]
+    for run, folder in zip(runs, together(runs), strict=True):
+        teacher, scale = a_teacher(), run.teacher_logit_scale or 1.0
+        with torch.no_grad():  # powers of two: not a bit is lost
+            teacher.head.weight *= scale
+            teacher.head.bias *= scale
+        assert same_weights(folder, go(run.model_copy(update={"teacher_logit_scale": None}), teacher, f"alone{scale}"))
+    assert len({folder.weights.read_bytes() for folder in together(runs)}) == 3
+
+
 def test_code_generated_for_training_follows_the_same_losses(
     go: Callable[..., RunFolder], together: Callable[..., list[RunFolder]]
 ) -> None:

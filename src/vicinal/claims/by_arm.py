@@ -119,7 +119,7 @@ def mixup_teacher_hurts(evidence: Evidence) -> Outcome:
     cases, clusters = [], []
     for teacher in evidence.teachers:
         sibling = next((t for t in evidence.plain_teachers if t.model is not None and t.model == teacher.model), None)
-        if not teacher.trained_with_mixup or sibling is None:
+        if not teacher.trained_with_mixup or teacher.scaled_from or sibling is None:
             continue
         own, plain = evidence.reference("kd_mixup", teacher), evidence.reference("kd_mixup", sibling)
         gap = evidence.gap("accuracy", plain, own) if own is not None and plain is not None else None

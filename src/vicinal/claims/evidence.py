@@ -36,6 +36,8 @@ class ModelResults:
     temperature: float | str | None = None
     model: str | None = None
     trained_with_mixup: bool = False  # of a teacher
+    logit_scale: float = 1.0  # of a teacher: what its answers are multiplied by
+    scaled_from: str | None = None  # of a teacher of another scale than 1: the name of its network's plain teacher
     uninformative: str = ""  # why it answers nothing, to follow its name; nothing where it does answer
     scale_free: bool = False  # its logits have no scale of their own, so raw ECE, NL, Δ_lin and KL mean nothing
     numbers: Mapping[str, Number] = field(default_factory=dict)
@@ -70,8 +72,8 @@ class Evidence:
 
     @property
     def plain_teachers(self) -> tuple[ModelResults, ...]:
-        """The teachers the claims are about: those that never saw mixed images in training."""
-        return tuple(teacher for teacher in self.teachers if not teacher.trained_with_mixup)
+        """The teachers the claims are about: those that never saw mixed images in training, at the scale they were trained to."""
+        return tuple(t for t in self.teachers if not t.trained_with_mixup and t.scaled_from is None)
 
     def undistilled(self, arm: str) -> ModelResults | None:
         """The student of an arm without a teacher."""

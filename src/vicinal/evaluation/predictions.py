@@ -6,7 +6,7 @@ Shapes: N images, P pairs, L values of λ, K classes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
@@ -45,6 +45,11 @@ class Predictions:
         names = tuple(field.name for field in fields(cls))
         stored = load_stored(path, names, weights, say)
         return cls(**{name: stored[name] for name in names}) if stored is not None else None
+
+    def times(self, scale: float) -> Predictions:
+        """The answers of a network whose logits are `scale` times as large."""
+        logits = {name: t for name, t in vars(self).items() if t.is_floating_point() and name != "lam"}
+        return replace(self, **{name: scale * t for name, t in logits.items()})
 
     @property
     def are_finite(self) -> bool:

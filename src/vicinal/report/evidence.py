@@ -206,6 +206,8 @@ def _teacher(row: Row) -> ModelResults:
         row.label,
         model=row.model_name,
         trained_with_mixup=row.trained_with_mixup,
+        logit_scale=row.logit_scale,
+        scaled_from=row.scaled_from,
         numbers=_numbers(row),
         curves=_curves(row),
     )

@@ -70,6 +70,16 @@ class Row:
         return name
 
     @property
+    def logit_scale(self) -> float:
+        """What a teacher's answers are multiplied by; 1 where nothing is."""
+        return float(self.models[0].get("logit_scale") or 1.0)
+
+    @property
+    def scaled_from(self) -> str | None:
+        """The name of the teacher whose network this is at another scale; None for what is no such teacher."""
+        return None if self.logit_scale == 1 else self.label.rpartition("@")[0]
+
+    @property
     def trained_with_mixup(self) -> bool:
         """Whether its own objective mixed images."""
         mixing = (self.models[0].get("objective") or {}).get("mixing") or {}

@@ -92,6 +92,9 @@ class Teacher(Model):
     """A teacher of one seed."""
 
     name: str
+    logit_scale: float | None = Field(
+        None, description="that its answers are multiplied by, as students get them and all is measured; null: 1"
+    )
 
 
 class Student(Model):

@@ -46,14 +46,16 @@ def describe_networks(plan: StudyPlan, entries: Sequence[Mapping[str, Any]]) -> 
         entries: of results.json, each with the name of its `run`.
     """
     folders = {run.folder.path.name: run.folder for run in plan.unique_runs}
-    by_run: dict[str, Mapping[str, Any]] = {entry["run"]: entry for entry in entries}
+    # A network that is a teacher at several scales is described as it is, by the entry of scale 1 where there is one.
+    last_plain = sorted(entries, key=lambda entry: entry.get("logit_scale", 1.0) == 1)
+    by_run: dict[str, Mapping[str, Any]] = {entry["run"]: entry for entry in last_plain}
     for name, entry in by_run.items():
         folder = folders[name]
-        file = read_weights_file(folder.weights)
+        file, fitted = read_weights_file(folder.weights), entry["fitted_temperature"]
         value: dict[str, Any] = {
             **asdict(file.meaning),
             **{key: file.tensors[key].flatten().tolist() for key in ("mean", "std") if key in file.tensors},
-            "fitted_temperature": entry["fitted_temperature"],
+            "fitted_temperature": None if fitted is None else fitted / entry.get("logit_scale", 1.0),
             "no_fitted_temperature": entry["no_fitted_temperature"],
         }
         folder.describe(value)

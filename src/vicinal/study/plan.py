@@ -43,6 +43,12 @@ class PlannedRun:
         return float(self.label.get("logit_scale", 1.0))
 
     @property
+    def place(self) -> Path:
+        """What its measures are kept by while results are made: its folder, and for a scaled teacher a name beside it."""
+        folder = self.folder.path
+        return folder if self.logit_scale == 1 else folder.with_name(f"{folder.name}@{self.logit_scale:g}")
+
+    @property
     def budget(self) -> float:
         """The multiple of the study's epochs that a student is trained for; 1 for a teacher."""
         return float(self.label.get("budget", 1.0))
@@ -94,6 +100,11 @@ class StudyPlan:
                     )
                     found.append(replace(run, label={"name": variant.name, "seed": run.spec.seed, **scale}))
         return tuple(found)
+
+    @property
+    def scaled_teachers(self) -> tuple[PlannedRun, ...]:
+        """Those of another scale than 1."""
+        return tuple(run for run in self.teacher_variants if run.logit_scale != 1)
 
     @cached_property
     def students(self) -> tuple[PlannedRun, ...]:

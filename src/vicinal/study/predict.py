@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -48,8 +48,13 @@ def _way_out(run: PlannedRun) -> str:
     )
 
 
+def _times(logits: Mapping[str, Tensor], scale: float) -> Mapping[str, Tensor]:
+    """Logits by corruption, `scale` times as large; in float32, whose range holds them."""
+    return logits if scale == 1 else {name: scale * own.float() for name, own in logits.items()}
+
+
 class OptionalMeasures(NamedTuple):
-    """What rests on predictions beyond the core ones, by run folder."""
+    """What rests on predictions beyond the core ones, by `PlannedRun.place`."""
 
     entries: dict[Path, dict[str, Any]]  # of results.json
     deviations: dict[Path, dict[str, Tensor]]  # of resamples.npz
@@ -190,10 +195,15 @@ class StudyPredictions:
                 f"{run.network_key}.check_classes: false goes on all the same"
             )
 
+    def of_scaled_teachers(self, predictions: Mapping[Path, Predictions]) -> dict[Path, Predictions]:
+        """What teachers answer at other scales of their logits than 1, by `PlannedRun.place`, from what their networks answer."""
+        scaled = self.plan.scaled_teachers
+        return {run.place: predictions[run.folder.path].times(run.logit_scale) for run in scaled}
+
     def optional(
         self, runs: Sequence[PlannedRun], predictions: dict[Path, Predictions], progress: StudyProgress
     ) -> OptionalMeasures:
-        """What rests on predictions beyond the core ones."""
+        """What rests on predictions beyond the core ones, by `PlannedRun.place`, as the predictions are given."""
         measures, context = self.context.spec.measures, self.context
         evaluation = EvaluationContext(context.data, context.device, progress)
         trained = {
@@ -202,14 +212,15 @@ class StudyPredictions:
             )
             for run in runs
         }
-        entries: dict[Path, dict[str, Any]] = {path: {} for path in trained}
-        deviations: dict[Path, dict[str, Tensor]] = {path: {} for path in trained}
+        entries: dict[Path, dict[str, Any]] = {run.place: {} for run in runs}
+        deviations: dict[Path, dict[str, Tensor]] = {run.place: {} for run in runs}
         if self.corrupted is not None:
             logits = predict_corrupted(trained, self.corrupted, evaluation)
             for run in runs:
                 baseline = self.plan.baseline_of(run)
-                entries[run.folder.path]["corruptions"] = measure_corruptions(
-                    logits[run.folder.path],
+                own_logits = _times(logits[run.folder.path], run.logit_scale)
+                entries[run.place]["corruptions"] = measure_corruptions(
+                    own_logits,
                     self.corrupted.test.labels,
                     logits[baseline.folder.path] if baseline is not None else None,
                     measures.ece_bins,
@@ -217,22 +228,25 @@ class StudyPredictions:
                     measures.confidence_level,
                 )
                 moved = corruption_deviations(
-                    logits[run.folder.path],
+                    own_logits,
                     self.corrupted.test.labels,
                     measures.ece_bins,
                     measures.bootstrap_resamples,
                 )
-                deviations[run.folder.path] = {
+                deviations[run.place] = {
                     f"corruptions.{name}.{key}": values for name, own in moved.items() for key, values in own.items()
                 }
         if measures.representation is not None:
             classes = measures.representation.classes or self._confused_classes(predictions)
-            for path, entry in measure_representation(trained, measures.representation, classes, evaluation).items():
-                entries[path]["representation"] = entry
+            found = measure_representation(trained, measures.representation, classes, evaluation)
+            for run in runs:
+                entries[run.place]["representation"] = found[run.folder.path]
         if self.other is not None:
             name = (measures.ood.name if measures.ood else None) or self.other.name
-            for path, answers in predict_other(trained, self.other, evaluation).items():
-                entries[path]["ood_auroc"] = {name: ood_auroc(predictions[path].test, answers)}
+            answers = predict_other(trained, self.other, evaluation)
+            for run in runs:
+                others = run.logit_scale * answers[run.folder.path]
+                entries[run.place]["ood_auroc"] = {name: ood_auroc(predictions[run.place].test, others)}
         return OptionalMeasures(entries, deviations)
 
     def _confused_classes(self, predictions: dict[Path, Predictions]) -> list[str]:

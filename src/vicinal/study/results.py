@@ -32,7 +32,7 @@ def build_results(
     """The value of results.json, but for the time that the study took, and the deviations of resamples.npz.
 
     Args:
-        predictions, optional: of every run, by its folder.
+        predictions, optional: of every run, by `PlannedRun.place`.
         command: that gives this study.
     """
     spec, data = context.spec, context.data
@@ -78,23 +78,23 @@ def build_results(
         "spec": spec.model_dump(mode="json"),
         "notes": _notes(predicted),
         "teachers": [
-            {**_common(run), **measured[run.folder.path].numbers(scale_free=False), **entries[run.folder.path]}
-            for run in plan.teachers
+            {**_common(run), **measured[run.place].numbers(scale_free=False), **entries[run.place]}
+            for run in plan.teacher_variants
         ],
         "students": [{**_student_entry(plan, run, measured), **entries[run.folder.path]} for run in plan.students],
         "mcnemar": _mutual_tests(plan, measured),
     }
-    return value, [_deviations(plan, run, measured, optional) for run in (*plan.teachers, *plan.students)]
+    return value, [_deviations(plan, run, measured, optional) for run in (*plan.teacher_variants, *plan.students)]
 
 
 def _deviations(
     plan: StudyPlan, run: PlannedRun, measured: Mapping[Path, Measured], optional: OptionalMeasures
 ) -> dict[str, NDArray[np.float64]]:
     """How far a network's figures move over resamples of the images, by their keys in resamples.npz."""
-    own = measured[run.folder.path]
-    found = {**own.deviations(), **optional.deviations[run.folder.path]}
+    own = measured[run.place]
+    found = {**own.deviations(), **optional.deviations[run.place]}
     for name, teacher in plan.teachers_of(run).items() if run in plan.students else ():
-        moved = own.deviations_from(measured[teacher.folder.path])
+        moved = own.deviations_from(measured[teacher.place])
         found |= {f"versus_teacher.{name}.{key}": values for key, values in moved.items()}
     return {key: values.numpy() for key, values in found.items()}
 
@@ -150,9 +150,7 @@ def _history(log: list[dict[str, Any]]) -> dict[str, list[Any]]:
 
 def _student_entry(plan: StudyPlan, run: PlannedRun, measured: Mapping[Path, Measured]) -> dict[str, Any]:
     student, baseline = measured[run.folder.path], plan.baseline_of(run)
-    versus = {
-        name: student.versus_teacher(measured[teacher.folder.path]) for name, teacher in plan.teachers_of(run).items()
-    }
+    versus = {name: student.versus_teacher(measured[teacher.place]) for name, teacher in plan.teachers_of(run).items()}
     absent = dict.fromkeys(("linearity_gain", "linearity_gain_interval", "alignment"))
     own = {key: value for key, value in versus.get(run.label["teacher"] or "", absent).items() if key != "information"}
     other = measured[baseline.folder.path] if baseline is not None else None

@@ -198,7 +198,8 @@ def execute(
             found |= {
                 run.folder.path: study.predictions.of(run, shown) for run in unique if run.folder.path not in found
             }
-            optional = study.predictions.optional(unique, found, shown)
+            found |= study.predictions.of_scaled_teachers(found)
+            optional = study.predictions.optional([*unique, *study.plan.scaled_teachers], found, shown)
         earlier_s = sum(run.folder.summary()["training_s"] for run in unique if run not in to_do)
         value, deviations = build_results(study.context, study.plan, study.predictions, found, optional, command)
         value["wall_time_s"] = round(_wall_time_s(study.out, time.monotonic() - started, earlier_s, bool(to_do)), 1)

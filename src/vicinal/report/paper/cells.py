@@ -63,8 +63,8 @@ def teacher_label(row: Row) -> str:
 
 
 def papers_name(row: Row) -> str | None:
-    """The paper's name of a teacher, which trained its own without mixup."""
-    return None if row.trained_with_mixup else paper_teacher(row.model_name)
+    """The paper's name of a teacher, which trained its own without mixup and left their logits as they were."""
+    return None if row.trained_with_mixup or row.scaled_from else paper_teacher(row.model_name)
 
 
 def students_of(results: Results, teacher: Row, arm: str) -> list[Row]:
