@@ -303,8 +303,10 @@ def test_the_studies_at_the_papers_scale(data: str, protocol: str):
     assert study.name == f"{data}-{protocol}"
     assert {"convnext_large", "vit_base_patch16", "resnet152", "convnext_tiny"} <= study.teachers.keys()
     assert study.student.head == "bottleneck"
-    asked = {name for arm in study.arms for name in arm.teachers or study.teachers if arm.objective.uses_teacher}
-    assert asked == set(study.teachers)  # no teacher is trained for nothing
+    asked = {
+        name for arm in study.arms for name in arm.teachers or study.teacher_variants if arm.objective.uses_teacher
+    }
+    assert asked == set(study.teacher_variants)  # no teacher is trained for nothing
     if protocol == "paper":
         assert study.selection == "paper_best_test"
         assert (study.student.epochs, study.student.batch_size, study.student.head_warmup_epochs) == (500, 200, 10)
