@@ -35,9 +35,8 @@ TABLES = (
 FIGURES = (
     "confidence_accuracy",
     "vicinal_curves",
-    "vicinal_curves_scaled",
     "linearity_gain",
-    "linearity_gain_scaled",
+    "scaled_curves",
     "alignment",
     "pareto",
     "budgets",

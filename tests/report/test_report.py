@@ -16,6 +16,8 @@ from made_up_results import SHAPES, make_results, versus_own_teacher, write_resu
 from vicinal.config import SELECTION_SENTENCES
 from vicinal.errors import UsageError
 from vicinal.report import write_report
+from vicinal.report.figures import scaled_curves
+from vicinal.report.figures.scaled import _gain
 from vicinal.report.rows import arrange, student_label
 from vicinal.report.tables.core import COLUMNS, SCALE_FREE_NOTE, shown_table
 
@@ -43,6 +45,8 @@ def test_every_shape_renders_all_files(shape):
     expected |= {"figures/confidence_accuracy.svg", "figures/vicinal_curves.svg"}
     if "answers" in results["teachers"][0]:
         expected |= {"tables/classes.csv", "tables/classes.md"}
+    if results["measures"]["calibrated_on"]:
+        expected |= {"figures/scaled_curves.svg"}
     if results["students"]:
         expected |= {"tables/versus_teacher.csv", "figures/linearity_gain.svg", "figures/alignment.svg"}
         expected |= {"figures/pareto.svg"}
@@ -139,6 +143,21 @@ def test_mean_and_spread_over_seeds(tmp_path):
     write_report(write_results(tmp_path, results))
     markdown = (tmp_path / "tables/summary.md").read_text(encoding="utf-8")
     assert f"{accuracy.text} {accuracy.small}" in markdown
+
+
+def test_the_scaled_curves_are_those_after_temperature_scaling():
+    results = arrange(make_results(temperatures=(2.0, "sigma")))
+    figure = scaled_curves(results)
+    assert figure is not None
+    titles = [panel.title for panel in figure.panels]
+    assert len(titles) == 3 * 2
+    assert "Δ_lin(λ) over λ after temperature scaling: overconfident and its students" in titles
+    assert not any("†" in key.label for key in figure.keys)
+    row = next(row for row in results.distilled if row.scale_free)
+    curve = _gain(row, results.teachers[0])
+    assert curve is not None
+    assert curve.y.tolist() == row.models[0]["versus_teacher"]["calibrated"]["linearity_gain_after_temperature_scaling"]
+    assert scaled_curves(arrange(make_results(validation=False))) is None
 
 
 def test_negative_gains_are_shown_with_a_minus_sign():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vicinal.report.figures import all_figures, information, pareto, risk_coverage
+from vicinal.report.figures import all_figures, information, pareto, risk_coverage, scaled_curves
 from vicinal.report.kept import findings_markdown, run_markdown
 from vicinal.report.page import html_page
 from vicinal.report.paper import (
@@ -41,7 +41,7 @@ OPTIONAL = {
     "tables/optional.md",
     "tables/classes.csv",
     "tables/classes.md",
-    *(f"figures/{name}.svg" for name in ("pareto", "risk_coverage", "information")),
+    *(f"figures/{name}.svg" for name in ("scaled_curves", "pareto", "risk_coverage", "information")),
 }
 
 
@@ -53,7 +53,7 @@ def write_report(folder: Path) -> Path:
     Raises UsageError, in one line, where `results.json` is missing, damaged or written under another schema.
     """
     results = load_results(folder)
-    beyond = pareto(results), risk_coverage(results), information(results)
+    beyond = scaled_curves(results), pareto(results), risk_coverage(results), information(results)
     figures = [figure for figure in (*all_figures(results), *beyond) if figure is not None]
     optional = measures(results)
     part = PaperPart(tuple(paper_tables(results)), tuple(paper_figures(results, folder)))

@@ -23,6 +23,7 @@ from vicinal.report.figures.core import (
     vicinal_curve,
 )
 from vicinal.report.figures.information import information
+from vicinal.report.figures.scaled import scaled_curves
 from vicinal.report.figures.svg import ARM_SLOTS, COLOURS, FONTS, SUBSCRIPT, Key, Panel, compose, css, render, sentinel
 from vicinal.report.figures.trade_offs import pareto, risk_coverage
 
@@ -58,6 +59,7 @@ __all__ = [
     "reliability_curve",
     "render",
     "risk_coverage",
+    "scaled_curves",
     "sentinel",
     "vicinal_curve",
 ]
