@@ -31,6 +31,9 @@ class History(Part):
     epoch: list[int]
     loss: list[Number] = Field(description="mean training loss of the epoch, nats")
     selection_accuracy: list[Number] = Field(description="fraction; null in epochs after which nobody looked")
+    selection_loss: list[Number] | None = Field(
+        None, description="nats; null as selection_accuracy, and in older trainings"
+    )
 
 
 class Model(Part):

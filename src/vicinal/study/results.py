@@ -143,9 +143,11 @@ def _common(run: PlannedRun) -> dict[str, Any]:
 
 
 def _history(log: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Loss and selection accuracy along the epochs, without the head's warm-up."""
+    """Loss, selection accuracy and selection loss along the epochs, without the head's warm-up."""
     epochs = [entry for entry in log if entry.get("phase") == "train" and "epoch" in entry]
-    return {key: [entry.get(key) for entry in epochs] for key in ("epoch", "loss", "selection_accuracy")}
+    return {
+        key: [entry.get(key) for entry in epochs] for key in ("epoch", "loss", "selection_accuracy", "selection_loss")
+    }
 
 
 def _student_entry(plan: StudyPlan, run: PlannedRun, measured: Mapping[Path, Measured]) -> dict[str, Any]:
