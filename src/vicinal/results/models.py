@@ -96,7 +96,8 @@ class Teacher(Model):
 
     name: str
     logit_scale: float | None = Field(
-        None, description="that its answers are multiplied by, as students get them and all is measured; null: 1"
+        None,
+        description="that its answers are multiplied by, as students get them and all is measured; null in older results: 1",
     )
 
 
@@ -106,7 +107,7 @@ class Student(Model):
     arm: str
     budget: float | None = Field(
         None,
-        description="multiple of the study's epochs that it was trained for; null where the study has no budgets but 1",
+        description="multiple of the study's epochs that it was trained for; null in older results: 1",
     )
     teacher: str | None = Field(description="null for an arm that uses none, as below")
     temperature: float | Literal["sigma", "teacher_sigma"] | None
