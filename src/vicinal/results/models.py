@@ -11,9 +11,11 @@ from vicinal.results.base import Bounds, Number, Part
 from vicinal.results.measures import (
     Alignment,
     Answers,
+    ByClass,
     Corruption,
     Information,
     McNemar,
+    OnPairs,
     Reliability,
     Representation,
     ScalarIntervals,
@@ -81,6 +83,9 @@ class Model(Part):
     information: Information | None = None
     vicinity: VicinalCurves
     vicinity_after_temperature_scaling: VicinalCurves | None = None
+    by_class: ByClass | None = Field(None, description="null where the classes of the images in pairs are not known")
+    by_class_after_temperature_scaling: ByClass | None = None
+    held_out: OnPairs | None = Field(None, description="on pairs of test images; null without two")
 
     corruptions: dict[str, Corruption] | None = Field(None, description="by corruption, where they are measured")
     representation: Representation | None = Field(None, description="where it is measured")
@@ -114,7 +119,9 @@ class Student(Model):
     linearity_gain: list[Number] | None = Field(None, description="against its own teacher, as in versus_teacher")
     linearity_gain_interval: Bounds | None = None
     linearity_gain_after_temperature_scaling: list[Number] | None = None
+    linearity_gain_after_temperature_scaling_interval: Bounds | None = None
     alignment: Alignment | None = None
+    alignment_after_temperature_scaling: Alignment | None = None
     versus_teacher: dict[str, StudentVersusTeacher] | None = Field(
         None, description="by name: against every teacher of its seed, also those that it never learned from"
     )
