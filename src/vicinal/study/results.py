@@ -62,21 +62,7 @@ def build_results(
         "environment": environment(context.device),
         "selection": spec.selection,
         "selection_images": selected_on if len(context.selection_images) else None,
-        "data": {
-            "name": spec.data.name or data.name,
-            "source": data.source,
-            "content_hash": data.content_hash,
-            "class_names": list(data.class_names),
-            "image_shape": list(data.train.images.shape[1:]),
-            "image_size": spec.data.image_size,
-            "train": len(data.train),
-            "validation": len(data.validation),
-            "test": len(data.test),
-            "class_order": data.class_order,
-            "stored_side": context.stored_side,
-            "remembered_hashes": data.remembered_hashes,
-            "notes": list(context.notes),
-        },
+        "data": _data(context),
         "measures": {
             "ece_bins": spec.measures.ece_bins,
             **predicted.inputs.pair_counts,
@@ -100,6 +86,25 @@ def build_results(
     }
     moved = [deviations[run.place] for run in (*plan.teacher_variants, *plan.students)]
     return value, [{key: values.numpy() for key, values in own.items()} for own in moved]
+
+
+def _data(context: StudyContext) -> dict[str, Any]:
+    spec, data = context.spec, context.data
+    return {
+        "name": spec.data.name or data.name,
+        "source": data.source,
+        "content_hash": data.content_hash,
+        "class_names": list(data.class_names),
+        "image_shape": list(data.train.images.shape[1:]),
+        "image_size": spec.data.image_size,
+        "train": len(data.train),
+        "validation": len(data.validation),
+        "test": len(data.test),
+        "class_order": data.class_order,
+        "stored_side": context.stored_side,
+        "remembered_hashes": data.remembered_hashes,
+        "notes": list(context.notes),
+    }
 
 
 def _notes(predicted: StudyPredictions) -> list[str]:
