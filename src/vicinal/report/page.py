@@ -17,6 +17,7 @@ from vicinal.report.paper import study_claims
 from vicinal.report.rows import ARM_LABELS, Model, Results, Row, mean_and_spread
 from vicinal.report.tables import (
     COLUMNS,
+    budgets_context,
     classes_context,
     measures,
     optional_context,
@@ -101,6 +102,7 @@ def html_page(results: Results, figures: Sequence[FigureSet], paper_part: Mappin
         definitions=[(term, text.format(bins=raw["measures"].get("ece_bins", 15))) for term, text in DEFINITIONS],
         optional=optional_context(results),
         classes=classes_context(results),
+        budgets=budgets_context(results),
         optional_definitions=optional_definitions(measures(results)),
         selected=what_was_selected(results),
         command=raw.get("command") or "",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vicinal.report.figures import all_figures, information, pareto, risk_coverage, scaled_curves
+from vicinal.report.figures import all_figures, information, over_images_seen, pareto, risk_coverage, scaled_curves
 from vicinal.report.kept import findings_markdown, run_markdown
 from vicinal.report.page import html_page
 from vicinal.report.paper import (
@@ -22,6 +22,8 @@ from vicinal.report.paper import (
 )
 from vicinal.report.rows import load_results
 from vicinal.report.tables import (
+    budgets_csv,
+    budgets_markdown,
     classes_csv,
     classes_markdown,
     measures,
@@ -41,7 +43,9 @@ OPTIONAL = {
     "tables/optional.md",
     "tables/classes.csv",
     "tables/classes.md",
-    *(f"figures/{name}.svg" for name in ("scaled_curves", "pareto", "risk_coverage", "information")),
+    "tables/budgets.csv",
+    "tables/budgets.md",
+    *(f"figures/{name}.svg" for name in ("budgets", "scaled_curves", "pareto", "risk_coverage", "information")),
 }
 
 
@@ -53,11 +57,22 @@ def write_report(folder: Path) -> Path:
     Raises UsageError, in one line, where `results.json` is missing, damaged or written under another schema.
     """
     results = load_results(folder)
-    beyond = scaled_curves(results), pareto(results), risk_coverage(results), information(results)
+    beyond = (
+        over_images_seen(results),
+        scaled_curves(results),
+        pareto(results),
+        risk_coverage(results),
+        information(results),
+    )
     figures = [figure for figure in (*all_figures(results), *beyond) if figure is not None]
     optional = measures(results)
     part = PaperPart(tuple(paper_tables(results)), tuple(paper_figures(results, folder)))
-    by_class = {"tables/classes.csv": classes_csv(results), "tables/classes.md": classes_markdown(results)}
+    where_measured = {
+        "tables/classes.csv": classes_csv(results),
+        "tables/classes.md": classes_markdown(results),
+        "tables/budgets.csv": budgets_csv(results),
+        "tables/budgets.md": budgets_markdown(results),
+    }
     files = {
         "tables/summary.csv": summary_csv(results),
         "tables/summary.md": summary_markdown(results),
@@ -75,7 +90,7 @@ def write_report(folder: Path) -> Path:
             if optional
             else {}
         ),
-        **{name: content for name, content in by_class.items() if content is not None},
+        **{name: content for name, content in where_measured.items() if content is not None},
         **{f"figures/{figure.name}.svg": figure.file() for figure in figures},
         **paper_files(results, part),
     }

@@ -1,5 +1,6 @@
 """The figures, as SVG."""
 
+from vicinal.report.figures.budgets import over_images_seen
 from vicinal.report.figures.core import (
     DASHES,
     MARKERS,
@@ -53,6 +54,7 @@ __all__ = [
     "information",
     "lam_axis",
     "new_axes",
+    "over_images_seen",
     "over_seeds",
     "panel_title",
     "pareto",

@@ -1,5 +1,6 @@
 """The tables, as CSV, Markdown and for the page."""
 
+from vicinal.report.tables.budgets import budgets_context, budgets_csv, budgets_markdown
 from vicinal.report.tables.classes import classes_context, classes_csv, classes_markdown
 from vicinal.report.tables.core import (
     ABSENT,
@@ -24,6 +25,9 @@ from vicinal.report.tables.optional import (
 __all__ = [
     "ABSENT",
     "COLUMNS",
+    "budgets_context",
+    "budgets_csv",
+    "budgets_markdown",
     "classes_context",
     "classes_csv",
     "classes_markdown",
