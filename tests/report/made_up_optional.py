@@ -50,25 +50,3 @@ def add_optional(results: dict[str, Any], others: tuple[str, ...] = ("USPS",)) -
                 "only_first": only_first, "only_second": only_second, "p_value": math.erfc(abs(z) / math.sqrt(2)),
             }  # fmt: skip
     return results
-
-
-def set_mcnemar(
-    results: dict[str, Any], seed: int, first: str, only_first: int, only_second: int, p_value: float
-) -> None:
-    """McNemar's test of an arm against the baseline in one seed, as a student's entry and as the study's matrix have it."""
-    students = [
-        (k, s) for k, s in enumerate(results["students"]) if s["seed"] == seed and s["arm"] in (first, "baseline")
-    ]
-    counts = {first: only_first, "baseline": only_second}
-    for _, student in students:
-        if student["arm"] == first:
-            student["mcnemar_versus_baseline"] = {
-                "only_first": only_first,
-                "only_second": only_second,
-                "p_value": p_value,
-            }
-    matrix = [[0 if a is b else counts[a["arm"]] for _, b in students] for _, a in students]
-    results["mcnemar"] = [test for test in results["mcnemar"] if test["seed"] != seed]
-    results["mcnemar"].append(
-        {"seed": seed, "students": [k for k, _ in students], "only_first": matrix, "p_value": [[p_value] * 2] * 2}
-    )

@@ -2,10 +2,11 @@
 
 from vicinal.claims.by_arm import ORDER_OF_MAGNITUDE
 from vicinal.claims.catalogue import CLAIMS, judge_all
-from vicinal.claims.comparison import Comparison, compare, decide, why_undecided
-from vicinal.claims.evidence import Evidence, ModelResults, StudentVersusTeacher
-from vicinal.claims.judge import RULE, Judgement, Verdict, judge
-from vicinal.claims.numbers import EPSILON, Curve, Number, PairedTest, difference, kendall_tau, mean, ratio
+from vicinal.claims.comparison import POWER, Comparison, Inference, compare, decide, infer, why_undecided
+from vicinal.claims.evidence import MARGINS, Evidence, ModelResults, StudentVersusTeacher
+from vicinal.claims.judge import RULE, VERDICTS, Judgement, Verdict, judge
+from vicinal.claims.numbers import EPSILON, Curve, Deviations, Load, Number, difference, kendall_tau, mean, ratio
+from vicinal.claims.pool import SeedPool
 from vicinal.claims.under_corruption import SMOOTH_CORRUPTIONS, mean_gain_by_corruption, mean_robustness_gain
 from vicinal.claims.words import (
     TEMPERATURE_SYMBOLS,
@@ -19,17 +20,23 @@ from vicinal.claims.words import (
 __all__ = [
     "CLAIMS",
     "EPSILON",
+    "MARGINS",
     "ORDER_OF_MAGNITUDE",
+    "POWER",
     "RULE",
     "SMOOTH_CORRUPTIONS",
     "TEMPERATURE_SYMBOLS",
+    "VERDICTS",
     "Comparison",
     "Curve",
+    "Deviations",
     "Evidence",
+    "Inference",
     "Judgement",
+    "Load",
     "ModelResults",
     "Number",
-    "PairedTest",
+    "SeedPool",
     "StudentVersusTeacher",
     "Verdict",
     "compare",
@@ -37,6 +44,7 @@ __all__ = [
     "corruption_text",
     "decide",
     "difference",
+    "infer",
     "judge",
     "judge_all",
     "kendall_tau",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
-from vicinal.claims.cases import pairs_of, same_order, unless_uninformative
-from vicinal.claims.comparison import decide, why_undecided
+from vicinal.claims.cases import pairs_of, same_order, unless_uninformative, whole
+from vicinal.claims.comparison import decide, infer, why_undecided
 from vicinal.claims.evidence import Evidence
 from vicinal.claims.judge import Case, Effect, Outcome
-from vicinal.claims.numbers import Curve, Number, combine, difference
+from vicinal.claims.numbers import Curve, Number, combine, constant, difference
 from vicinal.claims.words import listed
 
 NEAR_HALF = 0.25  # how far from λ = 0.5 still counts as near it
@@ -38,16 +40,25 @@ def dominance(evidence: Evidence) -> Outcome:
 
 def _bounded_dominance(name: str, peak: Number, classes: int) -> Case:
     """D from below, where only NL is known: an entropy is at most ln of the number of classes."""
-    least = combine(
-        lambda x, y: x / y, peak, Number(math.log(classes), interval=(math.log(classes),) * 2, printed=peak.printed)
-    )
+    least = combine(lambda x, y: x / y, peak, constant(math.log(classes), peak.printed))
     sign = max(decide(least, 1.0), 0)  # a lower bound below 1 says nothing
     why = "" if sign else "the bound stays below 1"
-    return Case(name, "", sign, Effect.of(least, "times"), why, peak.impossible)
+    return Case(name, "", sign, Effect.of(least, "times"), why, peak.impossible, peak.printed)
 
 
 def _near_half(curve: Curve) -> Number | None:
     return next((number for lam, number in curve.items() if math.isclose(lam, 0.5, abs_tol=EPSILON_LAM)), None)
+
+
+def once(points: Sequence[tuple[float, Number]]) -> list[tuple[float, Number]]:
+    """Points of a curve without the mirror images: a mean over both orders of a pair has one value at λ and at 1 − λ."""
+    values = {round(lam, 9): number.value for lam, number in points}
+    return [
+        (lam, number)
+        for lam, number in points
+        if lam <= 0.5 + EPSILON_LAM
+        or not math.isclose(values.get(round(1 - lam, 9), math.inf), number.value, rel_tol=1e-9, abs_tol=1e-12)
+    ]
 
 
 def _inner(curve: Curve) -> list[tuple[float, Number]]:
@@ -58,7 +69,7 @@ def gain_positive(evidence: Evidence) -> Outcome:
     """Δ_lin above 0 at every λ between 0 and 1."""
     cases = []
     for teacher, student, versus_teacher in pairs_of(evidence):
-        inner = _inner(versus_teacher.gain)
+        inner = once(_inner(versus_teacher.gain))
         if inner:
             cases += [
                 unless_uninformative(Case.of(teacher.name, f"λ = {lam:g}", number, "nats"), student)
@@ -67,9 +78,8 @@ def gain_positive(evidence: Evidence) -> Outcome:
         elif versus_teacher.gain_peak is not None:
             sign = min(decide(versus_teacher.gain_peak), 0)  # a positive peak says nothing of the other λ
             effect = Effect.of(versus_teacher.gain_peak, "nats")
-            cases.append(
-                Case(teacher.name, "peak", sign, effect, "" if sign else "only the peak is given, not the curve")
-            )
+            why, peak = "" if sign else "only the peak is given, not the curve", versus_teacher.gain_peak
+            cases.append(Case(teacher.name, "peak", sign, effect, why, peak.impossible, peak.printed))
     return Outcome(tuple(cases), missing="KD + mixup students with a linearity gain")
 
 
@@ -83,11 +93,12 @@ def gain_largest_near_half(evidence: Evidence) -> Outcome:
         ]
         if half is None or not far:
             continue
-        gaps = [(lam, difference(half, number)) for lam, number in far]
+        gaps = [(lam, difference(half, number)) for lam, number in once(far)]
         lam, closest = min(gaps, key=lambda pair: pair[1].value)
-        sign = min(decide(number) for _, number in gaps)
-        why = "" if sign else why_undecided(closest)
-        case = Case(teacher.name, f"least over λ = {lam:g}", sign, Effect.of(closest, "nats"), why)
+        found = [inferred for _, gap in gaps if (inferred := infer(gap)) is not None]
+        p_for = max((one.p_above() for one in found), default=None)
+        p_against = min((min(1.0, len(gaps) * one.p_below()) for one in found), default=None)
+        case = whole(teacher.name, f"least over λ = {lam:g}", closest, "nats", p_for, p_against)
         cases.append(unless_uninformative(case, student))
     return Outcome(tuple(cases), missing="KD + mixup students with a linearity gain over λ, 0.5 included")
 
@@ -162,18 +173,14 @@ def eq11(evidence: Evidence) -> Outcome:
         residual, half = teacher.numbers.get("eq11_residual"), _near_half(teacher.curves.get("nonlinearity", {}))
         peak = teacher.numbers.get("nl_peak")
         if residual is not None and half is not None:
-            tolerance = IDENTITY_TOLERANCE * half.value
-            above, below = decide(residual, tolerance), decide(residual, -tolerance)
-            sign = -1 if above > 0 or below < 0 else 1 if above < 0 < below else 0
-            distance = residual if residual.value < 0 else -residual
-            effect = Effect.of(distance, "nats")
-            cases.append(Case(teacher.name, "", sign, effect, "" if sign else why_undecided(residual)))
+            cases.append(_identity(teacher.name, residual, IDENTITY_TOLERANCE * half.value))
         elif peak is not None and evidence.classes and "entropy" not in teacher.curves:
             bounded = True
             most = math.log(evidence.classes)
-            room = difference(Number(most, interval=(most, most), printed=peak.printed), peak)
+            room = difference(constant(most, peak.printed), peak)
             sign = min(decide(room), 0)  # a possible value is no equality
-            cases.append(Case(teacher.name, "", sign, Effect.of(room, "nats"), "" if sign else "H is not given"))
+            why = "" if sign else "H is not given"
+            cases.append(Case(teacher.name, "", sign, Effect.of(room, "nats"), why, peak.impossible, peak.printed))
     remark = "The equation needs D ≤ 1, and the same paper claims D(0.5) > 1."
     if bounded:
         limit = f"ln {evidence.classes} = {math.log(evidence.classes or 1):.2f} nats"
@@ -183,3 +190,14 @@ def eq11(evidence: Evidence) -> Outcome:
         remark=remark,
         missing="vicinal curves of a teacher at λ = 0.5 and both sides of eq. 11",
     )
+
+
+def _identity(name: str, residual: Number, tolerance: float) -> Case:
+    """Whether the two sides of eq. 11 lie within the tolerance of each other."""
+    found, distance = infer(residual), residual if residual.value < 0 else -residual
+    if found is not None:
+        against = min(1.0, 2 * min(found.p_above(tolerance), found.p_below(-tolerance)))
+        return whole(name, "", distance, "nats", found.p_outside(tolerance), against)
+    above, below = decide(residual, tolerance), decide(residual, -tolerance)
+    sign = -1 if above > 0 or below < 0 else 1 if above < 0 < below else 0
+    return replace(Case.of(name, "", distance, "nats"), sign=sign, why="" if sign else why_undecided(residual))

@@ -6,11 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
 
-from vicinal.claims.comparison import decide, why_undecided
+from vicinal.claims.comparison import decide, infer, why_undecided
 from vicinal.claims.evidence import Evidence, ModelResults, StudentVersusTeacher
-from vicinal.claims.judge import Case, Effect, Outcome
+from vicinal.claims.judge import ONE_SEED, Case, Effect, Outcome, Unit
 from vicinal.claims.numbers import Number, difference, kendall_tau
 from vicinal.claims.words import temperature_text
+
+LEAST_OF_AN_ORDER = 4
+FEW_FOR_AN_ORDER = "two or three stand in one order by chance too often, so it takes four teachers"
 
 
 def at_temperature(student: ModelResults, name: str = "T") -> str:
@@ -55,14 +58,44 @@ def taught(evidence: Evidence) -> Iterator[tuple[ModelResults, ModelResults]]:
 
 
 def same_order(items: Sequence[tuple[str, Number, Number]], missing: str) -> Outcome:
-    """Whether two numbers order the items alike: every pair is a case, the effect is Kendall's τ."""
+    """Whether two numbers order the items alike: every pair is a case, the effect is Kendall's τ.
+
+    Of fewer than `LEAST_OF_AN_ORDER` nothing is judged: two unrelated orders of two or three agree with probability 1/2 or 1/6, of four
+    with 1/24.
+    """
     if len(items) < 2:
         return Outcome(missing=missing)
+    printed = all(x.printed and y.printed for _, x, y in items)
+    barrier = "" if printed or len(items) >= LEAST_OF_AN_ORDER else FEW_FOR_AN_ORDER
     cases = []
     for (name, x, y), (other, other_x, other_y) in combinations(sorted(items, key=lambda item: item[0]), 2):
-        first, second = difference(x, other_x), difference(y, other_y)
-        sign = decide(first) * decide(second)
-        why = "" if sign else why_undecided(first if decide(first) == 0 else second)
-        cases.append(Case("", f"{name} and {other}", sign, None, why, first.impossible or second.impossible))
+        cases.append(_pair_in_order(f"{name} and {other}", difference(x, other_x), difference(y, other_y), barrier))
     tau = kendall_tau([(x.value, y.value) for _, x, y in items])
     return Outcome(tuple(cases), Effect(tau, "τ"))
+
+
+def _pair_in_order(names: str, first: Number, second: Number, barrier: str) -> Case:
+    """Whether two differences have one sign: as sure as the less sure of the two."""
+    sign = decide(first) * decide(second)
+    why = "" if sign else why_undecided(first if decide(first) == 0 else second)
+    impossible, printed = first.impossible or second.impossible, first.printed and second.printed
+    inferred = [found for number in (first, second) if (found := infer(number)) is not None]
+    p_value = max((min(found.p_above(), found.p_below()) for found in inferred), default=1.0)
+    alike = first.value * second.value > 0
+    if any(found.of_networks for found in inferred):
+        barrier = barrier or ONE_SEED
+    return Case(
+        "", names, sign, None, why, impossible, printed,
+        p_value if alike else 1.0, 1.0 if alike else p_value, barrier=barrier,
+    )  # fmt: skip
+
+
+def whole(name: str, condition: str, number: Number, unit: Unit, p_for: float | None, p_against: float | None) -> Case:
+    """A case made of several comparisons, with p-values of its own; `number` is shown as its effect."""
+    shown = Case.of(name, condition, number, unit)
+    if p_for is None or p_against is None:
+        return shown
+    level = (1 - number.level) / 2
+    sign = 1 if p_for < level else -1 if p_against < level else 0
+    why = "" if sign else why_undecided(number)
+    return replace(shown, sign=sign, why=why, p_for=p_for, p_against=p_against, inference=None)

@@ -1,9 +1,9 @@
 """The paper's claims, in one list: what it says, where, by which statistic that is judged, and the judging itself.
 
 Every claim is judged as it is written, that is for each teacher, temperature, λ or severity it speaks of. A claim's function turns
-an `Evidence` into cases; `judge` turns cases into a verdict, the same way for all: supported where every case holds, contradicted
-where one clearly fails, undecided in between, no data where the runs are missing. What "holds" means for two numbers is
-`comparison.decide`. Students of teachers that were trained with mixup count for the one claim about them only.
+an `Evidence` into cases; `judge` turns cases into a verdict, the same way for all (`judge.RULE`). What "holds" means for two
+numbers is `comparison.decide`. Claims about answers that change with the scale of the logits are judged after temperature scaling
+too. Students of teachers that were trained with mixup count for the one claim about them only.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from vicinal.claims.judge import Claim, Judgement, judge
 
 CLAIMS: tuple[Claim, ...] = (
     Claim("dominance", "Halfway between two images, mismatch dominates the teacher’s answer: D(0.5) > 1.", "§7.3, §7.6, fig. 4",
-          "dominance ratio D(0.5) of each teacher", "above 1", between_images.dominance),
+          "dominance ratio D(0.5) of each teacher", "above 1", between_images.dominance, by_scale=True),
     Claim("gain_positive", "The student is more linear than its teacher at every λ: Δ_lin(λ) > 0.", "§7.4, §7.6, fig. 5",
-          "Δ_lin of each teacher’s KD + mixup student at every λ between 0 and 1", "above 0", between_images.gain_positive),
+          "Δ_lin of each teacher’s KD + mixup student at every λ between 0 and 1", "above 0", between_images.gain_positive,
+          by_scale=True),
     Claim("gain_near_half", "The linearity gain is largest near λ = 0.5.", "§7.4, §7.6, fig. 5",
-          "Δ_lin(0.5) less the largest Δ_lin at λ ≤ 0.25 or ≥ 0.75", "above 0", between_images.gain_largest_near_half),
+          "Δ_lin(0.5) less the largest Δ_lin at λ ≤ 0.25 or ≥ 0.75", "above 0", between_images.gain_largest_near_half, by_scale=True),
     Claim("gain_order", "The linearity gain follows the order of the teachers’ NL.", "§7.4, fig. 5, tables 5 and 6",
           "Kendall’s τ over teachers, peak NL and peak Δ_lin", "each pair of teachers stands in the same order",
-          between_images.gain_order),
+          between_images.gain_order, by_scale=True),
     Claim("kl_mixed", "The student departs from its teacher on mixed inputs: KL mixed > KL real.", "§7.4, table 6",
-          "KL mixed less KL real of each teacher’s KD + mixup student", "above 0", between_images.kl_mixed),
+          "KL mixed less KL real of each teacher’s KD + mixup student", "above 0", between_images.kl_mixed, by_scale=True),
     Claim("beats_kd", "KD + mixup is more accurate than KD.", "§6.1 (2), table 1",
           "accuracy of KD + mixup, every temperature, less that of KD", "above 0",
           by_arm.more_accurate_than("kd", "KD students of one teacher")),
@@ -52,10 +53,10 @@ CLAIMS: tuple[Claim, ...] = (
           "each pair of teachers stands in the same order", by_arm.calibration_follows),
     Claim("nl_follows_ece", "A teacher’s NL follows its ECE.", "§7.2, table 5",
           "Kendall’s τ over teachers, ECE and mean NL over λ", "each pair of teachers stands in the same order",
-          between_images.nl_follows_calibration),
+          between_images.nl_follows_calibration, by_scale=True),
     Claim("robustness_order", "The gain on corrupted images follows the order of the linearity gain.", "§7.5, §7.6, table 7, fig. 6",
           "Kendall’s τ over teachers, peak Δ_lin and mean accuracy gain over corruptions and severities",
-          "each pair of teachers stands in the same order", under_corruption.robustness_order),
+          "each pair of teachers stands in the same order", under_corruption.robustness_order, by_scale=True),
     Claim("smooth_most", "Fog and contrast gain most of all corruptions.", "§7.5, fig. 6",
           "mean gain over teachers and severities of fog and of contrast, less that of every other corruption", "above 0",
           under_corruption.smooth_gain_most),

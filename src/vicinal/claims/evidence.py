@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from vicinal.claims.numbers import Curve, Number, PairedTest, difference
+from vicinal.claims.numbers import Curve, Number, difference
 
-StudentKey = tuple[str | None, str | None, float | str | None]  # arm, teacher, temperature
+# What counts as no difference, by unit: one point of accuracy, .01 of ECE, .02 nats (measures.margins in a study).
+MARGINS: Mapping[str, float] = {"points": 1.0, "ECE": 0.01, "nats": 0.02}
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,7 @@ class ModelResults:
     curves: Mapping[str, Curve] = field(default_factory=dict)
     versus_teacher: Mapping[str, StudentVersusTeacher] = field(default_factory=dict)
     corruption_gain: Mapping[str, Mapping[int, Number]] = field(default_factory=dict)
-
-    @property
-    def key(self) -> StudentKey:
-        """What tells a student from the others of its study."""
-        return self.arm, self.teacher, self.temperature
+    scaled: ModelResults | None = None  # what temperature scaling makes of it; None where that was not measured
 
     @property
     def has_fixed_temperature(self) -> bool:
@@ -64,7 +61,15 @@ class Evidence:
     teachers: tuple[ModelResults, ...] = ()
     students: tuple[ModelResults, ...] = ()
     classes: int | None = None
-    tests: Mapping[tuple[StudentKey, StudentKey], PairedTest] = field(default_factory=dict)  # of students of one seed
+    margins: Mapping[str, float] = field(default_factory=lambda: MARGINS)  # by unit
+
+    def after_temperature_scaling(self) -> Evidence:
+        """The same networks with every answer divided by its fitted temperature; those without one are left out."""
+        teachers, students = (
+            tuple(model.scaled for model in models if model.scaled is not None)
+            for models in (self.teachers, self.students)
+        )
+        return replace(self, teachers=teachers, students=students)
 
     def teacher(self, name: str | None) -> ModelResults | None:
         """The teacher of this name."""
@@ -97,12 +102,7 @@ class Evidence:
         return next((s for s in found if s.temperature == 2), found[0] if found else None)
 
     def gap(self, key: str, a: ModelResults, b: ModelResults) -> Number | None:
-        """A number of a less that of b; of two accuracies with the paired test, where there is one. None where either is missing."""
+        """A number of a less that of b. None where either is missing."""
         if key not in a.numbers or key not in b.numbers:
             return None
-        test = None
-        if key == "accuracy":
-            test = self.tests.get((a.key, b.key))
-            if test is None and (turned := self.tests.get((b.key, a.key))) is not None:
-                test = turned.swapped()
-        return replace(difference(a.numbers[key], b.numbers[key]), test=test)
+        return difference(a.numbers[key], b.numbers[key])

@@ -87,6 +87,14 @@ class RepresentationSpec(Frozen):
     seed: Seed = 0
 
 
+class MarginsSpec(Frozen):
+    """What counts as no difference: claims whose every case lies within it are judged "no difference"."""
+
+    accuracy_pp: float = Field(1.0, gt=0, le=100, description="percentage points of accuracy")
+    ece: float = Field(0.01, gt=0, le=1, description="of ECE, a fraction")
+    nats: float = Field(0.02, gt=0, le=1000, description="of NL, linearity gain and KL")
+
+
 class MeasuresSpec(Frozen):
     """What is measured of every network. Calibration, the vicinal curves and alignment always are."""
 
@@ -99,3 +107,4 @@ class MeasuresSpec(Frozen):
     )
     bootstrap_resamples: int = Field(1000, ge=100, le=100_000, description="resamples behind every interval")
     confidence_level: float = Field(0.95, ge=0.5, le=0.9999, description="coverage of the intervals")
+    margins: MarginsSpec = MarginsSpec()

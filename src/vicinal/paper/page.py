@@ -17,8 +17,13 @@ from vicinal.version import __version__
 
 VERDICT_CLASSES: dict[Verdict, str] = {  # of the style sheet
     "supported": "yes",
+    "holds as printed": "yes",
     "contradicted": "no",
+    "fails as printed": "no",
+    "no difference": "undecided",
     "undecided": "undecided",
+    "open as printed": "undecided",
+    "not testable": "fact",
     "no data": "fact",
 }
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from vicinal.claims import RULE, Judgement, judge, judge_all
+from vicinal.claims import RULE, VERDICTS, Judgement, Verdict, judge, judge_all
 from vicinal.config import CORRUPTIONS
 from vicinal.paper.audit import audit, table7_label
 from vicinal.paper.finding import KIND_WORDS, Finding
@@ -108,11 +108,14 @@ def claim_words(judgement: Judgement) -> dict[str, str]:
 
 
 def counted(judgements: Iterable[Judgement]) -> str:
-    """5 supported, 11 contradicted, 3 undecided, 1 no data."""
+    """5 hold as printed, 11 fail as printed, 1 no data."""
     verdicts = [judgement.verdict for judgement in judgements]
-    return ", ".join(
-        f"{verdicts.count(v)} {v}" for v in ("supported", "contradicted", "undecided", "no data") if v in verdicts
-    )
+    return ", ".join(f"{verdicts.count(verdict)} {_counted(verdict)}" for verdict in VERDICTS if verdict in verdicts)
+
+
+def _counted(verdict: Verdict) -> str:
+    """A verdict behind a number: 5 hold as printed."""
+    return str(verdict).replace("holds", "hold").replace("fails", "fail")
 
 
 def print_everything(shown: Shown, console: Console) -> None:
@@ -160,4 +163,9 @@ def print_everything(shown: Shown, console: Console) -> None:
     console.print(table)
 
 
-VERDICT_STYLES = {"supported": "green", "contradicted": "bold red", "undecided": "yellow", "no data": "dim"}
+VERDICT_STYLES = {
+    "holds as printed": "green",
+    "fails as printed": "bold red",
+    "open as printed": "yellow",
+    "no data": "dim",
+}

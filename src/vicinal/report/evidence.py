@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from itertools import combinations
-from statistics import fmean
 from typing import Any
 
 from vicinal.claims import (
+    MARGINS,
     Comparison,
     Curve,
+    Deviations,
     Evidence,
     ModelResults,
     Number,
-    PairedTest,
     StudentVersusTeacher,
     compare,
-    difference,
-    mean,
     p_value_text,
+    ratio,
 )
 from vicinal.config import SEVERITIES
 from vicinal.report.degenerate import uninformative
+from vicinal.report.numbers import StudyNumbers, at_half_of, less, mean_of_curve, numbers_of
 from vicinal.report.rows import (
     SCALED,
     Model,
@@ -43,77 +43,49 @@ _SCALARS = {
     "confidence": ("confidence", 100.0),
     "ece": ("ece", 1.0),
     "ece_scaled": ("ece" + SCALED, 1.0),
+    "nll": ("nll", 1.0),
+    "nll_scaled": ("nll" + SCALED, 1.0),
+    "brier": ("brier", 1.0),
+    "brier_scaled": ("brier" + SCALED, 1.0),
 }
-_CURVES = ("nonlinearity", "entropy", "dominance")
+_CURVES = ("nonlinearity", "entropy", "linearity_information")
+_GAIN = {"": "linearity_gain", SCALED: "linearity_gain" + SCALED}
 _Bounds = Sequence[float | None] | None
 
 
 # --- comparisons ------------------------------------------------------------------------------------------------------
 
 
-def compare_rows(results: Results, a: Row, b: Row, key_a: str, key_b: str | None = None) -> Comparison:
-    """Whether a scalar of row a is above one of row b (the same key by default).
+def compare_rows(
+    results: Results, a: Row, b: Row, key_a: str, key_b: str | None = None, factor: float = 1.0
+) -> Comparison:
+    """Whether a scalar of row a is above one of row b (the same key by default), both times a factor.
 
     Raises ValueError where a row has no such scalar.
     """
-    first, second = scalar(a, key_a), scalar(b, key_b or key_a)
+    first, second = scalar(results, a, key_a, factor), scalar(results, b, key_b or key_a, factor)
     if first is None or second is None:
         raise ValueError(f"{a.name} has no {key_a}, or {b.name} has no {key_b or key_a}")
-    test = paired_test(results, a, b) if key_a == "accuracy" and key_b in (None, "accuracy") else None
-    return compare(first, second, test)
+    return compare(first, second)
 
 
-def comparison_words(results: Results, comparison: Comparison) -> str:
-    """How a comparison is known, or why it is not, in words."""
-    gap, decided = comparison.difference, comparison.sign != 0
-    if gap.spread == "seeds":
-        if decided:
-            return f"the same in each of the {len(gap.by_seed)} seeds"
-        above = sum(value > 0 for value in gap.by_seed.values())
-        return f"undecided: higher in {above} of {len(gap.by_seed)} seeds"
-    if gap.test is not None:
-        words = f"McNemar’s test on the same images, {p_value_text(gap.test.p_value)}"
-        return words if decided else f"undecided: {words}, and one seed gives no spread"
-    if gap.interval is None:
+def comparison_words(results: Results, comparison: Comparison, digits: int = 3) -> str:
+    """How a comparison is known, or why it is not, in words: the difference with its interval and p."""
+    found, seeds = comparison.inference, len(comparison.difference.by_seed)
+    if found is None:
         return "undecided: one seed gives no spread, and no interval was stored"
-    if decided:
-        return f"{results.coverage} intervals apart"
-    return f"undecided: {results.coverage} intervals overlap, and one seed gives no spread"
-
-
-def paired_test(results: Results, a: Row, b: Row) -> PairedTest | None:
-    """McNemar's test of two students of one seed each, on the same test images; None where it was not stored."""
-    if len(a.models) != 1 or len(b.models) != 1:
-        return None
-    students = results.raw["students"]
-    places = [next((k for k, m in enumerate(students) if m is row.models[0]), None) for row in (a, b)]
-    for test in results.raw.get("mcnemar") or ():
-        if all(place in test["students"] for place in places):
-            i, j = (test["students"].index(place) for place in places)
-            only = test["only_first"]
-            return PairedTest(only[i][j], only[j][i], test["p_value"][i][j], 1 - results.confidence_level)
-    return None
+    low, high = (f"{bound:+.{digits}f}".replace("-", "−") for bound in found.interval)
+    over = "these two networks alone" if found.of_networks else f"{seeds} seeds" if seeds > 1 else "the images"
+    words = f"difference {low} to {high}, {results.coverage} interval over {over}, {p_value_text(found.p_value())}"
+    return words if comparison.sign else f"undecided: {words}"
 
 
 # --- numbers of a row -------------------------------------------------------------------------------------------------
 
 
-def _number(row: Row, value: Callable[[Model], float | None], interval: Callable[[Model], _Bounds]) -> Number | None:
-    """A quantity of a row over its seeds; the interval counts where there is one seed. None where no seed has it."""
-    by_seed = {
-        model["seed"]: float(found)
-        for model in row.models
-        if (found := value(model)) is not None and math.isfinite(found)
-    }
-    if not by_seed:
-        return None
-    bounds = interval(row.models[0]) if len(row.models) == 1 else None
-    low, high = bounds if bounds is not None else (None, None)
-    return Number(fmean(by_seed.values()), by_seed, None if low is None or high is None else (float(low), float(high)))
-
-
-def scalar(row: Row, key: str, factor: float = 1.0) -> Number | None:
+def scalar(results: Results, row: Row, key: str, factor: float = 1.0) -> Number | None:
     """A scalar of results.json, times a factor; None where no seed has it."""
+    numbers, images = numbers_of(results), results.images("test")
 
     def value(model: Model) -> float | None:
         found = model.get(key)
@@ -123,64 +95,113 @@ def scalar(row: Row, key: str, factor: float = 1.0) -> Number | None:
         found = stored_interval(model, key)
         return None if found is None else [factor * bound for bound in found]
 
-    return _number(row, value, bounds)
+    def moved(model: Model) -> Deviations | None:
+        found = numbers.moved(model, key)
+        return None if found is None else factor * found
+
+    # As one image more that is answered otherwise (Agresti and Min 2005): answers that are all right show no error.
+    least_error = factor / (images + 2) if key == "accuracy" else 0.0
+    return numbers.number(row, f"{key} x {factor:g}", value, moved, bounds, images or None, least_error)
 
 
-def vicinal_curve_numbers(row: Row, quantity: str) -> dict[float, Number]:
-    """A vicinal quantity by λ."""
-    return _by_lam(row, lambda m: m["vicinity"][quantity], partial(_vicinal_bounds, quantity=quantity))
+def vicinal_curve_numbers(results: Results, row: Row, quantity: str, scaled: str = "") -> dict[float, Number]:
+    """A vicinal quantity by λ. `scaled`: "" or `SCALED`. Dominance is the ratio of NL and H, as it is of means."""
+    if quantity == "dominance":
+        below = vicinal_curve_numbers(results, row, "entropy", scaled)
+        above = vicinal_curve_numbers(results, row, "nonlinearity", scaled)
+        return {
+            lam: ratio(number, below[lam]) for lam, number in above.items() if lam in below and below[lam].value > 0
+        }
+    numbers, key = numbers_of(results), f"vicinity{scaled}"
+
+    def bounds(model: Model) -> Any:
+        return ((model.get(key) or {}).get("intervals") or {}).get(quantity)
+
+    return _by_lam(
+        numbers, row, f"{key}.{quantity}", lambda m: (m.get(key) or {}).get(quantity),
+        lambda m, k: numbers.moved(m, f"{key}.{quantity}", k), bounds,
+    )  # fmt: skip
 
 
 def number_at_half(curve: Curve) -> Number | None:
     """A curve at λ = 0.5."""
-    position = half_position(list(curve))
-    return None if position is None else list(curve.values())[position]
+    return at_half_of(curve)
 
 
-def _vicinal_bounds(model: Model, quantity: str) -> Mapping[str, Sequence[float | None]] | None:
-    found: Mapping[str, Sequence[float | None]] | None = (model["vicinity"].get("intervals") or {}).get(quantity)
-    return found
-
-
-def student_versus_teacher(row: Row, teacher: str) -> StudentVersusTeacher | None:
+def student_versus_teacher(results: Results, row: Row, teacher: str, scaled: str = "") -> StudentVersusTeacher | None:
     """Gain by λ and alignment of a student beside a teacher. None where that was not measured."""
     if not any(versus_teacher(model, teacher) for model in row.models):
         return None
+    numbers, name = numbers_of(results), f"{teacher}{scaled}"
 
-    def alignment(key: str) -> Number | None:
-        def part(model: Model) -> Mapping[str, Any]:
-            return versus_teacher(model, teacher).get("alignment") or {}
-
-        return _number(row, lambda m: part(m).get(key), lambda m: (part(m).get("intervals") or {}).get(key))
+    def moved(model: Model, position: int) -> Deviations | None:
+        own = numbers.moved(model, f"vicinity{scaled}.nonlinearity", position)
+        beside = _teacher_of(results, teacher, model)
+        key = f"vicinity{scaled}.nonlinearity"
+        return None if beside is None else less(numbers.moved(beside, key, position), own)
 
     curve = _by_lam(
-        row,
-        lambda m: versus_teacher(m, teacher).get("linearity_gain"),
-        lambda m: versus_teacher(m, teacher).get("linearity_gain_interval"),
-    )
+        numbers, row, f"gain over {name}", lambda m: versus_teacher(m, teacher).get(_GAIN[scaled]),
+        moved, lambda m: versus_teacher(m, teacher).get(f"{_GAIN[scaled]}_interval"),
+    )  # fmt: skip
+    kl = {
+        key: _alignment(numbers, row, teacher, key, scaled) for key in ("kl_real", "kl_mixed", "independent_response")
+    }
     peak = max(curve.values(), key=lambda number: number.value, default=None)
-    return StudentVersusTeacher(
-        curve, peak, alignment("kl_real"), alignment("kl_mixed"), alignment("independent_response")
+    return StudentVersusTeacher(curve, peak, kl["kl_real"], kl["kl_mixed"], kl["independent_response"])
+
+
+def _teacher_of(results: Results, teacher: str, student: Model) -> Model | None:
+    """The teacher of this name that a student stands beside: of its seed, or the one that all seeds share."""
+    row = next((row for row in results.teachers if row.label == teacher), None)
+    if row is None:
+        return None
+    return next(
+        (model for model in row.models if model["seed"] == student["seed"]),
+        row.models[0] if len(row.models) == 1 else None,
     )
 
 
-def _by_lam(row: Row, values: Callable[[Model], Any], bounds: Callable[[Model], Any]) -> dict[float, Number]:
-    """Numbers by λ, from functions that give a model's list over λ and its `lower` and `upper` lists, or None."""
+def _alignment(numbers: StudyNumbers, row: Row, teacher: str, key: str, scaled: str) -> Number | None:
+    def part(model: Model) -> Mapping[str, Any]:
+        return versus_teacher(model, teacher).get(f"alignment{scaled}") or {}
+
+    def moved(model: Model) -> Deviations | None:
+        real, mixed = (
+            numbers.moved(model, f"versus_teacher.{teacher}.{name}{scaled}") for name in ("kl_real", "kl_mixed")
+        )
+        return {"kl_real": real, "kl_mixed": mixed}[key] if key != "independent_response" else less(mixed, real)
+
+    def bounds(model: Model) -> _Bounds:
+        found: _Bounds = (part(model).get("intervals") or {}).get(key)
+        return found
+
+    return numbers.number(row, f"{key} to {teacher}{scaled}", lambda m: part(m).get(key), moved, bounds)
+
+
+def _by_lam(numbers: StudyNumbers, row: Row, key: str, values: Any, moved: Any, bounds: Any) -> dict[float, Number]:
+    """Numbers by λ, from functions that give a model's list over λ, the (R,) deviations of a point, and its bounds' lists."""
     curve = {
-        float(lam): _number(
-            row, partial(_entry, values=values, position=k), partial(_bounds, bounds=bounds, position=k)
+        float(lam): numbers.number(
+            row, f"{key} at {lam}", partial(_entry, values=values, position=k), partial(_at, moved, k),
+            partial(_bounds, bounds=bounds, position=k),
         )
         for k, lam in enumerate(row.models[0]["vicinity"]["lam"])
-    }
+    }  # fmt: skip
     return {lam: number for lam, number in curve.items() if number is not None}
 
 
-def _entry(model: Model, values: Callable[[Model], Any], position: int) -> float | None:
+def _at(moved: Any, position: int, model: Model) -> Deviations | None:
+    found: Deviations | None = moved(model, position)
+    return found
+
+
+def _entry(model: Model, values: Any, position: int) -> float | None:
     found = values(model)
     return None if found is None else found[position]
 
 
-def _bounds(model: Model, bounds: Callable[[Model], Any], position: int) -> _Bounds:
+def _bounds(model: Model, bounds: Any, position: int) -> _Bounds:
     found = bounds(model)
     return None if not found else [found["lower"][position], found["upper"][position]]
 
@@ -189,59 +210,93 @@ def _bounds(model: Model, bounds: Callable[[Model], Any], position: int) -> _Bou
 
 
 def study_evidence(results: Results) -> Evidence:
-    """A study's results as the claims want them: numbers by seed, or with their bootstrap interval where there is one seed."""
-    teachers = tuple(_teacher(row) for row in results.teachers)
-    students = {row: _student(row, results) for row in results.students}
-    tests = {
-        (students[a].key, students[b].key): test
-        for a, b in combinations(students, 2)
-        if (test := paired_test(results, a, b)) is not None
-    }
+    """A study's results as the claims want them."""
+    teachers = tuple(_teacher(row, results) for row in results.teachers)
+    students = tuple(_student(row, results) for row in results.students)
     classes = len(results.data.get("class_names") or []) or None
-    return Evidence(results.data_name, teachers, tuple(students.values()), classes, tests)
+    stated = (results.raw.get("spec") or {}).get("measures", {}).get("margins") or {}
+    units = {"points": "accuracy_pp", "ECE": "ece", "nats": "nats"}
+    margins = {unit: float(stated.get(key, MARGINS[unit])) for unit, key in units.items()}
+    return Evidence(results.data_name, teachers, students, classes, margins)
 
 
-def _teacher(row: Row) -> ModelResults:
-    return ModelResults(
+def _teacher(row: Row, results: Results) -> ModelResults:
+    own = ModelResults(
         row.label,
         model=row.model_name,
         trained_with_mixup=row.trained_with_mixup,
         logit_scale=row.logit_scale,
         scaled_from=row.scaled_from,
-        numbers=_numbers(row),
-        curves=_curves(row),
+        numbers=_numbers(row, results),
+        curves=_curves(row, results),
     )
+    return replace(own, scaled=_scaled(own, row, results))
 
 
 def _student(row: Row, results: Results) -> ModelResults:
-    names = [teacher.label for teacher in results.teachers]
-    return ModelResults(
+    own = ModelResults(
         row.label, row.arm, row.teacher, row.temperature, row.model_name, scale_free=row.scale_free,
         uninformative=uninformative(row, results),
-        numbers=_numbers(row), curves=_curves(row), corruption_gain=_corruption_gain(row),
-        versus_teacher={name: found for name in names if (found := student_versus_teacher(row, name)) is not None},
+        numbers=_numbers(row, results), curves=_curves(row, results), corruption_gain=_corruption_gain(row, results),
+        versus_teacher=_beside_teachers(row, results),
     )  # fmt: skip
+    return replace(own, scaled=_scaled(own, row, results))
 
 
-def _numbers(row: Row) -> dict[str, Number]:
-    found: dict[str, Number | None] = {name: scalar(row, *where) for name, where in _SCALARS.items()}
-    found["v_score"] = _number(row, lambda m: (m.get("representation") or {}).get("v_score"), lambda _: None)
-    found["nl_mean"] = _number(row, mean_nonlinearity, _mean_nonlinearity_bounds)
-    curve = vicinal_curve_numbers(row, "nonlinearity")
+def _scaled(own: ModelResults, row: Row, results: Results) -> ModelResults | None:
+    """The same network with its answers divided by its fitted temperature; its accuracy is the same."""
+    if not all(model.get(f"vicinity{SCALED}") for model in row.models):
+        return None
+    numbers = {**own.numbers, **_vicinal_numbers(row, results, SCALED)}
+    curves, beside = _curves(row, results, SCALED), _beside_teachers(row, results, SCALED)
+    return replace(own, numbers=numbers, curves=curves, versus_teacher=beside, scale_free=False)
+
+
+def _beside_teachers(row: Row, results: Results, scaled: str = "") -> dict[str, StudentVersusTeacher]:
+    names = [teacher.label for teacher in results.teachers]
+    found = {name: student_versus_teacher(results, row, name, scaled) for name in names}
+    return {name: beside for name, beside in found.items() if beside is not None}
+
+
+def _numbers(row: Row, results: Results) -> dict[str, Number]:
+    found: dict[str, Number | None] = {name: scalar(results, row, *where) for name, where in _SCALARS.items()}
+    numbers = numbers_of(results)
+    found["v_score"] = numbers.number(
+        row, "v_score", lambda m: (m.get("representation") or {}).get("v_score"),
+        lambda m: numbers.moved(m, "representation.v_score"), lambda m: (m.get("representation") or {}).get("v_score_interval"),
+    )  # fmt: skip
+    found["eq11_residual"] = numbers.number(
+        row, "eq11_residual", _eq11_residual, partial(_eq11_moved, numbers), _eq11_bounds
+    )
+    known = {key: number for key, number in found.items() if number is not None}
+    return known | _vicinal_numbers(row, results)
+
+
+def _vicinal_numbers(row: Row, results: Results, scaled: str = "") -> dict[str, Number]:
+    """nl_mean and nl_peak."""
+    numbers, key = numbers_of(results), f"vicinity{scaled}"
+    lam = row.models[0]["vicinity"]["lam"]
+    average = numbers.number(
+        row, f"{key} nl_mean", lambda m: mean_nonlinearity(m, key),
+        lambda m: mean_of_curve(lam, numbers.moved(m, f"{key}.nonlinearity")), lambda m: _mean_nonlinearity_bounds(m, key),
+    )  # fmt: skip
+    found = {} if average is None else {"nl_mean": average}
+    curve = vicinal_curve_numbers(results, row, "nonlinearity", scaled)
     if curve:
         found["nl_peak"] = max(curve.values(), key=lambda number: number.value)
-    found["eq11_residual"] = _number(row, _eq11_residual, partial(_eq11_bounds, row))
-    return {key: number for key, number in found.items() if number is not None}
+    return found
 
 
-def mean_nonlinearity(model: Model) -> float | None:
+def mean_nonlinearity(model: Model, key: str = "vicinity") -> float | None:
     """The mean of NL over λ, nats; None where a point of the curve is missing."""
-    return mean_over_lam(model["vicinity"]["lam"], model["vicinity"]["nonlinearity"])
+    curves = model.get(key)
+    return mean_over_lam(curves["lam"], curves["nonlinearity"]) if curves else None
 
 
-def _mean_nonlinearity_bounds(model: Model) -> _Bounds:
-    bounds = _vicinal_bounds(model, "nonlinearity")
-    return None if not bounds else [mean_over_lam(model["vicinity"]["lam"], bounds[s]) for s in ("lower", "upper")]
+def _mean_nonlinearity_bounds(model: Model, key: str) -> _Bounds:
+    curves = model.get(key) or {}
+    bounds = (curves.get("intervals") or {}).get("nonlinearity")
+    return None if not bounds else [mean_over_lam(curves["lam"], bounds[s]) for s in ("lower", "upper")]
 
 
 def _eq11_residual(model: Model) -> float | None:
@@ -251,25 +306,43 @@ def _eq11_residual(model: Model) -> float | None:
     return None if measured is None or position is None else measured["residual_eq11"][position]
 
 
-def _eq11_bounds(row: Row, _: Model) -> _Bounds:
-    """The far ends of the terms' intervals: none is stored of the residual itself."""
-    entropy, nonlinearity = (vicinal_curve_numbers(row, quantity) for quantity in ("entropy", "nonlinearity"))
-    mixed, departure = number_at_half(entropy), number_at_half(nonlinearity)
-    if mixed is None or departure is None or not {0.0, 1.0} <= entropy.keys():
+def _eq11_bounds(model: Model) -> _Bounds:
+    """From the terms' intervals, as if they were independent, where no resamples are kept."""
+    curves, value = model.get("vicinity") or {}, _eq11_residual(model)
+    intervals, position = curves.get("intervals") or {}, half_position(curves.get("lam") or [])
+    if value is None or position is None or not {"entropy", "nonlinearity"} <= intervals.keys():
         return None
-    return difference(difference(mixed, mean([entropy[0.0], entropy[1.0]])), departure).interval
+    widths = [
+        [high - low for low, high in zip(bounds["lower"], bounds["upper"], strict=True) if None not in (low, high)]
+        for bounds in (intervals["entropy"], intervals["nonlinearity"])
+    ]
+    if {len(width) for width in widths} != {len(curves["lam"])}:
+        return None
+    entropy, nonlinearity = widths
+    half = math.hypot(entropy[position], nonlinearity[position], (entropy[0] + entropy[-1]) / 2) / 2
+    return [value - half, value + half]
 
 
-def _curves(row: Row) -> dict[str, Curve]:
-    return {quantity: curve for quantity in _CURVES if (curve := vicinal_curve_numbers(row, quantity))}
+def _eq11_moved(numbers: StudyNumbers, model: Model) -> Deviations | None:
+    position = half_position((model.get("information") or {}).get("lam") or [])
+    return None if position is None else numbers.moved(model, "information.residual_eq11", position)
 
 
-def _corruption_gain(row: Row) -> dict[str, dict[int, Number]]:
+def _curves(row: Row, results: Results, scaled: str = "") -> dict[str, Curve]:
+    names = (*_CURVES, "dominance")
+    return {name: curve for name in names if (curve := vicinal_curve_numbers(results, row, name, scaled))}
+
+
+def _corruption_gain(row: Row, results: Results) -> dict[str, dict[int, Number]]:
     """Percentage points over the baseline by corruption and severity; empty where they were not measured."""
     gains: dict[str, dict[int, Number]] = {}
+    numbers = numbers_of(results)
     for name in row.models[0].get("corruptions") or {}:
-        for severity in SEVERITIES:
-            number = _number(row, partial(_gain, name, severity), partial(_gain_bounds, name, severity))
+        for position, severity in enumerate(SEVERITIES):
+            number = numbers.number(
+                row, f"gain under {name} {severity}", partial(_gain, name, severity),
+                partial(_gain_moved, results, name, position), partial(_gain_bounds, name, severity),
+            )  # fmt: skip
             if number is not None:
                 gains.setdefault(name, {})[severity] = number
     return gains
@@ -277,6 +350,18 @@ def _corruption_gain(row: Row) -> dict[str, dict[int, Number]]:
 
 def _gain(name: str, severity: int, model: Model) -> float | None:
     return corruption_values(model, name, "gain_pp").get(severity)
+
+
+def _gain_moved(results: Results, name: str, position: int, model: Model) -> Deviations | None:
+    numbers, key = numbers_of(results), f"corruptions.{name}.accuracy"
+    baseline = next(
+        (m for row in results.undistilled if row.arm == "baseline" for m in row.models if m["seed"] == model["seed"]),
+        None,
+    )
+    if baseline is None:
+        return None
+    apart = less(numbers.moved(model, key, position), numbers.moved(baseline, key, position))
+    return None if apart is None else 100 * apart
 
 
 def _gain_bounds(name: str, severity: int, model: Model) -> _Bounds:

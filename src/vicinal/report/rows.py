@@ -98,7 +98,7 @@ class Row:
         return stored_interval(self.models[0], key) if len(self.models) == 1 else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # as Row
 class Results:
     """All of one study's results, arranged for tables, figures and sentences."""
 

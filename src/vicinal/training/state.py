@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -45,8 +44,8 @@ class State:
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     teacher_precision: str = ""
     lr_factor: float = 1.0  # of schedule: plateau
-    plateau_best: float = -math.inf  # of what it watches, the larger the better: the accuracy, or minus the loss
-    plateau_epochs: int = 0  # since there was a better one
+    plateau_accuracy: float = -1.0
+    plateau_epochs: int = 0  # since the selection accuracy was last better
 
 
 @dataclass(frozen=True)

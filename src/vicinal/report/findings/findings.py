@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from vicinal.claims import decide, listed, why_undecided
+from vicinal.claims import decide, infer, listed, why_undecided
 from vicinal.report.degenerate import missed_classes, some, uninformative, what_it_tells, worse_than_the_prior
 from vicinal.report.evidence import (
     compare_rows,
@@ -100,14 +100,14 @@ def _accuracy(results: Results) -> Finding | None:
     if not results.students:
         others = [row for _, row in scored if row is not best]
         text = f"Teacher {best.label} has the highest accuracy, {_percent(best_value)}"
-        verdicts = [compare_rows(results, best, row, "accuracy") for row in others]
+        verdicts = [compare_rows(results, best, row, "accuracy", factor=100.0) for row in others]
         if not others:
             return Finding("Accuracy", "fact", f"Teacher {best.label} reaches an accuracy of {_percent(best_value)}.")
         undecided = [row.label for row, comparison in zip(others, verdicts, strict=True) if comparison.sign <= 0]
         tail = (
             f"; undecided against {', '.join(undecided)}."
             if undecided
-            else f" ({comparison_words(results, verdicts[0])})."
+            else f" ({comparison_words(results, verdicts[0], 1)})."
         )
         return Finding("Which teacher is the most accurate?", "undecided" if undecided else "fact", text + tail)
     text = f"{best.name} has the highest accuracy of the students, {_percent(best_value)}"
@@ -121,13 +121,13 @@ def _accuracy(results: Results) -> Finding | None:
         return Finding(
             question, "no", f"No: the baseline has the highest accuracy of the students, {_percent(best_value)}."
         )
-    comparison = compare_rows(results, best, baseline, "accuracy")
+    comparison = compare_rows(results, best, baseline, "accuracy", factor=100.0)
     verdict: Verdict = "yes" if comparison.sign > 0 else "undecided"
     points = 100 * (best_value - base_value)
     return Finding(
         question,
         verdict,
-        f"{text}: {points:.1f} points above the baseline at {_percent(base_value)} ({comparison_words(results, comparison)}).",
+        f"{text}: {points:.1f} points above the baseline at {_percent(base_value)} ({comparison_words(results, comparison, 1)}).",
     )
 
 
@@ -293,16 +293,16 @@ def _gain(results: Results, teacher: Row, row: Row) -> Finding | None:
             f"Not said for {row.name}: it {reason}, and what answers nothing is linear for want of anything to bend. "
             f"{what_it_tells(row)}",
         )
-    beside = student_versus_teacher(row, teacher.label)
+    beside = student_versus_teacher(results, row, teacher.label)
     inner = [number for lam, number in beside.gain.items() if 0 < lam < 1] if beside is not None else []
     if not inner:
         return None
     signs = [decide(number) for number in inner]
     count, above, below = len(signs), signs.count(1), signs.count(-1)
-    spreads = {number.spread for number in inner}
-    seeds = f" in each of {len(row.models)} seeds" if "seeds" in spreads else ""
-    known = f", its {results.coverage} interval included" if "bootstrap" in spreads else ""
-    undecided = "the seeds disagree" if seeds else "its interval includes 0" if known else "no interval was stored"
+    several = len(row.models) > 1
+    seeds = f" over {len(row.models)} seeds" if several else ""
+    known = f", its {results.coverage} interval included" if all(infer(number) for number in inner) else ""
+    undecided = "its interval includes 0" if known else "no interval was stored"
     verdict: Verdict
     if above == count:
         verdict, text = "yes", f"Δ_lin is above 0 at every λ between 0 and 1{known}{seeds}"
@@ -379,15 +379,12 @@ def _calibration_follows(results: Results, studied: list[Row]) -> Finding | None
 
 def _dominance(results: Results, teacher: Row) -> Finding | None:
     """Whether D(0.5) of a teacher is above 1."""
-    number = number_at_half(vicinal_curve_numbers(teacher, "dominance"))
+    number = number_at_half(vicinal_curve_numbers(results, teacher, "dominance"))
     if number is None:
         return None
-    spread = mean_and_spread(list(number.by_seed.values()))
-    text = f"D(0.5) of {teacher.label} is {number.value:.2f}"
-    if spread is not None and spread[1] is not None:
-        text += f" ± {spread[1]:.2f} over {len(number.by_seed)} seeds"
-    elif number.interval:
-        text += f" ({results.coverage} interval {_range(number.interval)})"
+    text, found = f"D(0.5) of {teacher.label} is {number.value:.2f}", infer(number)
+    if found is not None:
+        text += f" ({results.coverage} interval {_range(found.interval)})"
     verdict: Verdict
     sign = decide(number, 1.0)
     if sign > 0:

@@ -117,8 +117,8 @@ def recommendation(results: Results) -> Recommendation | None:
     selected, runner_up = picked
     on_test = None
     if runner_up is not None and None not in (candidates[k].test_accuracy for k in picked if k is not None):
-        comparison = compare_rows(results, rows[selected], rows[runner_up], "accuracy")
-        on_test = OnTest(comparison.sign, comparison_words(results, comparison).removeprefix("undecided: "))
+        comparison = compare_rows(results, rows[selected], rows[runner_up], "accuracy", factor=100.0)
+        on_test = OnTest(comparison.sign, comparison_words(results, comparison, 1).removeprefix("undecided: "))
     selected_on_test = results.selected_on_test
     against = objections(rows[selected], results)
     error = 1 - results.confidence_level
