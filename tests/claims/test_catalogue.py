@@ -191,15 +191,89 @@ def eq11(make: Make, shift: Values) -> Evidence:
     return Evidence("made up", (known,))
 
 
+def nl_peak(make: Make, shift: Values) -> Evidence:
+    half = place(make, 0.5, shift, 0.1)
+    curve = {lam: half if lam == 0.5 else place(make, 0.5) for lam in LAM[1:-1]}
+    return Evidence("made up", (teacher(curves={"nonlinearity": {0.0: place(make, 0), **curve, 1.0: place(make, 0)}}),))
+
+
+def gain_information(make: Make, shift: Values) -> Evidence:
+    """The gain is clearly above 0 at λ = 0.5 alone; elsewhere I_lin counts for nothing."""
+    inside = {lam: place(bootstrap, 0.5 if lam == 0.5 else -0.5) for lam in LAM[1:-1]}
+    own = {lam: place(make, 1.0, shift, 0.1) if lam == 0.5 else place(make, 0.1) for lam in LAM}
+    versus = {"A": StudentVersusTeacher(gain=inside)}
+    taught = teacher(curves={"linearity_information": {lam: place(make, 1.0) for lam in LAM}})
+    return Evidence("made up", (taught,), (student(curves={"linearity_information": own}, versus_teacher=versus),))
+
+
+def mixup_improves(make: Make, shift: Values) -> Evidence:
+    mixed = student("mixup", None, None, numbers={"accuracy": place(make, 80, shift)})
+    return Evidence("made up", (), (mixed, student("baseline", None, None, numbers={"accuracy": place(make, 80)})))
+
+
+def confidence_passes(make: Make, shift: Values) -> Evidence:
+    """A is overconfident, B underconfident, C neither, so that its student counts for nothing."""
+    taught, asking = [], []
+    for name, gap, sign in (("A", 5.0, 1), ("B", -5.0, -1), ("C", 0.0, 1)):
+        unsure = (-1.0, 0.2, 1.0) if gap == 0 else (0, 0, 0)
+        numbers = {"accuracy": place(bootstrap, 80), "confidence": place(bootstrap, 80 + gap, unsure)}
+        taught.append(teacher(name, numbers=numbers))
+        base, moved = (80, shift) if name == "A" else (80 + 4 * sign, (0, 0, 0))
+        asking.append(
+            student(asks=name, numbers={"accuracy": place(make, 80), "confidence": place(make, base, moved, sign)})
+        )
+    return Evidence("made up", tuple(taught), tuple(asking))
+
+
+def overconfidence_corrected(make: Make, shift: Values) -> Evidence:
+    """A is overconfident; B is underconfident and not in question."""
+    taught, asking = [], []
+    for name, gap in (("A", 5.0), ("B", -5.0)):
+        numbers = {"accuracy": place(bootstrap, 80), "confidence": place(bootstrap, 80 + gap), "ece": place(make, 0.05)}
+        taught.append(teacher(name, numbers=numbers))
+        asking.append(
+            student(asks=name, numbers={"ece": place(make, 0.05, shift, -0.01) if gap > 0 else place(make, 0.3)})
+        )
+    return Evidence("made up", tuple(taught), tuple(asking))
+
+
+def noise_least(make: Make, shift: Values) -> Evidence:
+    gains = {
+        "gaussian_noise": place(make, 5),
+        "jpeg_compression": place(make, 5, shift),
+        "fog": place(make, 9),
+        "pixelate": place(make, -1),
+    }
+    return Evidence(
+        "made up", (teacher(),), (student(corruption_gain={name: {1: n, 5: n} for name, n in gains.items()}),)
+    )
+
+
+def mixup_v_score(make: Make, shift: Values) -> Evidence:
+    mixed = ModelResults("A mixed", model="A", trained_with_mixup=True, numbers={"v_score": place(make, 0.5)})
+    plain = teacher(numbers={"v_score": place(make, 0.5, shift, 0.05)})
+    baseline, own = (
+        student(arm, None, None, numbers={"v_score": place(make, value)})
+        for arm, value in (("baseline", 0.6), ("mixup", 0.5))
+    )
+    return Evidence("made up", (mixed, plain), (baseline, own))
+
+
 BUILDERS: dict[str, Callable[[Make, Values], Evidence]] = {
     "dominance": dominance,
+    "nl_peak": nl_peak,
     "gain_positive": lambda make, shift: gain(make, place(make, 0, shift, 0.1), 0.5),
     "gain_near_half": lambda make, shift: gain(make, place(make, 0.5, shift, 0.1), 0.5),
+    "gain_information": gain_information,
     "gain_order": lambda make, shift: four_teachers(make, ("nl_peak", 1.0), ("gain", 0.1, shift), "gain"),
     "kl_mixed": kl_mixed,
+    "mixup_improves": mixup_improves,
     "beats_kd": lambda make, shift: scored("accuracy", 1.0)(make, shift, "kd"),
     "beats_mixup": lambda make, shift: scored("accuracy", 1.0)(make, shift, "mixup"),
     "beats_baseline": lambda make, shift: scored("accuracy", 1.0)(make, shift, "baseline"),
+    "gain_follows_accuracy": lambda make, shift: four_teachers(
+        make, ("accuracy", 1.0), ("accuracy", 1.0, shift), "student"
+    ),
     "ece_order": ece_order,
     "ece_falls": falls("ece", 0.01),
     "accuracy_falls": falls("accuracy", 10.0),
@@ -207,18 +281,25 @@ BUILDERS: dict[str, Callable[[Make, Values], Evidence]] = {
     "two_best": two_best,
     "sigma_worst": sigma_worst,
     "calibration_follows": lambda make, shift: four_teachers(make, ("ece", 0.01), ("ece", 0.01, shift), "student"),
+    "confidence_passes": confidence_passes,
+    "overconfidence_corrected": overconfidence_corrected,
     "nl_follows_ece": lambda make, shift: four_teachers(make, ("ece", 0.01), ("nl_mean", 0.5, shift), "teacher"),
     "robustness_order": lambda make, shift: four_teachers(make, ("gain_peak", 0.1), ("", 1.0, shift), "corruptions"),
     "smooth_most": smooth_most,
+    "noise_least": noise_least,
     "pixelate_loses": pixelate,
     "mixup_teacher": mixup_teacher,
+    "mixup_v_score": mixup_v_score,
+    "capacity_v_score": lambda make, shift: four_teachers(
+        make, ("parameters", 1.0), ("v_score", 0.05, shift), "teacher"
+    ),
     "eq11": eq11,
 }
 
 
 def test_every_claim_is_tried():
     assert list(BUILDERS) == KEYS
-    assert len(set(KEYS)) == len(KEYS) == 21
+    assert len(set(KEYS)) == len(KEYS) == 30
 
 
 @pytest.mark.parametrize("verdict", SHIFTS)
@@ -467,13 +548,17 @@ def test_the_order_of_teachers_and_students_changes_no_verdict(random):
 
 PAPER = {
     "dominance": "open as printed",
+    "nl_peak": "no data",
     "gain_positive": "open as printed",
     "gain_near_half": "no data",
+    "gain_information": "no data",
     "gain_order": "fails as printed",
     "kl_mixed": "holds as printed",
+    "mixup_improves": "holds as printed",
     "beats_kd": "holds as printed",
     "beats_mixup": "fails as printed",
     "beats_baseline": "fails as printed",
+    "gain_follows_accuracy": "fails as printed",
     "ece_order": "fails as printed",
     "ece_falls": "fails as printed",
     "accuracy_falls": "fails as printed",
@@ -481,11 +566,16 @@ PAPER = {
     "two_best": "holds as printed",
     "sigma_worst": "fails as printed",
     "calibration_follows": "fails as printed",
+    "confidence_passes": "fails as printed",
+    "overconfidence_corrected": "fails as printed",
     "nl_follows_ece": "fails as printed",
     "robustness_order": "fails as printed",
     "smooth_most": "fails as printed",
+    "noise_least": "fails as printed",
     "pixelate_loses": "holds as printed",
     "mixup_teacher": "holds as printed",
+    "mixup_v_score": "holds as printed",
+    "capacity_v_score": "holds as printed",
     "eq11": "fails as printed",
 }
 

@@ -253,15 +253,104 @@ def eq11(sign: int, width: float) -> Raw:
     return raw
 
 
+def nl_peak(sign: int, width: float) -> Raw:
+    raw = make_results()
+    for model in raw["teachers"]:
+        set_curve(model, "nonlinearity", 1 - sign * np.abs(LAM - 0.5), width)
+    return raw
+
+
+def set_curve(model: Raw, quantity: str, values: np.ndarray, width: float) -> None:
+    model["vicinity"][quantity] = values.tolist()
+    model["vicinity"]["intervals"][quantity] = {
+        "lower": (values - width).tolist(),
+        "upper": (values + width).tolist(),
+    }
+
+
+def gain_information(sign: int, width: float) -> Raw:
+    raw = gain_positive(1, 0.001)
+    for model in raw["teachers"]:
+        set_curve(model, "linearity_information", np.full(LAM.size, 1.0), 0.001)
+    for model in students(raw, "kd_mixup"):
+        set_curve(model, "linearity_information", np.full(LAM.size, 1 + 0.1 * sign), width)
+    return raw
+
+
+def gain_follows_accuracy(sign: int, width: float) -> Raw:
+    raw = make_results(teachers=4)
+    names = list(dict.fromkeys(teacher["name"] for teacher in raw["teachers"]))
+    for model in raw["teachers"]:
+        set_scalar(model, "accuracy", 0.5 + 0.1 * names.index(model["name"]), 0.001)
+    for model in students(raw, "kd_mixup"):
+        set_scalar(model, "accuracy", 0.6 + 0.05 * sign * names.index(model["teacher"]), width)
+    return raw
+
+
+def confidence_passes(sign: int, width: float) -> Raw:
+    raw = make_results()
+    for model in [*raw["teachers"], *students(raw, "kd_mixup")]:
+        set_scalar(model, "accuracy", 0.8, 0.001)
+    for model in raw["teachers"]:
+        set_scalar(model, "confidence", 0.9, 0.001)
+    for model in students(raw, "kd_mixup"):
+        set_scalar(model, "confidence", 0.8 + 0.05 * sign, width)
+    return raw
+
+
+def overconfidence_corrected(sign: int, width: float) -> Raw:
+    raw = confidence_passes(1, 0.001)
+    for model in raw["teachers"]:
+        set_scalar(model, "ece", 0.2, 0.001)
+    for model in students(raw, "kd_mixup"):
+        set_scalar(model, "ece", 0.2 - 0.05 * sign, width)
+    return raw
+
+
+def noise_least(sign: int, width: float) -> Raw:
+    others = ("motion_blur", "fog", "jpeg_compression", "contrast")
+    return corrupted(lambda _, name, __: 5.0 + 2 * sign * (name in others), 10 * width)
+
+
+def set_v_score(model: Raw, value: float, size: float, sign: int, width: float) -> None:
+    """A V-score that lies on the side of the sign, in every seed; with a large width in all but one."""
+    turned = -1 if width > 0.1 and model["seed"] == 1 else 1
+    model["representation"] = {"v_score": value + sign * turned * size}
+
+
+def mixup_v_score(sign: int, width: float) -> Raw:
+    raw = make_results(seeds=(0, 1, 2))
+    for model in students(raw, "baseline"):
+        set_v_score(model, 0.6, 0.05, sign, width)
+    for model in students(raw, "mixup"):
+        set_v_score(model, 0.6, 0.0, sign, width)
+    return raw
+
+
+def capacity_v_score(sign: int, width: float) -> Raw:
+    raw = make_results(teachers=3, seeds=(0, 1, 2))
+    for model in students(raw, "baseline"):
+        set_v_score(model, 0.5, 0.0, sign, width)
+    names = list(dict.fromkeys(teacher["name"] for teacher in raw["teachers"]))
+    for model in raw["teachers"]:
+        model["parameters"] = 100_000 * (2 + names.index(model["name"]))
+        set_v_score(model, 0.5, 0.05 * (1 + names.index(model["name"])), sign, width)
+    return raw
+
+
 BUILDERS: dict[str, Callable[[int, float], Raw]] = {
     "dominance": dominance,
+    "nl_peak": nl_peak,
     "gain_positive": gain_positive,
     "gain_near_half": gain_near_half,
+    "gain_information": gain_information,
     "gain_order": gain_order,
     "kl_mixed": kl_mixed,
+    "mixup_improves": scalar("mixup", "baseline", "accuracy"),
     "beats_kd": scalar("kd_mixup", "kd", "accuracy"),
     "beats_mixup": scalar("kd_mixup", "mixup", "accuracy"),
     "beats_baseline": scalar("kd_mixup", "baseline", "accuracy"),
+    "gain_follows_accuracy": gain_follows_accuracy,
     "ece_order": ece_order,
     "ece_falls": temperatures("ece", {1: (0.3, 0.2, 0.1), -1: (0.1, 0.2, 0.3)}),
     "accuracy_falls": temperatures("accuracy", {1: (0.9, 0.8, 0.7), -1: (0.7, 0.8, 0.9)}),
@@ -269,11 +358,16 @@ BUILDERS: dict[str, Callable[[int, float], Raw]] = {
     "two_best": temperatures("accuracy", {1: (0.9, 0.8, 0.7), -1: (0.8, 0.9, 0.7)}),
     "sigma_worst": sigma_worst,
     "calibration_follows": order(of_student=True, key="ece"),
+    "confidence_passes": confidence_passes,
+    "overconfidence_corrected": overconfidence_corrected,
     "nl_follows_ece": order(of_student=False, key="nonlinearity"),
     "robustness_order": robustness_order,
     "smooth_most": smooth_most,
+    "noise_least": noise_least,
     "pixelate_loses": pixelate,
     "mixup_teacher": mixup_teacher,
+    "mixup_v_score": mixup_v_score,
+    "capacity_v_score": capacity_v_score,
     "eq11": eq11,
 }
 

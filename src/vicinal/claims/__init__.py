@@ -5,7 +5,18 @@ from vicinal.claims.catalogue import CLAIMS, judge_all
 from vicinal.claims.comparison import POWER, Comparison, Inference, compare, decide, infer, why_undecided
 from vicinal.claims.evidence import MARGINS, Evidence, ModelResults, StudentVersusTeacher
 from vicinal.claims.judge import RULE, VERDICTS, Judgement, Verdict, judge
-from vicinal.claims.numbers import EPSILON, Curve, Deviations, Load, Number, difference, kendall_tau, mean, ratio
+from vicinal.claims.numbers import (
+    EPSILON,
+    Curve,
+    Deviations,
+    Load,
+    Number,
+    constant,
+    difference,
+    kendall_tau,
+    mean,
+    ratio,
+)
 from vicinal.claims.pool import SeedPool
 from vicinal.claims.under_corruption import SMOOTH_CORRUPTIONS, mean_gain_by_corruption, mean_robustness_gain
 from vicinal.claims.words import (
@@ -40,6 +51,7 @@ __all__ = [
     "StudentVersusTeacher",
     "Verdict",
     "compare",
+    "constant",
     "corruption_heading",
     "corruption_text",
     "decide",

@@ -10,18 +10,22 @@ from vicinal.claims.cases import pairs_of, same_order, unless_uninformative, who
 from vicinal.claims.comparison import decide, infer, why_undecided
 from vicinal.claims.evidence import Evidence
 from vicinal.claims.judge import Case, Effect, Outcome
-from vicinal.claims.numbers import Curve, Number, combine, constant, difference
+from vicinal.claims.numbers import Curve, Number, combine, constant, difference, ratio
 from vicinal.claims.words import listed
 
 NEAR_HALF = 0.25  # how far from λ = 0.5 still counts as near it
 IDENTITY_TOLERANCE = 0.05  # share of NL by which the two sides of eq. 11 may differ and still count as equal
 EPSILON_LAM = 1e-9
+SYMMETRY = (
+    "Its symmetry is not testable: a pair at λ, exchanged, is one at 1 − λ, so over pairs in both orders NL(λ) = NL(1 − λ) for any "
+    "network; the two are counted once."
+)
 UNMIXED_ARMS = ("baseline", "kd")
 
 
 def dominance(evidence: Evidence) -> Outcome:
     """D(0.5) of each teacher above 1; bounded from below where the entropy is not given."""
-    cases, bounded = [], False
+    cases, bounded, over_all = [], False, []
     for teacher in evidence.plain_teachers:
         number = _near_half(teacher.curves.get("dominance", {}))
         peak = teacher.numbers.get("nl_peak")
@@ -30,12 +34,21 @@ def dominance(evidence: Evidence) -> Outcome:
         elif peak is not None and evidence.classes:
             bounded = True
             cases.append(_bounded_dominance(teacher.name, peak, evidence.classes))
+            if {"nl_mean", "entropy_mean"} <= teacher.numbers.keys():
+                whole = ratio(teacher.numbers["nl_mean"], teacher.numbers["entropy_mean"])
+                over_all.append(
+                    f"{teacher.name}’s mean NL over its mean entropy is {whole.value:.2f}, so D is that large at some λ."
+                )
     remark = (
-        f"No entropy is given; it is at most ln {evidence.classes}, and so D is at least peak NL / ln {evidence.classes}."
+        f"H(0.5) is not given; it is at most ln {evidence.classes}, and so D is at least peak NL / ln {evidence.classes}."
         if bounded
         else ""
     )
-    return Outcome(tuple(cases), remark=remark, missing="vicinal curves of a teacher, with λ = 0.5 among them")
+    return Outcome(
+        tuple(cases),
+        remark=" ".join([remark, *over_all]).strip(),
+        missing="vicinal curves of a teacher, with λ = 0.5 among them",
+    )
 
 
 def _bounded_dominance(name: str, peak: Number, classes: int) -> Case:
@@ -59,6 +72,33 @@ def once(points: Sequence[tuple[float, Number]]) -> list[tuple[float, Number]]:
         if lam <= 0.5 + EPSILON_LAM
         or not math.isclose(values.get(round(1 - lam, 9), math.inf), number.value, rel_tol=1e-9, abs_tol=1e-12)
     ]
+
+
+def nl_peaks_at_half(evidence: Evidence) -> Outcome:
+    """NL of each teacher at λ = 0.5 above every one at least `NEAR_HALF` away; of the symmetry nothing is left to test."""
+    cases = []
+    for teacher in evidence.plain_teachers:
+        curve = teacher.curves.get("nonlinearity", {})
+        half = _near_half(curve)
+        far = [(lam, number) for lam, number in once(_inner(curve)) if abs(lam - 0.5) >= NEAR_HALF - EPSILON_LAM]
+        if half is not None:
+            cases += [Case.of(teacher.name, f"λ = {lam:g}", difference(half, number), "nats") for lam, number in far]
+    return Outcome(tuple(cases), remark=SYMMETRY, missing="vicinal curves of a teacher, with λ = 0.5 among them")
+
+
+def gain_is_information(evidence: Evidence) -> Outcome:
+    """I_lin of the student above its teacher’s at every λ where Δ_lin is clearly above 0."""
+    cases = []
+    for teacher, student, versus_teacher in pairs_of(evidence):
+        own, other = (model.curves.get("linearity_information", {}) for model in (student, teacher))
+        cases += [
+            unless_uninformative(
+                Case.of(teacher.name, f"λ = {lam:g}", difference(own[lam], other[lam]), "nats"), student
+            )
+            for lam, gain in once(_inner(versus_teacher.gain))
+            if lam in own and lam in other and decide(gain) > 0
+        ]
+    return Outcome(tuple(cases), missing="KD + mixup students with I_lin and a linearity gain that is clearly above 0")
 
 
 def _inner(curve: Curve) -> list[tuple[float, Number]]:
@@ -174,6 +214,13 @@ def eq11(evidence: Evidence) -> Outcome:
         peak = teacher.numbers.get("nl_peak")
         if residual is not None and half is not None:
             cases.append(_identity(teacher.name, residual, IDENTITY_TOLERANCE * half.value))
+        elif {"nl_mean", "entropy_mean"} <= teacher.numbers.keys():
+            room = difference(teacher.numbers["entropy_mean"], teacher.numbers["nl_mean"])
+            sign = min(decide(room), 0)
+            why = "" if sign else "H[p(x)] is not given"
+            cases.append(
+                Case(teacher.name, "mean over λ", sign, Effect.of(room, "nats"), why, room.impossible, room.printed)
+            )
         elif peak is not None and evidence.classes and "entropy" not in teacher.curves:
             bounded = True
             most = math.log(evidence.classes)
@@ -184,7 +231,7 @@ def eq11(evidence: Evidence) -> Outcome:
     remark = "The equation needs D ≤ 1, and the same paper claims D(0.5) > 1."
     if bounded:
         limit = f"ln {evidence.classes} = {math.log(evidence.classes or 1):.2f} nats"
-        remark = f"No entropy is given; it is at most {limit}, and eq. 11 needs NL below that."
+        remark = f"Where no entropy is given it is at most {limit}; eq. 11 needs NL below H[p(x̃)]."
     return Outcome(
         tuple(cases),
         remark=remark,

@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 
-from vicinal.claims.cases import at_temperature, ece_pair, same_order, scaled_words, taught, unless_uninformative
-from vicinal.claims.evidence import Evidence
+from vicinal.claims.cases import (
+    at_temperature,
+    ece_pair,
+    mixed_and_plain,
+    same_order,
+    scaled_words,
+    taught,
+    unless_uninformative,
+)
+from vicinal.claims.comparison import decide
+from vicinal.claims.evidence import Evidence, ModelResults
 from vicinal.claims.judge import Case, Outcome, Unit
-from vicinal.claims.numbers import difference, ratio
-from vicinal.claims.words import temperature_text
+from vicinal.claims.numbers import Number, difference, ratio
+from vicinal.claims.words import listed, temperature_text
 
 ORDER_OF_MAGNITUDE = 10.0
 
@@ -27,6 +36,73 @@ def more_accurate_than(arm: str, words: str) -> Callable[[Evidence], Outcome]:
         return Outcome(tuple(found), missing=f"KD + mixup students and {words}")
 
     return cases
+
+
+def mixup_improves(evidence: Evidence) -> Outcome:
+    """The mixup student more accurate than the baseline, neither with a teacher."""
+    mixed, baseline = evidence.undistilled("mixup"), evidence.undistilled("baseline")
+    gap = evidence.gap("accuracy", mixed, baseline) if mixed is not None and baseline is not None else None
+    cases = () if gap is None else (Case.of("the student", "", gap, "points"),)
+    return Outcome(cases, missing="the mixup arm and the baseline")
+
+
+def gain_follows_accuracy(evidence: Evidence) -> Outcome:
+    """Accuracy of KD + mixup students in the order of their teachers’: the gain over one baseline has the students’ order."""
+    items = []
+    for teacher in evidence.plain_teachers:
+        student = evidence.reference("kd_mixup", teacher)
+        if student is not None and "accuracy" in teacher.numbers and "accuracy" in student.numbers:
+            items.append((teacher.name, teacher.numbers["accuracy"], student.numbers["accuracy"]))
+    return same_order(items, "two teachers or more with KD + mixup students")
+
+
+def overconfidence(model: ModelResults) -> Number | None:
+    """Confidence less accuracy, percentage points; None where either is missing."""
+    if not {"confidence", "accuracy"} <= model.numbers.keys():
+        return None
+    return difference(model.numbers["confidence"], model.numbers["accuracy"])
+
+
+def _sides(evidence: Evidence) -> tuple[list[tuple[ModelResults, ModelResults, int]], str]:
+    """Teachers clearly over- (+1) or underconfident (−1) with their KD + mixup students, and a remark on the others."""
+    found, neither = [], []
+    for teacher in evidence.plain_teachers:
+        gap, student = overconfidence(teacher), evidence.reference("kd_mixup", teacher)
+        if gap is None or student is None:
+            continue
+        if decide(gap):
+            found.append((teacher, student, decide(gap)))
+        else:
+            neither.append(teacher.name)
+    verb = "is" if len(neither) == 1 else "are"
+    return (
+        found,
+        f"Left out: {listed(neither)}, which {verb} neither clearly over- nor underconfident." if neither else "",
+    )
+
+
+def confidence_passes(evidence: Evidence) -> Outcome:
+    """A student on its teacher’s side of confidence = accuracy."""
+    cases, (sides, remark) = [], _sides(evidence)
+    for teacher, student, side in sides:
+        gap = overconfidence(student)
+        if gap is not None and not student.scale_free:
+            words = "overconfident" if side > 0 else "underconfident"
+            case = Case.of(teacher.name, words, gap if side > 0 else -gap, "points")
+            cases.append(unless_uninformative(case, student))
+    return Outcome(
+        tuple(cases), remark=remark, missing="teachers clearly over- or underconfident and KD + mixup students"
+    )
+
+
+def overconfidence_corrected(evidence: Evidence) -> Outcome:
+    """ECE of a KD + mixup student below its overconfident teacher’s."""
+    cases = []
+    for teacher, student, side in _sides(evidence)[0]:
+        if side > 0 and not student.scale_free and {"ece"} <= teacher.numbers.keys() & student.numbers.keys():
+            gap = difference(teacher.numbers["ece"], student.numbers["ece"])
+            cases.append(unless_uninformative(Case.of(teacher.name, "", gap, "ECE"), student))
+    return Outcome(tuple(cases), missing="clearly overconfident teachers and KD + mixup students")
 
 
 def order_of_magnitude(evidence: Evidence) -> Outcome:
@@ -117,10 +193,7 @@ def calibration_follows(evidence: Evidence) -> Outcome:
 def mixup_teacher_hurts(evidence: Evidence) -> Outcome:
     """Students of a teacher trained with mixup less accurate than those of the same model trained without."""
     cases, clusters = [], []
-    for teacher in evidence.teachers:
-        sibling = next((t for t in evidence.plain_teachers if t.model is not None and t.model == teacher.model), None)
-        if not teacher.trained_with_mixup or teacher.scaled_from or sibling is None:
-            continue
+    for teacher, sibling in mixed_and_plain(evidence):
         own, plain = evidence.reference("kd_mixup", teacher), evidence.reference("kd_mixup", sibling)
         gap = evidence.gap("accuracy", plain, own) if own is not None and plain is not None else None
         if own is None or plain is None or gap is None:

@@ -57,6 +57,14 @@ def taught(evidence: Evidence) -> Iterator[tuple[ModelResults, ModelResults]]:
             yield teacher, student
 
 
+def mixed_and_plain(evidence: Evidence) -> Iterator[tuple[ModelResults, ModelResults]]:
+    """Each teacher trained with mixup, with the teacher of the same model that was trained without."""
+    for teacher in evidence.teachers:
+        plain = next((t for t in evidence.plain_teachers if t.model is not None and t.model == teacher.model), None)
+        if teacher.trained_with_mixup and not teacher.scaled_from and plain is not None:
+            yield teacher, plain
+
+
 def same_order(items: Sequence[tuple[str, Number, Number]], missing: str) -> Outcome:
     """Whether two numbers order the items alike: every pair is a case, the effect is Kendall's τ.
 

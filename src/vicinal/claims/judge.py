@@ -17,11 +17,11 @@ Verdict = Literal[
     "not testable", "no data",
 ]  # fmt: skip
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
-Unit = Literal["points", "nats", "ECE", "times", "τ"]
+Unit = Literal["points", "nats", "ECE", "V-score", "times", "τ"]
 Spread = Literal["rounding", "seeds and images", "seeds", "images", "unknown"]
 
-DECIMALS: dict[Unit, int] = {"points": 2, "nats": 3, "ECE": 4, "times": 2, "τ": 2}
-SIGNED: tuple[Unit, ...] = ("points", "nats", "ECE", "τ")
+DECIMALS: dict[Unit, int] = {"points": 2, "nats": 3, "ECE": 4, "V-score": 3, "times": 2, "τ": 2}
+SIGNED: tuple[Unit, ...] = ("points", "nats", "ECE", "V-score", "τ")
 LEVEL = 0.025  # one-sided, of every verdict
 EQUIVALENCE_LEVEL = 0.05  # of each of Schuirmann's two tests
 RULE = (
@@ -235,7 +235,7 @@ def _judge(claim: Claim, evidences: Sequence[Evidence]) -> Judgement:
             for case in cases
             if case.effect is not None
         ]
-    effect = min(effects, key=lambda found: found.value, default=None)
+    effect = min(effects, key=lambda found: (found.value, found.subject), default=None)
     remarks = list(dict.fromkeys(outcome.remark for _, outcome in outcomes if outcome.remark and outcome.cases))
     alone = f"{with_cases[0].data}: " if len(evidences) > 1 and not several else ""
     return Judgement(claim, verdict, effect, alone + " ".join([_detail(verdict, cases), *remarks]), cases)

@@ -12,6 +12,7 @@ from vicinal.claims.words import corruption_text
 
 HIGH_SEVERITIES = (4, 5)
 SMOOTH_CORRUPTIONS = ("fog", "contrast")
+NOISE, EXCEPTION = "gaussian_noise", "pixelate"  # section 7.5 names pixelate an exception
 CORRUPTED = "KD + mixup students measured on corrupted images, and the baseline"
 
 
@@ -66,6 +67,17 @@ def smooth_gain_most(evidence: Evidence) -> Outcome:
         if other not in SMOOTH_CORRUPTIONS
     ]
     return Outcome(tuple(cases), missing=f"{CORRUPTED}, with fog, contrast and others among the corruptions")
+
+
+def noise_gains_least(evidence: Evidence) -> Outcome:
+    """Gaussian noise gains less than every other corruption but pixelate."""
+    gains = mean_gain_by_corruption([student for _, student in _robust(evidence)])
+    cases = [
+        Case.of("", f"{corruption_text(other)} over {corruption_text(NOISE)}", difference(gain, gains[NOISE]), "points")
+        for other, gain in gains.items()
+        if NOISE in gains and other not in (NOISE, EXCEPTION)
+    ]
+    return Outcome(tuple(cases), missing=f"{CORRUPTED}, with Gaussian noise and others among the corruptions")
 
 
 def pixelate_loses(evidence: Evidence) -> Outcome:

@@ -11,7 +11,16 @@ from typing import Any
 
 import yaml
 
-from vicinal.claims import EPSILON, Evidence, ModelResults, Number, StudentVersusTeacher, difference, temperature_text
+from vicinal.claims import (
+    EPSILON,
+    Evidence,
+    ModelResults,
+    Number,
+    StudentVersusTeacher,
+    constant,
+    difference,
+    temperature_text,
+)
 from vicinal.config import CORRUPTIONS
 
 DATA_SETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet"}
@@ -27,6 +36,9 @@ TEACHERS = {
     "resnet152v2": "ResNet152V2",
     "convnext_tiny": "ConvNeXt-Tiny",
 }
+# As published, with their heads for ImageNet (Keras Applications; Dosovitskiy et al. 2021), in millions.
+PARAMETERS_MILLION = {"convnext_large": 197.8, "vit_base_patch16": 86.6, "resnet152v2": 60.4, "convnext_tiny": 28.6}
+STUDENT = "MobileNetV2"
 PERFORMANCE_TABLES = {"cifar10": 2, "cifar100": 3, "imagenet": 4}
 
 
@@ -199,9 +211,12 @@ def _evidence(data: str) -> Evidence:
         for name, numbers in teachers.items():
             mean_nl, peak_nl, _ = printed_numbers()["table5_nonlinearity_cifar100"][name]
             numbers |= {"nl_mean": number(mean_nl), "nl_peak": number(peak_nl)}
+        for name, entropy in printed_numbers()["global_entropy_cifar100"].items():
+            teachers[name]["entropy_mean"] = number(entropy)
+        _add_v_scores(teachers, students)
     students_of_arms = [
         ModelResults(
-            name=arm, arm=arm, teacher=TEACHERS.get(teacher or ""), temperature=temperature, numbers=numbers,
+            name=arm, arm=arm, teacher=TEACHERS.get(teacher or ""), temperature=temperature, model=STUDENT, numbers=numbers,
             **(_beyond(teacher) if data == "cifar100" and arm == "kd_mixup" and temperature == 2 and teacher is not None else {}),
         )
         for (arm, teacher, temperature), numbers in students.items()
@@ -247,19 +262,53 @@ def corruption_gain(teacher: str) -> dict[str, dict[int, Number]]:
     }
 
 
+def _columns_of_figure7() -> dict[str, str]:
+    """Which column of figure 7 is whose, by teacher: the one with its accuracy in table 3."""
+    table, figure = (
+        printed_numbers()["table3_cifar100"]["teachers"],
+        printed_numbers()["figure7_clusters_cifar100"]["erm"],
+    )
+    return {
+        name: column
+        for name in TEACHERS
+        for column, (_, accuracy) in figure.items()
+        if column != "mobilenetv2" and abs(accuracy - 100 * table[name][0]) < EPSILON
+    }
+
+
+def _add_v_scores(
+    teachers: Mapping[str | None, dict[str, Number]],
+    students: Mapping[tuple[str, str | None, float | str | None], dict[str, Number]],
+) -> None:
+    """Figure 7, ERM and mixup: V-scores of the teachers and of the student without one, and what is known of their sizes."""
+    figure = printed_numbers()["figure7_clusters_cifar100"]
+    for name, column in _columns_of_figure7().items():
+        teachers[name] |= {
+            "v_score": number(figure["erm"][column][0]),
+            "parameters": constant(PARAMETERS_MILLION[name], printed=True),
+        }
+    for arm, row in (("baseline", "erm"), ("mixup", "mixup")):
+        students[arm, None, None]["v_score"] = number(figure[row]["mobilenetv2"][0])
+    size = printed_numbers()["setup"]["students"]["mobilenetv2"]["parameters_million"]["cifar100"]
+    students["baseline", None, None]["parameters"] = constant(float(size), printed=True)
+
+
 def _add_mixup_teachers(teachers: list[ModelResults], students: list[ModelResults]) -> None:
-    """Figure 8: the students of teachers trained with mixup, and the V-scores of both kinds."""
+    """Figures 7 and 8: teachers trained with mixup, their students, and the V-scores of both kinds."""
     figure = printed_numbers()["figure8_students_cifar100"]
+    for name, column in _columns_of_figure7().items():
+        v_score, _ = printed_numbers()["figure7_clusters_cifar100"]["mixup"][column]
+        numbers = {"v_score": number(v_score)}
+        teachers.append(ModelResults(f"{TEACHERS[name]} + mixup", model=name, trained_with_mixup=True, numbers=numbers))
     for name, (v_score, accuracy) in figure["teacher_with_mixup"].items():
         label = f"{TEACHERS[name]} + mixup"
-        teachers.append(ModelResults(label, model=name, trained_with_mixup=True))
         numbers = {"accuracy": number(accuracy), "v_score": number(v_score)}
-        students.append(ModelResults("kd_mixup", "kd_mixup", label, 2.0, numbers=numbers))
+        students.append(ModelResults("kd_mixup", "kd_mixup", label, 2.0, STUDENT, numbers=numbers))
     for position, student in enumerate(students):
         key = next((key for key, label in TEACHERS.items() if label == student.teacher), None)
         if student.arm == "kd_mixup" and student.temperature == 2 and key in figure["teacher_without_mixup"]:
             numbers = {**student.numbers, "v_score": number(figure["teacher_without_mixup"][key][0])}
             students[position] = ModelResults(
-                student.name, student.arm, student.teacher, student.temperature, numbers=numbers,
+                student.name, student.arm, student.teacher, student.temperature, STUDENT, numbers=numbers,
                 versus_teacher=student.versus_teacher, corruption_gain=student.corruption_gain,
             )  # fmt: skip

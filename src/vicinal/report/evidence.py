@@ -18,6 +18,7 @@ from vicinal.claims import (
     Number,
     StudentVersusTeacher,
     compare,
+    constant,
     p_value_text,
     ratio,
 )
@@ -265,6 +266,7 @@ def _numbers(row: Row, results: Results) -> dict[str, Number]:
         row, "v_score", lambda m: (m.get("representation") or {}).get("v_score"),
         lambda m: numbers.moved(m, "representation.v_score"), lambda m: (m.get("representation") or {}).get("v_score_interval"),
     )  # fmt: skip
+    found["parameters"] = _parameters(row)
     found["eq11_residual"] = numbers.number(
         row, "eq11_residual", _eq11_residual, partial(_eq11_moved, numbers), _eq11_bounds
     )
@@ -285,6 +287,12 @@ def _vicinal_numbers(row: Row, results: Results, scaled: str = "") -> dict[str, 
     if curve:
         found["nl_peak"] = max(curve.values(), key=lambda number: number.value)
     return found
+
+
+def _parameters(row: Row) -> Number | None:
+    """A network's size, which is known without error."""
+    count = row.models[0].get("parameters")
+    return None if count is None else constant(float(count))
 
 
 def mean_nonlinearity(model: Model, key: str = "vicinity") -> float | None:
