@@ -311,6 +311,11 @@ def test_the_studies_at_the_papers_scale(data: str, protocol: str):
         assert study.selection == "paper_best_test"
         assert (study.student.epochs, study.student.batch_size, study.student.head_warmup_epochs) == (500, 200, 10)
         assert study.student.schedule == "piecewise"
+        for teacher in study.teachers.values():  # by the authors' logs
+            assert (teacher.schedule, teacher.lr) == ("plateau", 1e-4)
+            assert teacher.plateau.model_dump() == {
+                "monitor": "loss", "patience_epochs": 1, "factor": 0.9, "min_delta": 1e-4, "min_lr": 1e-5
+            }  # fmt: skip
         assert not {"linear_target", "label_smoothing"} & {arm.name for arm in study.arms}
     else:
         assert study.selection == "last"

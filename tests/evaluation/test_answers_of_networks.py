@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from vicinal.config import MeasuresSpec
 from vicinal.evaluation import Measured, Predictions
+from vicinal.evaluation.predictions import PairAnswers
 from vicinal.metrics import lam_grid
 
 MEASURES = MeasuresSpec.model_validate({"bootstrap_resamples": 100, "vicinity": {"pairs": 10, "lam_points": 3}})
@@ -24,7 +25,8 @@ def predictions(
     generator = torch.Generator().manual_seed(0)
     pair = torch.randn(4, classes, generator=generator)
     mixed = torch.randn(4, 3, classes, generator=generator)
-    return Predictions(validation, test, validation_labels, labels, pair, pair.flip(0), mixed, lam_grid(3))
+    answers = PairAnswers(pair, pair.flip(0), mixed, torch.arange(8).view(2, 4).T, torch.zeros(4, 2).long() - 1)
+    return Predictions(validation, test, validation_labels, labels, lam_grid(3), answers)
 
 
 @settings(max_examples=30, deadline=None)

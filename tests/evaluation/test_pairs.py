@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from vicinal.config import VicinitySpec
 from vicinal.data import ImageSet
+from vicinal.errors import UsageError
 from vicinal.evaluation import draw_pairs, pairs_needed, vicinal_curves
-from vicinal.evaluation.pairs import _pairs_at_once, pairs_of, predict_pairs
+from vicinal.evaluation.pairs import _pairs_at_once, draw_same_class_pairs, pairs_of, predict_pairs
 from vicinal.functional import mix, nonlinearity_residual
 from vicinal.inputs import Preparation, to_float
 from vicinal.metrics import VicinalCurves, lam_grid
@@ -118,10 +119,67 @@ def test_images_that_do_not_go_together_are_an_error(other: Tensor):
 
 def test_pairs_come_as_they_are_drawn():
     data, spec = ImageSet(images(40), torch.zeros(40, dtype=torch.int64)), VicinitySpec(pairs=70)
-    parts = list(pairs_of(data, Preparation(), spec, CPU))
+    drawn = draw_pairs(40, spec)
+    parts = list(pairs_of(data, torch.stack(drawn, 1), Preparation(), 21, CPU))
     assert len(parts) > 1
-    for got, index in zip(zip(*parts, strict=True), draw_pairs(40, spec), strict=True):
+    for got, index in zip(zip(*parts, strict=True), drawn, strict=True):
         assert torch.equal(torch.cat(got), to_float(data.images[index]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(count=st.integers(2, 40), pairs=st.integers(2, 400), seed=st.integers(0, 9))
+def test_pairs_are_distinct_and_use_every_image_equally(count: int, pairs: int, seed: int):
+    i, j = draw_pairs(count, VicinitySpec(pairs=pairs, seed=seed))
+    assert len(i) == min(pairs, count * (count - 1) // 2)
+    assert bool((i != j).all())
+    assert len({frozenset(pair) for pair in zip(i.tolist(), j.tolist(), strict=True)}) == len(i)
+    degrees = torch.cat([i, j]).bincount(minlength=count)
+    assert int(degrees.max() - degrees.min()) <= (1 if count % 2 == 0 else 2)
+    if count >= 2 * pairs:
+        assert int(degrees.max()) == 1
+    fewer = draw_pairs(count, VicinitySpec(pairs=2, seed=seed))
+    assert torch.equal(torch.stack(fewer), torch.stack([i, j])[:, : len(fewer[0])])
+
+
+def test_pairs_are_a_function_of_the_seed_and_the_number_of_images():
+    spec = VicinitySpec(pairs=50)
+    first = torch.stack(draw_pairs(300, spec))
+    assert torch.equal(first, torch.stack(draw_pairs(300, spec)))
+    assert not torch.equal(first, torch.stack(draw_pairs(300, spec.model_copy(update={"seed": 1}))))
+
+
+def test_every_pair_of_images_is_equally_likely():
+    found = torch.zeros(8, 8)
+    for seed in range(1500):
+        i, j = draw_pairs(8, VicinitySpec(pairs=7, seed=seed))
+        found[i, j] += 1
+        found[j, i] += 1
+    share = found[~torch.eye(8, dtype=torch.bool)] / (1500 * 7 / 28)
+    assert float((share - 1).abs().max()) < 0.25
+
+
+def test_no_pair_of_one_image():
+    with pytest.raises(UsageError, match="a pair needs two images, and there are 1"):
+        draw_pairs(1, VicinitySpec(pairs=5))
+
+
+@settings(max_examples=40, deadline=None)
+@given(labels=st.lists(st.integers(0, 4), min_size=1, max_size=60), pairs=st.integers(2, 2000))
+def test_pairs_of_one_class_share_no_image(labels: list[int], pairs: int):
+    classes = torch.tensor(labels)
+    drawn = draw_same_class_pairs(classes, VicinitySpec(pairs=pairs))
+    assert drawn.dtype == torch.int64
+    assert len(drawn.unique()) == 2 * len(drawn)
+    assert bool((classes[drawn[:, 0]] == classes[drawn[:, 1]]).all())
+    if any(labels.count(k) > 1 for k in labels):
+        assert len(drawn)
+
+
+def test_classes_have_the_shares_of_random_pairs_of_one_class():
+    labels = torch.cat([torch.zeros(3000), torch.ones(1000)]).long()
+    drawn = draw_same_class_pairs(labels, VicinitySpec(pairs=1000))
+    assert len(drawn) in (200, 201)
+    assert float((labels[drawn[:, 0]] == 0).double().mean()) == pytest.approx(0.9, abs=0.01)
 
 
 def test_large_images_are_asked_in_small_parts():
@@ -139,6 +197,8 @@ def test_a_pilot_finds_how_many_pairs_a_precision_needs():
 
     rough, fine = needed(0.1), needed(0.05)
     assert fine == pytest.approx(4 * rough, rel=0.05)
-    found = vicinal_curves(network, *(data.images[k] for k in draw_pairs(60, VicinitySpec(pairs=fine))), 5)
+    many = ImageSet(images(2 * fine), torch.zeros(2 * fine, dtype=torch.int64))
+    index = draw_pairs(len(many), VicinitySpec(pairs=fine))
+    found = vicinal_curves(network, *(many.images[k] for k in index), 5)
     lower, upper = found.intervals()["nonlinearity"]
     assert float((upper - lower).max() / 2) == pytest.approx(0.05, rel=0.25)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from vicinal.evaluation.resampled import mean_deviations
 from vicinal.metrics import corruption_deviations, measure_corruptions, resample_counts
 
 IMAGES, RESAMPLES, BINS = 60, 20, 7
@@ -32,15 +31,3 @@ def test_corruptions_move_as_on_images_drawn_again():
             for key, values in own.items():
                 expected = torch.tensor(again[name][key]) - torch.tensor(exact[name][key])
                 torch.testing.assert_close(values[r], expected.double(), atol=1e-6, rtol=0)
-
-
-def test_curves_are_mirrored_exactly_and_scalars_stay_scalars():
-    curve = torch.rand(30, 9, dtype=torch.float64)
-    values = {"curve": (curve + curve.flip(1)) / 2, "scalar": torch.rand(30), "other": torch.rand(30, 9)}
-    moved = mean_deviations(values, 50)
-    assert {name: tuple(found.shape) for name, found in moved.items()} == {
-        "curve": (50, 9),
-        "scalar": (50,),
-        "other": (50, 9),
-    }
-    assert torch.equal(moved["curve"], moved["curve"].flip(1))

@@ -71,6 +71,9 @@ def test_the_page_opens_offline_and_holds_everything(vicinal, tmp_path: Path):
     assert len(ids) == len(set(ids))
     assert html.count('<th scope="row">') == len(CLAIMS) + sum(len(table.rows) for table in everything().tables)
     assert "None" not in html
+    assert "bound method" not in html
+    effects = [j.effect.subject for j in everything().judgements if j.effect is not None and j.effect.subject]
+    assert all(f"<small>{subject}</small>" in html for subject in effects)
 
 
 def test_both_files_at_once(vicinal, tmp_path: Path):

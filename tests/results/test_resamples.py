@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import norm, t
 
 from vicinal.cli.main import main
 from vicinal.report.rows import load_results
 from vicinal.results import RESAMPLES_FILE, StudyResults, read_resamples, read_results, write_resamples
 
+WIDER = t.ppf(0.975, 11) / norm.ppf(0.975)  # an interval of twelve pairs that share no image
 DRAW = np.random.default_rng(0)
 
 
@@ -113,7 +115,7 @@ def test_a_study_keeps_every_network_s_deviations(folder: Path):
             if key not in ("accuracy", "ece"):  # other intervals than percentiles
                 assert np.quantile(drawn, [0.025, 0.975]) == pytest.approx([low, high], abs=1e-3 * (high - low) + 1e-9)
         for name in ("nonlinearity", "entropy", "linearity_information"):
-            drawn = np.array(getattr(model.vicinity, name)) + resamples.of(position, f"vicinity.{name}")
+            drawn = np.array(getattr(model.vicinity, name)) + WIDER * resamples.of(position, f"vicinity.{name}")
             assert drawn.shape == (100, 5)
             bounds = getattr(model.vicinity.intervals, name)
             assert np.quantile(drawn, 0.025, axis=0) == pytest.approx(bounds.lower, rel=1e-2, abs=1e-9)
@@ -121,6 +123,9 @@ def test_a_study_keeps_every_network_s_deviations(folder: Path):
     gain = resamples.of(0, "vicinity.nonlinearity") - resamples.of(1, "vicinity.nonlinearity")
     bounds = student.versus_teacher["one"].linearity_gain_interval
     estimate = np.array(student.versus_teacher["one"].linearity_gain)
-    assert np.quantile(estimate + gain, 0.975, axis=0) == pytest.approx(bounds.upper, rel=1e-2, abs=1e-6)
-    assert resamples.of(1, "versus_teacher.one.kl_real").shape == (100,)
+    assert np.quantile(estimate + WIDER * gain, 0.975, axis=0) == pytest.approx(bounds.upper, rel=1e-2, abs=1e-6)
+    assert results.measures.pair_images == 2 * results.measures.pairs == 24
+    for key in ("versus_teacher.one.kl_real", "versus_teacher.one.held_out.kl_mixed", "information.residual_eq11"):
+        assert len(resamples.of(1, key)) == 100
+    assert resamples.of(1, "held_out.vicinity.entropy").shape == (100, 5)
     assert resamples.of(0, "versus_teacher.one.kl_real") is None

@@ -405,6 +405,17 @@ def test_the_most_pairs_that_a_precision_may_have(small: Path, smallest, study_f
     assert "more than the 15 allowed: its interval is wider than asked for" in results["notes"][0]
 
 
+def test_fewer_pairs_than_asked_for_are_said(small: Path, smallest, study_file, tmp_path: Path, vicinal):
+    out = copied(small, tmp_path)
+    changes = {"measures.vicinity.pairs": 1200, "measures.vicinity.lam_points": 3}
+    assert vicinal("run", study_file(smallest, changes), "--out", out).code == 0
+    results = read(out)
+    assert results["measures"]["pairs"] == 45 * 44 // 2 < 1200 < results["measures"]["held_out_pairs"] * 2
+    (note,) = [note for note in results["notes"] if "distinct pairs" in note and "training" in note]
+    assert note == "The 45 training images make 990 distinct pairs, fewer than the 1,200 asked for."
+    assert note in (out / "report.html").read_text(encoding="utf-8")
+
+
 def test_best_validation_looks_at_validation_images(smallest, study_file, tmp_path: Path, vicinal):
     out = tmp_path / "out"
     file = study_file(smallest, {"selection": "best_validation", "student.epochs": 3})
@@ -630,7 +641,9 @@ def test_damage_in_a_finished_study_is_a_line_and_changes_no_number(
 def test_a_report_is_made_of_no_changed_results(small: Path, tmp_path: Path, vicinal, place: float):
     out = copied(small, tmp_path)
     text = (out / "results.json").read_text()
-    at = next(k for k in range(int(place * len(text)), len(text)) if text[k] in "12345678")
+    # Behind a point and not too far: the seventeenth digit of a number may change nothing.
+    at = text.index(".", int(place * len(text))) + 1
+    at = next(k for k in range(at, len(text)) if text[k - 1] == "." and text[k] in "12345678")
     (out / "results.json").write_text(text[:at] + str(int(text[at]) + 1) + text[at + 1 :])
     answer = vicinal("report", out)
     assert answer.code == 2

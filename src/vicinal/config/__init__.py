@@ -15,7 +15,7 @@ from vicinal.config.measures import (
     corruption_named,
 )
 from vicinal.config.network import AugmentSpec, NetworkSpec, TeacherVariant, refuse_pixels_to_255
-from vicinal.config.objective import ARMS, UNIFORM_MIXING, MixingSpec, Objective
+from vicinal.config.objective import ARMS, UNIFORM_MIXING, MixingSpec, Objective, Temperature
 from vicinal.config.run import RunSpec
 from vicinal.config.schema import study_file_schema
 from vicinal.config.study import SELECTION_SENTENCES, AnswersSpec, StudySpec
@@ -41,6 +41,7 @@ __all__ = [
     "RunSpec",
     "StudySpec",
     "TeacherVariant",
+    "Temperature",
     "VicinitySpec",
     "corruption_named",
     "fingerprint",

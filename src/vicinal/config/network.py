@@ -47,11 +47,25 @@ class AugmentSpec(Frozen):
 
 
 class PlateauSpec(Frozen):
-    """schedule: plateau — lr falls by `factor` after `patience_epochs` without a better selection accuracy, down to `min_lr`."""
+    """schedule: plateau — lr falls by `factor` after `patience_epochs` in which the selection images gave nothing better, down to
+    `min_lr` (Keras' ReduceLROnPlateau without a cooldown)."""
 
     patience_epochs: int = Field(10, ge=1, le=MOST_EPOCHS)
     factor: float = Field(0.1, gt=0, lt=1)
     min_lr: Rate = 0.0
+    monitor: Literal["accuracy", "loss"] = Field(
+        "accuracy", description="what of the selection images is watched: a fraction, or the cross-entropy in nats"
+    )
+    min_delta: Rate | None = Field(
+        None, description="a gain counts where it is larger; default: 1e-4 for loss (as in Keras), 0 for accuracy"
+    )
+
+    @property
+    def least_gain(self) -> float:
+        """What a gain has to be larger than."""
+        if self.min_delta is not None:
+            return self.min_delta
+        return 1e-4 if self.monitor == "loss" else 0.0
 
 
 Head = Literal["linear", "bottleneck", "keep"]

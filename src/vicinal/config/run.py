@@ -47,6 +47,13 @@ class RunSpec(Frozen):
             value["objective"]["temperature"] = Objective.model_fields["temperature"].default  # it scales nothing
         if self.teacher_logit_scale is None:
             del value["teacher_logit_scale"]  # older than this field
+        plateau = self.network.plateau
+        if plateau is not None:
+            value["network"]["plateau"] |= {"min_delta": plateau.least_gain}
+            if (
+                plateau.monitor == "accuracy" and not plateau.least_gain
+            ):  # what every plateau was before it could be told
+                del value["network"]["plateau"]["monitor"], value["network"]["plateau"]["min_delta"]
         if not self.selects_by_images:
             value["validate_every_epochs"] = None  # only looked at, decides nothing
         return fingerprint({"semantics": TRAINING_SEMANTICS, **value})

@@ -16,7 +16,7 @@ from torch import Tensor
 from vicinal.config import MeasuresSpec
 from vicinal.data import ImageData, ImageSet
 from vicinal.evaluation.measures import Measured
-from vicinal.evaluation.predictions import PredictionInputs, Predictions, predict_all
+from vicinal.evaluation.predictions import PAIR_SETS, PredictionInputs, Predictions, predict_all
 from vicinal.functional import refuse_probabilities
 from vicinal.inputs import Preparation
 from vicinal.networks import Classifier, evaluating, match_classes
@@ -89,7 +89,7 @@ def measure_images(
     if len(images) < 2:
         raise ValueError(f"give at least two images: a pair needs two, and there are {len(images)}")
     test = ImageSet(images.contiguous(), labels)
-    paired = test if pair_images is None else ImageSet(pair_images.contiguous(), torch.zeros(len(pair_images)).long())
+    paired = test if pair_images is None else ImageSet(pair_images.contiguous(), torch.full((len(pair_images),), -1))
     empty = ImageSet(images[:0].contiguous(), labels[:0])
     chosen = ImageSet(validation[0].contiguous(), validation[1]) if validation is not None else empty
     classifier, on = Classifier.of(network).to(device), torch.device(device)
@@ -118,13 +118,12 @@ def measure_images(
 
 def _check_answers(predictions: Predictions) -> None:
     """Raises ValueError where a network answers what no logits are: NaN, +inf, or probabilities. A class may be masked by −inf."""
-    for where in ("test", "validation", "pair_i", "pair_j", "pair_mixed"):
-        logits = getattr(predictions, where)
+    pairs = [getattr(predictions, name) for name in PAIR_SETS]
+    of_pairs = [("", logits) for own in pairs if own is not None for logits in (own.i, own.j, own.mixed)]
+    for where, logits in [("images", predictions.test), ("validation images", predictions.validation), *of_pairs]:
         unsound = (logits.isnan() | logits.isposinf()).any(-1)
         if bool(unsound.any()):
-            images = {"test": "images", "validation": "validation images"}.get(
-                where, "images of the pairs, clean and mixed"
-            )
+            images = where or "images of the pairs, clean and mixed"
             raise ValueError(
                 f"the network answers NaN or infinity for {int(unsound.sum())} of {unsound.numel()} {images}, so nothing is measured"
             )

@@ -3,38 +3,37 @@
 from __future__ import annotations
 
 import math
-from functools import cached_property
+from collections.abc import Callable
+from functools import cached_property, lru_cache
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from vicinal.config import MeasuresSpec
-from vicinal.evaluation.predictions import Predictions
-from vicinal.evaluation.resampled import SCALED, mean_deviations
+from vicinal.config import MeasuresSpec, Temperature
+from vicinal.evaluation.pair_measures import Fitted, PairMeasured, PairsCompared, keyed
+from vicinal.evaluation.plain import plain
+from vicinal.evaluation.predictions import PairAnswers, Predictions
+from vicinal.evaluation.resampled import SCALED
 from vicinal.functional import (
     COLDEST,
     HOTTEST,
-    linearity_gain,
     log_mean_prediction,
     prediction_entropy,
     temperature_limit,
 )
 from vicinal.metrics import (
-    Alignment,
     Calibration,
-    Information,
-    InformationBound,
-    VicinalCurves,
+    PairDesign,
     classwise_expected_calibration_error,
     fitted_log_temperatures,
-    interval,
+    lam_grid,
     resample_counts,
     selective,
 )
 
-VALIDATION_STREAM = 1  # seed of the validation images' resamples: independent of the test images', which have 0
-CURVES = ("nonlinearity", "entropy", "linearity_information")
+# Seeds of resamples: independent of each other, the same for all networks.
+TEST_STREAM, VALIDATION_STREAM, PAIR_STREAM, SAME_CLASS_STREAM = range(4)
+MOST_REMEMBERED = 100_000_000  # counts, two bytes each
 
 
 class Measured:
@@ -43,19 +42,26 @@ class Measured:
     def __init__(self, predictions: Predictions, measures: MeasuresSpec) -> None:
         self.predictions, self.measures = predictions, measures
         self.temperature, self.no_temperature = _fitted_temperature(predictions)
-        self.curves = self._curves(1.0)
-        self.scaled_curves = self._curves(self.temperature) if self.temperature is not None else None
+        p = predictions
+        self.pairs = self._on(p.pair, p.lam, self._counts_of(PAIR_STREAM))
+        self.held_out = self._on(p.held_out_pair, p.lam, self._counts_of_test) if p.held_out_pair else None
 
-    def _curves(self, temperature: float) -> VicinalCurves:
-        p = self.predictions
-        curves = VicinalCurves(p.lam)
-        curves.update(*(logits.double() / temperature for logits in (p.pair_i, p.pair_j, p.pair_mixed)))
-        return curves
+    def _on(self, answers: PairAnswers, lam: Tensor, counts: Callable[[PairDesign], Tensor]) -> PairMeasured:
+        return PairMeasured(answers, lam, self.fitted, self.measures, counts)
 
-    def _interval(self, values: Tensor) -> dict[str, list[float | None]]:
-        measures = self.measures
-        lower, upper = interval(values, lambda means: means, measures.bootstrap_resamples, measures.confidence_level)
-        return {"lower": _plain(lower), "upper": _plain(upper)}
+    def _counts_of(self, stream: int) -> Callable[[PairDesign], Tensor]:
+        return lambda design: _counts(len(design.numbers), self.measures.bootstrap_resamples, stream)
+
+    def _counts_of_test(self, design: PairDesign) -> Tensor:
+        """Of test images in pairs: the resamples that accuracy and the like have."""
+        return _counts(len(self.predictions.test), self.measures.bootstrap_resamples, TEST_STREAM)[:, design.numbers]
+
+    @cached_property
+    def fitted(self) -> Fitted | None:
+        """The temperature with the error of its fit; None where none was fitted."""
+        if self.temperature is None or self.log_temperatures is None:
+            return None
+        return Fitted(self.temperature, self.log_temperatures - math.log(self.temperature))
 
     def numbers(self, scale_free: bool) -> dict[str, Any]:
         """The keys of results.json that teachers and students share."""
@@ -78,16 +84,34 @@ class Measured:
         result["selective"] = selective(p.test, p.test_labels)
         result["answers"] = self._answers()
         result["validation"] = self._validation()
-        result["information"] = {name: _plain(values) for name, values in self._information().compute().items()}
-        result["vicinity"] = self._vicinity(self.curves)
-        result["vicinity_after_temperature_scaling"] = (
-            self._vicinity(self.scaled_curves) if self.scaled_curves else None
+        information = self.pairs.information().compute()
+        result["information"] = {name: plain(values) for name, values in information.items()}
+        result |= self._on_pairs(self.pairs, p.same_class_pair, self._counts_of(SAME_CLASS_STREAM))
+        result["held_out"] = (
+            self._on_pairs(self.held_out, p.held_out_same_class_pair, self._counts_of_test) if self.held_out else None
         )
         return result
 
+    def _on_pairs(
+        self, pairs: PairMeasured, same_class: PairAnswers | None, counts: Callable[[PairDesign], Tensor]
+    ) -> dict[str, Any]:
+        """The curves, and figures at λ = 1/2 of pairs of one class and of two, raw and after temperature scaling."""
+        found: dict[str, Any] = {}
+        labels, different = pairs.answers.labels, ~pairs.answers.same_class
+        same = self._on(same_class, lam_grid(3), counts) if same_class is not None else None
+        for scaled, end in ((False, ""), (True, SCALED)):
+            found[f"vicinity{end}"] = pairs.entry(scaled)
+            found[f"by_class{end}"] = None
+            if bool((labels >= 0).all()) and (not scaled or self.fitted is not None):
+                found[f"by_class{end}"] = {
+                    "same": same.entry_at_half(scaled) if same is not None else None,
+                    "different": pairs.entry_at_half(scaled, different) if bool(different.any()) else None,
+                }
+        return found
+
     def _calibration(self, temperature: float) -> tuple[dict[str, Any], dict[str, Any]]:
         metric = self._calibrated(temperature)
-        figures: dict[str, Any] = {name: _plain(value) for name, value in metric.compute().items()}
+        figures: dict[str, Any] = {name: plain(value) for name, value in metric.compute().items()}
         figures["reliability"] = metric.reliability()
         return figures, metric.intervals(self.measures.bootstrap_resamples, self.measures.confidence_level)
 
@@ -109,7 +133,7 @@ class Measured:
             "predicted_classes": int((answered > 0).sum()),
             "commonest_answer": int(answered.argmax()),
             "commonest_answer_share": float(answered.max() / len(labels)),
-            "class_accuracy": _plain(recall),
+            "class_accuracy": plain(recall),
             "balanced_accuracy": float(recall.nanmean()),
             "information": max(0.0, float(information)),
             "prior_accuracy": float(shares.max()),
@@ -125,43 +149,25 @@ class Measured:
         computed = metric.compute()
         return {name: float(computed[name]) for name in ("accuracy", "confidence", "ece", "nll", "brier")}
 
-    def _information(self) -> Information:
-        """Both sides of eq. 11 along λ."""
-        metric = Information(self.predictions.lam)
-        metric.update(self.predictions.pair_i, self.predictions.pair_j, self.predictions.pair_mixed)
-        return metric
-
-    def _alignment(self, teacher: Measured) -> Alignment:
-        p, t = self.predictions, teacher.predictions
-        metric = Alignment(p.lam)
-        metric.update(torch.cat([t.pair_i, t.pair_j]), torch.cat([p.pair_i, p.pair_j]), t.pair_mixed, p.pair_mixed)
-        return metric
-
     @property
     def correct(self) -> Tensor:
         """(N,) bool: which test images are classified correctly."""
         return self.predictions.test.argmax(-1) == self.predictions.test_labels
 
-    def _vicinity(self, curves: VicinalCurves) -> dict[str, Any]:
-        measures = self.measures
-        bounds = curves.intervals(measures.bootstrap_resamples, measures.confidence_level)
-        return {
-            **{name: _plain(values) for name, values in curves.compute().items()},
-            "intervals": {name: {"lower": _plain(low), "upper": _plain(high)} for name, (low, high) in bounds.items()},
-        }
-
     def deviations(self) -> dict[str, Tensor]:
-        """How far this network's own figures move over resamples of the images, by their keys in results.json: (R, ...) each."""
-        p, resamples = self.predictions, self.measures.bootstrap_resamples
-        counts = resample_counts(len(p.test_labels), resamples)
+        """How far this network's own figures move over resamples of the images, by their keys in resamples.npz: (R, ...) each."""
+        counts = _counts(len(self.predictions.test), self.measures.bootstrap_resamples, TEST_STREAM)
         found = self._calibrated(1.0).deviations(counts)
-        values = {f"vicinity.{name}": self.curves.per_pair(name) for name in CURVES}
-        values["information.residual_eq11"] = self._information().per_pair("residual_eq11")
-        if self.scaled_curves is not None and self.temperature is not None:
+        if self.temperature is not None:
             scaled = self._calibrated(self.temperature).deviations(counts, self.log_temperatures)
             found |= {f"{name}{SCALED}": moved for name, moved in scaled.items() if name != "accuracy"}
-            values |= {f"vicinity{SCALED}.{name}": self.scaled_curves.per_pair(name) for name in CURVES}
-        return found | mean_deviations(values, resamples)
+        residual = {"residual_eq11": self.pairs.information().per_pair("residual_eq11")}
+        found |= keyed("information", self.pairs.moved(residual))
+        for prefix, pairs in (("", self.pairs), ("held_out.", self.held_out)):
+            if pairs is not None:
+                found |= keyed(f"{prefix}vicinity", pairs.deviations)
+                found |= keyed(f"{prefix}vicinity{SCALED}", pairs.scaled_deviations)
+        return found
 
     @cached_property
     def log_temperatures(self) -> Tensor | None:
@@ -169,44 +175,43 @@ class Measured:
         p = self.predictions
         if self.temperature is None:
             return None
-        counts = resample_counts(len(p.validation_labels), self.measures.bootstrap_resamples, VALIDATION_STREAM)
+        counts = _counts(len(p.validation_labels), self.measures.bootstrap_resamples, VALIDATION_STREAM)
         return fitted_log_temperatures(p.validation, p.validation_labels, self.temperature, counts)
-
-    def deviations_from(self, teacher: Measured) -> dict[str, Tensor]:
-        """How far kl_real and kl_mixed against a teacher move over the same resamples: (R,) each."""
-        real, mixed = self._alignment(teacher).per_pair()
-        values = {"kl_real": real, "kl_mixed": torch.trapezoid(mixed, self.predictions.lam)}
-        return mean_deviations(values, self.measures.bootstrap_resamples)
 
     def minus_baseline(self, baseline: Measured) -> dict[str, Any]:
         """Accuracy and ECE less the baseline's on the same test images, with paired intervals."""
         own, other = self._calibrated(1.0), baseline._calibrated(1.0)
         return own.minus(other, self.measures.bootstrap_resamples, self.measures.confidence_level)
 
-    def versus_teacher(self, teacher: Measured) -> dict[str, Any]:
-        """Linearity gain and alignment against a teacher, on the same pairs."""
-        gain = linearity_gain(teacher.curves.per_pair("nonlinearity"), self.curves.per_pair("nonlinearity"))
-        scaled = None
-        if self.scaled_curves is not None and teacher.scaled_curves is not None:
-            both = linearity_gain(
-                *(curves.per_pair("nonlinearity") for curves in (teacher.scaled_curves, self.scaled_curves))
-            )
-            scaled = _plain(both.mean(0))
-        p, t = self.predictions, teacher.predictions
-        alignment = self._alignment(teacher)
-        bounds = alignment.interval(self.measures.bootstrap_resamples, self.measures.confidence_level)
-        bound = InformationBound(p.lam)
-        bound.update(t.pair_mixed, p.pair_mixed)
-        return {
-            "information": {name: _plain(values) for name, values in bound.compute().items()},
-            "linearity_gain": _plain(gain.mean(0)),
-            "linearity_gain_interval": self._interval(gain),
-            "linearity_gain_after_temperature_scaling": scaled,
-            "alignment": {
-                **{name: _plain(value) for name, value in alignment.compute().items()},
-                "intervals": {"independent_response": [_plain(bound) for bound in bounds]},
-            },
-        }
+    def versus_teacher(
+        self, teacher: Measured, temperature: Temperature | None = None
+    ) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Linearity gain and alignment against a teacher, on the same pairs, and the deviations of the latter.
+
+        Args:
+            temperature: that the student was trained at, where it learned from a teacher.
+        """
+        compared = PairsCompared(teacher.pairs, self.pairs)
+        entry, deviations = compared.entry(), compared.deviations()
+        entry["held_out"] = None
+        if self.held_out is not None and teacher.held_out is not None:
+            of_test = PairsCompared(teacher.held_out, self.held_out)
+            entry["held_out"] = of_test.entry()
+            deviations |= keyed("held_out", of_test.deviations())
+        entry["information"] = compared.information_bound()
+        entry["information_at_training_temperature"] = (
+            compared.information_bound(temperature) if temperature is not None else None
+        )
+        return entry, deviations
+
+
+def _counts(samples: int, resamples: int, stream: int) -> Tensor:
+    """`resample_counts`, remembered for the next network where they are not too many."""
+    drawn = _remembered_counts if samples * resamples <= MOST_REMEMBERED else resample_counts
+    return drawn(samples, resamples, stream)
+
+
+_remembered_counts = lru_cache(maxsize=4)(resample_counts)
 
 
 def _fitted_temperature(predictions: Predictions) -> tuple[float | None, str | None]:
@@ -228,11 +233,3 @@ def _fitted_temperature(predictions: Predictions) -> tuple[float | None, str | N
     if math.isnan(limit):
         return None, "no temperature changes its answers: all classes get the same logit"
     return limit, None
-
-
-def _plain(values: Tensor) -> Any:
-    """A tensor as JSON has it: numbers, None where not finite."""
-    listed = values.tolist()
-    if isinstance(listed, list):
-        return [v if math.isfinite(v) else None for v in listed]
-    return listed if math.isfinite(listed) else None

@@ -14,22 +14,65 @@ from torch import Tensor
 
 from vicinal.config import VicinitySpec
 from vicinal.data import ImageSet
+from vicinal.errors import UsageError
 from vicinal.evaluation.predict import EVALUATION_BATCH
 from vicinal.functional import mix
 from vicinal.inputs import Preparation, to_float
 from vicinal.metrics import VicinalCurves, lam_grid, sample_size
 from vicinal.networks import Classifier, evaluating
 
+SAME_CLASS_PAIRS = 200  # least number of pairs of one class that are drawn apart
 PILOT_PAIRS = 200  # that the spread of NL between pairs is judged by
 CPU_VALUES = 1_000_000  # numbers in a batch of images; larger ones fall out of a CPU's caches between layers
 
 
 def draw_pairs(images: int, spec: VicinitySpec) -> tuple[Tensor, Tensor]:
-    """(P,) positions i and j ≠ i in the training images: independent uniform draws, a function of the spec and the count."""
-    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([spec.seed, images])))
-    i = generator.integers(images, size=spec.pairs)
-    j = (i + generator.integers(1, images, size=spec.pairs)) % images
-    return torch.from_numpy(i), torch.from_numpy(j)
+    """(P,) positions i and j ≠ i of distinct pairs, a function of the spec and the number of images M.
+
+    As the rounds of a tournament over the images in random order: no image comes twice before all have come once, so that up to
+    M / 2 pairs share no image, and of more every image is in equally many pairs, but for one or two. P is `spec.pairs`, or all
+    M (M − 1) / 2 pairs where that is more.
+
+    Raises UsageError for fewer than two images.
+    """
+    pairs = pair_count(images, spec)
+    if not pairs:
+        raise UsageError(
+            f"a pair needs two images, and there are {images} to draw pairs from; give more training images"
+        )
+    order = _generator(images, spec).permutation(images)
+    rounds, in_round = images - 1 if images % 2 == 0 else images, images // 2
+    at, place = np.divmod(np.arange(pairs), in_round)
+    if images % 2:
+        i, j = (at + place + 1) % rounds, (at - place - 1) % rounds
+    else:  # the circle method: one image keeps its place and the others turn
+        i = np.where(place == 0, images - 1, (at + place) % rounds)
+        j = np.where(place == 0, at % rounds, (at - place) % rounds)
+    return torch.from_numpy(order[i]), torch.from_numpy(order[j])
+
+
+def pair_count(images: int, spec: VicinitySpec) -> int:
+    """How many pairs `draw_pairs` gives."""
+    return min(spec.pairs, images * (images - 1) // 2)
+
+
+def draw_same_class_pairs(labels: Tensor, spec: VicinitySpec) -> Tensor:
+    """(P, 2) positions of two images of one class: no image twice, classes in the shares that random pairs have.
+
+    P is a fifth of `spec.pairs` and at least `SAME_CLASS_PAIRS`, or fewer where a class has too few images for its share.
+    """
+    order = _generator(len(labels), spec, stream=1).permutation(len(labels))
+    members = [order[labels.numpy()[order] == label] for label in labels.unique().tolist()]
+    sizes = np.array([len(own) for own in members], dtype=np.float64)
+    shares = sizes * (sizes - 1) / max(1.0, (sizes * (sizes - 1)).sum())
+    wanted = shares * max(SAME_CLASS_PAIRS, spec.pairs // 5)
+    counts = np.minimum(np.ceil(wanted - 1e-9), sizes // 2).astype(int)
+    found = [own[: 2 * count].reshape(count, 2) for own, count in zip(members, counts, strict=True)]
+    return torch.from_numpy(np.concatenate(found)) if found else torch.zeros(0, 2, dtype=torch.int64)
+
+
+def _generator(images: int, spec: VicinitySpec, stream: int = 0) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([spec.seed, images, stream])))
 
 
 def pairs_needed(
@@ -43,8 +86,13 @@ def pairs_needed(
     """How many pairs bring a network's NL(λ) to ± `vicinity.precision_nats` at every λ, from a pilot of `PILOT_PAIRS`."""
     assert vicinity.precision_nats is not None
     pilot = vicinity.model_copy(update={"pairs": min(vicinity.pairs, PILOT_PAIRS)})
+    if pair_count(len(pair_images), pilot) < 2:
+        return 1
     curves = VicinalCurves(lam_grid(pilot.lam_points))
-    for answer in predict_pairs(network, pairs_of(pair_images, preparation, pilot, device), curves.lam):
+    index = torch.stack(draw_pairs(len(pair_images), pilot), 1)
+    for answer in predict_pairs(
+        network, pairs_of(pair_images, index, preparation, len(curves.lam), device), curves.lam
+    ):
         curves.update(*answer)
     return sample_size(curves.per_pair("nonlinearity"), vicinity.precision_nats, confidence_level)
 
@@ -101,6 +149,9 @@ def vicinal_curves(
 ) -> VicinalCurves:
     """The vicinal curves of any classifier over P pairs of images, from sums alone: no answers are kept.
 
+    Intervals hold where no image is in two pairs, as in `draw_pairs` of at least 2 P images; pairs that share images make them too
+    narrow.
+
     Args:
         predict: as `predict_pairs` takes it.
         images_i, images_j: (P, C, H, W) float pixels in [0, 1], or (P, H, W, C) uint8, on the device that `predict` wants.
@@ -137,14 +188,12 @@ def _check_pixels(images: Tensor) -> None:
 
 
 def pairs_of(
-    images: ImageSet, preparation: Preparation, vicinity: VicinitySpec, device: torch.device
+    images: ImageSet, index: Tensor, preparation: Preparation, points: int, device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """The pairs of `draw_pairs` as pixels, in parts as `predict_pairs` takes them."""
-    i, j = draw_pairs(len(images), vicinity)
-    values = preparation.pixels(images.images[i[:1]]).numel()
-    at_once = _pairs_at_once(vicinity.lam_points, values, device)
-    for part in zip(i.split(at_once), j.split(at_once), strict=True):
-        x_i, x_j = (preparation.pixels(images.images[k].to(device)) for k in part)
+    """The pairs at (P, 2) positions as pixels, in parts as `predict_pairs` takes them for a grid of `points` λ."""
+    values = preparation.pixels(images.images[index[:1, 0]]).numel()
+    for part in index.split(_pairs_at_once(points, values, device)):
+        x_i, x_j = (preparation.pixels(images.images[part[:, side]].to(device)) for side in (0, 1))
         yield x_i, x_j
 
 

@@ -1,33 +1,17 @@
-"""How far a network's figures move over resamples of the images: what resamples.npz holds and intervals are taken from.
+"""Curves over resamples: halves of what is symmetric in λ, and what another fitted temperature does.
 
-Shapes: R resamples, N images, P pairs, L values of λ, M bins, Q figures.
+Shapes: R resamples, P pairs, L values of λ.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from vicinal.metrics import resampled_means
-
 SCALED = "_after_temperature_scaling"
-
-
-def mean_deviations(values: Mapping[str, Tensor], resamples: int) -> dict[str, Tensor]:
-    """Means of (P,) or (P, L) values over resampled pairs, less the means: (R,) or (R, L) by the same names.
-
-    Of curves that are symmetric in λ one half is computed, so that the other is the same to the last bit.
-    """
-    halves = {name: half(value) for name, value in values.items()}
-    joined = torch.cat([value.reshape(len(value), -1) for value in halves.values()], 1)
-    drawn = resampled_means(joined, resamples) - joined.mean(0)
-    parts = drawn.split([value[0].numel() for value in halves.values()], 1)
-    return {
-        name: part[:, 0] if value.dim() == 1 else whole(part, value.shape[1])
-        for (name, value), part in zip(values.items(), parts, strict=True)
-    }
+_FURTHEST = 3.0  # steps, beyond which a resample's temperature moves nothing more
 
 
 def half(values: Tensor) -> Tensor:
@@ -40,3 +24,21 @@ def half(values: Tensor) -> Tensor:
 def whole(values: Tensor, points: int) -> Tensor:
     """What `half` made of (P, L) values, mirrored again."""
     return values if values.shape[1] == points else torch.cat([values, values[:, : points // 2].flip(1)], 1)
+
+
+def quadratic(along: Sequence[Tensor], steps: Tensor) -> Tensor:
+    """How far the quadratic through figures at −1, 0 and 1 steps lies from that at 0: (R, ...) at (R,) steps."""
+    below, here, above = along
+    x = steps.clamp(-_FURTHEST, _FURTHEST).view(-1, *[1] * here.dim())
+    return x * (above - below) / 2 + x.square() * (above - 2 * here + below) / 2
+
+
+def quadratic_of_two(at: Mapping[tuple[int, int], Tensor], first: Tensor, second: Tensor) -> Tensor:
+    """The same of figures that follow two temperatures: the quadratic through six points, (R, ...) at (R,) steps of each.
+
+    Args:
+        at: the figures at (0, 0), (±1, 0), (0, ±1) and (1, 1) steps.
+    """
+    alone = quadratic([at[-1, 0], at[0, 0], at[1, 0]], first) + quadratic([at[0, -1], at[0, 0], at[0, 1]], second)
+    both = (first.clamp(-_FURTHEST, _FURTHEST) * second.clamp(-_FURTHEST, _FURTHEST)).view(-1, *[1] * at[0, 0].dim())
+    return alone + both * (at[1, 1] - at[1, 0] - at[0, 1] + at[0, 0])

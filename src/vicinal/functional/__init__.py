@@ -29,7 +29,7 @@ from vicinal.functional.information import (
     log_mean_prediction,
 )
 from vicinal.functional.labels import check_probabilities, checked_labels, refuse_probabilities
-from vicinal.functional.losses import kd_loss, linear_target_loss, mixed_cross_entropy
+from vicinal.functional.losses import at_temperature, kd_loss, linear_target_loss, mixed_cross_entropy
 from vicinal.functional.vicinal import (
     dominance_ratio,
     linear_log_probabilities,
@@ -44,6 +44,7 @@ __all__ = [
     "HOTTEST",
     "EntropyDecomposition",
     "Lam",
+    "at_temperature",
     "bin_of",
     "brier_score",
     "calibration_bins",

@@ -45,10 +45,9 @@ def kd_loss(
     check_same_shape(student_logits, teacher_logits)
     student, teacher = precise(student_logits), precise(teacher_logits.detach())
     if temperature == "sigma":
-        return kl_divergence(teacher / _deviation(teacher), student / _deviation(student))
+        return kl_divergence(*at_temperature(teacher, student, temperature))
     if temperature == "teacher_sigma":
-        sigma = _deviation(teacher)
-        return sigma.squeeze(-1).square() * kl_divergence(teacher / sigma, student / sigma)
+        return _deviation(teacher).squeeze(-1).square() * kl_divergence(*at_temperature(teacher, student, temperature))
     if isinstance(temperature, str | bool) or not LOWEST_TEMPERATURE <= temperature <= HIGHEST_TEMPERATURE:
         raise ValueError(
             f"a temperature is a positive number, 'sigma' or 'teacher_sigma', not {temperature!r}{_beyond(temperature)}"
@@ -57,6 +56,23 @@ def kd_loss(
     if temperature <= SMOOTH_ABOVE:
         return plain
     return _where_close(plain, teacher / temperature, student / temperature, temperature)
+
+
+def at_temperature(
+    teacher_logits: Tensor, student_logits: Tensor, temperature: float | Literal["sigma", "teacher_sigma"]
+) -> tuple[Tensor, Tensor]:
+    """Both answers as `kd_loss` compares them: (..., K) logits over the temperature, over their own deviation or the teacher's.
+
+    Example:
+        >>> import torch
+        >>> teacher, student = at_temperature(torch.tensor([3.0, 1.0]), torch.tensor([8.0, 0.0]), "sigma")
+        >>> teacher.tolist(), student.tolist()
+        ([3.0, 1.0], [2.0, 0.0])
+    """
+    if temperature == "sigma":
+        return teacher_logits / _deviation(teacher_logits), student_logits / _deviation(student_logits)
+    divisor = _deviation(teacher_logits) if temperature == "teacher_sigma" else temperature
+    return teacher_logits / divisor, student_logits / divisor
 
 
 def linear_target_loss(

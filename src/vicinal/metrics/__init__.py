@@ -1,7 +1,8 @@
 """`torchmetrics.Metric` classes over the pure functions, and the intervals behind them."""
 
-from vicinal.metrics.bootstrap import interval, resample_counts, resampled_means, sample_size
+from vicinal.metrics.bootstrap import interval, percentiles, resample_counts, sample_size
 from vicinal.metrics.calibration import Calibration
+from vicinal.metrics.dyadic import PairDesign
 from vicinal.metrics.information import Information, InformationBound
 from vicinal.metrics.proportions import proportion_interval
 from vicinal.metrics.representation import default_classes, draw_images, represent
@@ -15,6 +16,7 @@ __all__ = [
     "Calibration",
     "Information",
     "InformationBound",
+    "PairDesign",
     "Robustness",
     "VicinalCurves",
     "classwise_expected_calibration_error",
@@ -27,10 +29,10 @@ __all__ = [
     "mcnemar",
     "measure_corruptions",
     "ood_auroc",
+    "percentiles",
     "proportion_interval",
     "represent",
     "resample_counts",
-    "resampled_means",
     "sample_size",
     "selective",
 ]

@@ -66,7 +66,10 @@ class Selective(Part):
 
 
 class VicinalIntervals(Part):
-    """Bootstrap intervals of the vicinal curves over pairs, (L,) each."""
+    """Intervals of the vicinal curves, by resampling the images that the pairs are made of, (L,) each.
+
+    After temperature scaling the error of the fitted temperature is in them.
+    """
 
     nonlinearity: Bounds | None = None
     entropy: Bounds | None = None
@@ -83,6 +86,41 @@ class VicinalCurves(Part):
     dominance: list[Number] = Field(description="D(λ) = NL / H")
     linearity_information: list[Number] = Field(description="I_lin(λ), nats")
     intervals: VicinalIntervals | None = None
+
+
+class AtHalfIntervals(Part):
+    """Intervals of figures at λ = 1/2, over the images of the pairs."""
+
+    nonlinearity: Pair | None = None
+    entropy: Pair | None = None
+    dominance: Pair | None = None
+
+
+class AtHalf(Part):
+    """NL, H and D at λ = 1/2 over pairs of one kind."""
+
+    pairs: int
+    images: int = Field(description="in these pairs")
+    nonlinearity: Number = Field(description="NL(1/2), nats")
+    entropy: Number = Field(description="H(1/2), nats")
+    dominance: Number = Field(description="D(1/2) = NL / H")
+    intervals: AtHalfIntervals | None = None
+
+
+class ByClass(Part):
+    """Pairs of two images of one class, drawn apart, and pairs of two classes among the random ones."""
+
+    same: AtHalf | None = Field(description="null where classes have too few images")
+    different: AtHalf | None = Field(description="null where all pairs are of one class")
+
+
+class OnPairs(Part):
+    """A network on pairs of test images, which nobody trained on."""
+
+    vicinity: VicinalCurves
+    vicinity_after_temperature_scaling: VicinalCurves | None = None
+    by_class: ByClass | None = None
+    by_class_after_temperature_scaling: ByClass | None = None
 
 
 class Information(Part):
@@ -104,8 +142,11 @@ class InformationBound(Part):
 
 
 class AlignmentIntervals(Part):
-    """Bootstrap intervals over pairs, nats."""
+    """Intervals by resampling the images of the pairs, nats; null where pairs are too few to tell."""
 
+    kl_real: Pair | None = None
+    kl_mixed: Pair | None = None
+    kl_mixed_by_lam: Bounds | None = None
     independent_response: Pair | None = None
 
 
@@ -119,16 +160,32 @@ class Alignment(Part):
     intervals: AlignmentIntervals | None = None
 
 
-class StudentVersusTeacher(Part):
+class Compared(Part):
     """A student held against a teacher, on the same pairs."""
 
     linearity_gain: list[Number] = Field(description="(L,) Δ_lin(λ): the teacher's NL less the student's, nats")
-    linearity_gain_interval: Bounds | None = Field(None, description="paired bootstrap over pairs")
+    linearity_gain_interval: Bounds | None = Field(None, description="by resampling the images of the pairs")
     linearity_gain_after_temperature_scaling: list[Number] | None = Field(
         None, description="(L,) both scaled; null without validation images"
     )
+    linearity_gain_after_temperature_scaling_interval: Bounds | None = Field(
+        None, description="with the error of both fitted temperatures"
+    )
     alignment: Alignment
+    alignment_after_temperature_scaling: Alignment | None = Field(
+        None, description="each network at its own fitted temperature"
+    )
+
+
+class StudentVersusTeacher(Compared):
+    """A student held against a teacher, on pairs of the student's training images."""
+
+    held_out: Compared | None = Field(None, description="on pairs of test images; null without two")
     information: InformationBound | None = None
+    information_at_training_temperature: InformationBound | None = Field(
+        None,
+        description="of the answers at the temperature that the student was trained at; null for an arm without one",
+    )
 
 
 class StudentMinusBaseline(Part):

@@ -11,9 +11,11 @@ from vicinal.results.base import Bounds, Number, Part
 from vicinal.results.measures import (
     Alignment,
     Answers,
+    ByClass,
     Corruption,
     Information,
     McNemar,
+    OnPairs,
     Reliability,
     Representation,
     ScalarIntervals,
@@ -31,6 +33,9 @@ class History(Part):
     epoch: list[int]
     loss: list[Number] = Field(description="mean training loss of the epoch, nats")
     selection_accuracy: list[Number] = Field(description="fraction; null in epochs after which nobody looked")
+    selection_loss: list[Number] | None = Field(
+        None, description="nats; null as selection_accuracy, and in older trainings"
+    )
 
 
 class Model(Part):
@@ -78,6 +83,9 @@ class Model(Part):
     information: Information | None = None
     vicinity: VicinalCurves
     vicinity_after_temperature_scaling: VicinalCurves | None = None
+    by_class: ByClass | None = Field(None, description="null where the classes of the images in pairs are not known")
+    by_class_after_temperature_scaling: ByClass | None = None
+    held_out: OnPairs | None = Field(None, description="on pairs of test images; null without two")
 
     corruptions: dict[str, Corruption] | None = Field(None, description="by corruption, where they are measured")
     representation: Representation | None = Field(None, description="where it is measured")
@@ -93,7 +101,8 @@ class Teacher(Model):
 
     name: str
     logit_scale: float | None = Field(
-        None, description="that its answers are multiplied by, as students get them and all is measured; null: 1"
+        None,
+        description="that its answers are multiplied by, as students get them and all is measured; null in older results: 1",
     )
 
 
@@ -103,14 +112,16 @@ class Student(Model):
     arm: str
     budget: float | None = Field(
         None,
-        description="multiple of the study's epochs that it was trained for; null where the study has no budgets but 1",
+        description="multiple of the study's epochs that it was trained for; null in older results: 1",
     )
     teacher: str | None = Field(description="null for an arm that uses none, as below")
     temperature: float | Literal["sigma", "teacher_sigma"] | None
     linearity_gain: list[Number] | None = Field(None, description="against its own teacher, as in versus_teacher")
     linearity_gain_interval: Bounds | None = None
     linearity_gain_after_temperature_scaling: list[Number] | None = None
+    linearity_gain_after_temperature_scaling_interval: Bounds | None = None
     alignment: Alignment | None = None
+    alignment_after_temperature_scaling: Alignment | None = None
     versus_teacher: dict[str, StudentVersusTeacher] | None = Field(
         None, description="by name: against every teacher of its seed, also those that it never learned from"
     )

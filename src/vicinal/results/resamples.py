@@ -22,7 +22,7 @@ from vicinal.results.study import StudyResults
 from vicinal.workspace import write_atomically
 
 RESAMPLES_FILE = "resamples.npz"
-Deviations = Mapping[str, NDArray[np.float64]]  # of one network, by key: (R, ...)
+Deviations = Mapping[str, NDArray[np.floating]]  # of one network, by key: (R, ...)
 
 
 @dataclass(frozen=True, eq=False)

@@ -60,6 +60,9 @@ class Measures(Part):
     ece_bins: int = 15
     pairs: int = Field(description="of images behind the vicinal curves")
     pairs_from: str | None = None
+    pair_images: int | None = Field(None, description="distinct images in these pairs")
+    held_out_pairs: int | None = Field(None, description="of test images; null without two")
+    held_out_pair_images: int | None = None
     lam_points: int | None = Field(None, description="L, the values of λ")
     confidence_level: float = Field(0.95, description="of every interval, a fraction")
     bootstrap_resamples: int | None = None

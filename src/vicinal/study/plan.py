@@ -91,15 +91,12 @@ class StudyPlan:
     @cached_property
     def teacher_variants(self) -> tuple[PlannedRun, ...]:
         """The teachers that results speak of: each at every scale of its logits, as `PlannedRun.logit_scale` has it."""
-        found = []
-        for run in self.teachers:
-            for variant in self.spec.teacher_variants.values():
-                if variant.base == run.spec.name:
-                    scale = (
-                        {} if self.spec.teachers[variant.base].logit_scale == (1.0,) else {"logit_scale": variant.scale}
-                    )
-                    found.append(replace(run, label={"name": variant.name, "seed": run.spec.seed, **scale}))
-        return tuple(found)
+        return tuple(
+            replace(run, label={"name": variant.name, "seed": run.spec.seed, "logit_scale": variant.scale})
+            for run in self.teachers
+            for variant in self.spec.teacher_variants.values()
+            if variant.base == run.spec.name
+        )
 
     @property
     def scaled_teachers(self) -> tuple[PlannedRun, ...]:
@@ -152,9 +149,13 @@ def _runs_of_seed(spec: StudySpec, out: Path, facts: DataFacts, seed: int) -> It
                 variant = None if teacher_name is None else spec.teacher_variants[teacher_name]
                 teacher = None if variant is None else teachers[variant.base]
                 temperature = objective.temperature if objective.uses_teacher else None
-                label = {"arm": arm.name, "teacher": teacher_name, "temperature": temperature, "seed": seed}
-                if spec.budgets != (1.0,):
-                    label["budget"] = budget
+                label = {
+                    "arm": arm.name,
+                    "teacher": teacher_name,
+                    "temperature": temperature,
+                    "seed": seed,
+                    "budget": budget,
+                }
                 text = f"T{temperature:g}" if isinstance(temperature, float) else temperature
                 times = f"x{budget:g}" if budget != 1 else None
                 name = "-".join(part for part in (arm.name, text, teacher_name, times) if part)

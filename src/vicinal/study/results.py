@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from vicinal.config import SCHEMA
 from vicinal.data import SIDES_PX, STRENGTHS_OF
@@ -20,6 +21,16 @@ from vicinal.study.predict import OptionalMeasures, StudyPredictions
 from vicinal.version import __version__
 from vicinal.workspace import environment
 
+# What a student's entry repeats of `versus_teacher`, of the teacher that it learned from.
+OWN_TEACHER = (
+    "linearity_gain",
+    "linearity_gain_interval",
+    "linearity_gain_after_temperature_scaling",
+    "linearity_gain_after_temperature_scaling_interval",
+    "alignment",
+    "alignment_after_temperature_scaling",
+)
+
 
 def build_results(
     context: StudyContext,
@@ -28,7 +39,7 @@ def build_results(
     predictions: Mapping[Path, Predictions],
     optional: OptionalMeasures,
     command: str,
-) -> tuple[dict[str, Any], list[dict[str, NDArray[np.float64]]]]:
+) -> tuple[dict[str, Any], list[dict[str, NDArray[np.floating]]]]:
     """The value of results.json, but for the time that the study took, and the deviations of resamples.npz.
 
     Args:
@@ -37,6 +48,7 @@ def build_results(
     """
     spec, data = context.spec, context.data
     measured = {path: Measured(found, spec.measures) for path, found in predictions.items()}
+    deviations = {path: {**own.deviations(), **optional.deviations[path]} for path, own in measured.items()}
     selected_on = "test" if spec.selection == "paper_best_test" else "validation"
     entries = optional.entries
     value = {
@@ -50,24 +62,10 @@ def build_results(
         "environment": environment(context.device),
         "selection": spec.selection,
         "selection_images": selected_on if len(context.selection_images) else None,
-        "data": {
-            "name": spec.data.name or data.name,
-            "source": data.source,
-            "content_hash": data.content_hash,
-            "class_names": list(data.class_names),
-            "image_shape": list(data.train.images.shape[1:]),
-            "image_size": spec.data.image_size,
-            "train": len(data.train),
-            "validation": len(data.validation),
-            "test": len(data.test),
-            "class_order": data.class_order,
-            "stored_side": context.stored_side,
-            "remembered_hashes": data.remembered_hashes,
-            "notes": list(context.notes),
-        },
+        "data": _data(context),
         "measures": {
             "ece_bins": spec.measures.ece_bins,
-            "pairs": predicted.vicinity.pairs,
+            **predicted.inputs.pair_counts,
             "pairs_from": "student's training images" if spec.student is not None else "teacher's training images",
             "lam_points": spec.measures.vicinity.lam_points,
             "confidence_level": spec.measures.confidence_level,
@@ -81,22 +79,32 @@ def build_results(
             {**_common(run), **measured[run.place].numbers(scale_free=False), **entries[run.place]}
             for run in plan.teacher_variants
         ],
-        "students": [{**_student_entry(plan, run, measured), **entries[run.folder.path]} for run in plan.students],
+        "students": [
+            {**_student_entry(plan, run, measured, deviations), **entries[run.folder.path]} for run in plan.students
+        ],
         "mcnemar": _mutual_tests(plan, measured),
     }
-    return value, [_deviations(plan, run, measured, optional) for run in (*plan.teacher_variants, *plan.students)]
+    moved = [deviations[run.place] for run in (*plan.teacher_variants, *plan.students)]
+    return value, [{key: values.numpy() for key, values in own.items()} for own in moved]
 
 
-def _deviations(
-    plan: StudyPlan, run: PlannedRun, measured: Mapping[Path, Measured], optional: OptionalMeasures
-) -> dict[str, NDArray[np.float64]]:
-    """How far a network's figures move over resamples of the images, by their keys in resamples.npz."""
-    own = measured[run.place]
-    found = {**own.deviations(), **optional.deviations[run.place]}
-    for name, teacher in plan.teachers_of(run).items() if run in plan.students else ():
-        moved = own.deviations_from(measured[teacher.place])
-        found |= {f"versus_teacher.{name}.{key}": values for key, values in moved.items()}
-    return {key: values.numpy() for key, values in found.items()}
+def _data(context: StudyContext) -> dict[str, Any]:
+    spec, data = context.spec, context.data
+    return {
+        "name": spec.data.name or data.name,
+        "source": data.source,
+        "content_hash": data.content_hash,
+        "class_names": list(data.class_names),
+        "image_shape": list(data.train.images.shape[1:]),
+        "image_size": spec.data.image_size,
+        "train": len(data.train),
+        "validation": len(data.validation),
+        "test": len(data.test),
+        "class_order": data.class_order,
+        "stored_side": context.stored_side,
+        "remembered_hashes": data.remembered_hashes,
+        "notes": list(context.notes),
+    }
 
 
 def _notes(predicted: StudyPredictions) -> list[str]:
@@ -104,11 +112,15 @@ def _notes(predicted: StudyPredictions) -> list[str]:
     spec = predicted.context.spec
     stated, needed, notes = spec.measures.vicinity, predicted.pairs_needed, []
     if needed is not None:
+        apart = len(predicted.inputs.pair_images) // 2
         binds = needed > stated.pairs
+        shared = f"; of more than {apart:,} some share an image, which may widen the interval" if needed > apart else ""
         notes.append(
             f"NL to ± {stated.precision_nats:g} nats at every λ needs {needed:,} pairs by the first teacher's pilot"
-            + (f", more than the {stated.pairs:,} allowed: its interval is wider than asked for." if binds else ".")
+            + (f", more than the {stated.pairs:,} allowed: its interval is wider than asked for" if binds else "")
+            + f"{shared}."
         )
+    notes += predicted.inputs.pair_notes
     notes += [f"{key}: {note}" for key, own in predicted.context.network_notes.items() for note in own]
     if predicted.corrupted is not None:
         whose = predicted.corrupted.strengths
@@ -143,16 +155,26 @@ def _common(run: PlannedRun) -> dict[str, Any]:
 
 
 def _history(log: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Loss and selection accuracy along the epochs, without the head's warm-up."""
+    """Loss, selection accuracy and selection loss along the epochs, without the head's warm-up."""
     epochs = [entry for entry in log if entry.get("phase") == "train" and "epoch" in entry]
-    return {key: [entry.get(key) for entry in epochs] for key in ("epoch", "loss", "selection_accuracy")}
+    return {
+        key: [entry.get(key) for entry in epochs] for key in ("epoch", "loss", "selection_accuracy", "selection_loss")
+    }
 
 
-def _student_entry(plan: StudyPlan, run: PlannedRun, measured: Mapping[Path, Measured]) -> dict[str, Any]:
+def _student_entry(
+    plan: StudyPlan,
+    run: PlannedRun,
+    measured: Mapping[Path, Measured],
+    deviations: dict[Path, dict[str, Tensor]],
+) -> dict[str, Any]:
+    """A student's entry; what it moves against its teachers is added to its deviations."""
     student, baseline = measured[run.folder.path], plan.baseline_of(run)
-    versus = {name: student.versus_teacher(measured[teacher.place]) for name, teacher in plan.teachers_of(run).items()}
-    absent = dict.fromkeys(("linearity_gain", "linearity_gain_interval", "alignment"))
-    own = {key: value for key, value in versus.get(run.label["teacher"] or "", absent).items() if key != "information"}
+    versus = {}
+    for name, teacher in plan.teachers_of(run).items():
+        versus[name], moved = student.versus_teacher(measured[teacher.place], run.label["temperature"])
+        deviations[run.folder.path] |= {f"versus_teacher.{name}.{key}": values for key, values in moved.items()}
+    own = {key: versus.get(run.label["teacher"] or "", {}).get(key) for key in OWN_TEACHER}
     other = measured[baseline.folder.path] if baseline is not None else None
     return {
         **_common(run),

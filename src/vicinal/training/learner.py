@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from timm.optim import param_groups_weight_decay
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from vicinal.config import NetworkSpec, RunSpec
 from vicinal.distillation import Need, StudentOutputs, TeacherAnswers, objective_needs, training_loss
@@ -143,8 +144,10 @@ class Learner:
         entry |= {"loss": state.epoch_loss / state.epoch_images, "images_per_second": round(speed, 1)}
         if phase.name == "train" and len(data.selection_images) and _looks(run, epoch):
             logits = predict(self.network, data.selection_images, data.preparation, self.device)
-            entry["selection_accuracy"] = float((logits.argmax(1) == data.selection_images.labels).double().mean())
-            watch_plateau(state, run.network, entry["selection_accuracy"])
+            labels = data.selection_images.labels
+            entry["selection_accuracy"] = float((logits.argmax(1) == labels).double().mean())
+            entry["selection_loss"] = float(cross_entropy(logits.double(), labels))
+            watch_plateau(state, run.network, entry["selection_accuracy"], entry["selection_loss"])
             _keep_best(state, run, self.network, epoch, entry["selection_accuracy"])
         state.epoch_loss, state.epoch_images = 0.0, 0
         self._log.append({**entry, "seconds": round(state.seconds, 3)})

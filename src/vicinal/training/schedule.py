@@ -51,12 +51,17 @@ def lowered(lr: float, spec: NetworkSpec, phase: Phase, state: State) -> float:
     return max(lr * state.lr_factor, min(spec.plateau.min_lr, lr))
 
 
-def watch_plateau(state: State, spec: NetworkSpec, accuracy: float) -> None:
-    """After an epoch: lower lr where the selection accuracy has not been better for long (Keras' ReduceLROnPlateau)."""
+def watch_plateau(state: State, spec: NetworkSpec, accuracy: float, loss: float) -> None:
+    """After an epoch: lower lr where what is watched has not been better for long (Keras' ReduceLROnPlateau, its cooldown 0).
+
+    Args:
+        accuracy, loss: on the selection images, a fraction and nats.
+    """
     if spec.plateau is None:
         return
-    if accuracy > state.plateau_accuracy:
-        state.plateau_accuracy, state.plateau_epochs = accuracy, 0
+    value = accuracy if spec.plateau.monitor == "accuracy" else -loss
+    if value > state.plateau_best + spec.plateau.least_gain:
+        state.plateau_best, state.plateau_epochs = value, 0
         return
     state.plateau_epochs += 1
     if state.plateau_epochs >= spec.plateau.patience_epochs:

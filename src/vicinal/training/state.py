@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -44,8 +45,8 @@ class State:
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     teacher_precision: str = ""
     lr_factor: float = 1.0  # of schedule: plateau
-    plateau_accuracy: float = -1.0
-    plateau_epochs: int = 0  # since the selection accuracy was last better
+    plateau_best: float = -math.inf  # of what it watches, the larger the better: the accuracy, or minus the loss
+    plateau_epochs: int = 0  # since there was a better one
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ def corruption_gains(results: Results, data_set: str | None) -> PaperFigure:
             value = Value(extreme.seeds, printed)
             rows.append(TableRow((name, f"Most extreme: {teacher_label(teacher)}"), {"gain": value}))
     extra = (
-        "The paper prints in its figure 6 the gain of the most extreme teacher; its gains by teacher follow from its table 7.",
+        "The paper’s figure 6 gives a number to the longest bar of a corruption only; its gains by teacher follow from its table 7.",
     )
     numbers = PaperTable(
         None,
