@@ -7,10 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vicinal.config import CorruptionsSpec
 from vicinal.data import ImageData, ImageSet
 from vicinal.evaluation import CorruptedSet
+from vicinal.evaluation.corrupted import halved
 from vicinal.inputs import Preparation
 
 
@@ -51,3 +54,24 @@ def test_the_table_of_strengths_is_stated_and_part_of_the_fingerprint(
     today = made.fingerprint("fog", Preparation())
     monkeypatch.setattr("vicinal.evaluation.corrupted.strengths_for", lambda *_: "another")
     assert made.fingerprint("fog", Preparation()) != today
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), scale=st.sampled_from([1e-6, 1e-2, 1.0, 30.0, 2e4]))
+def test_answers_are_halved_without_ties(seed: int, scale: float):
+    generator = torch.Generator().manual_seed(seed)
+    logits = scale * torch.randn(40, 5, generator=generator)
+    logits[:, 1] = logits[:, 0] * (1 + 1e-5 * torch.randn(40, generator=generator))  # closer than float16 tells apart
+    kept = halved(logits)
+    assert torch.equal(kept.argmax(-1), logits.argmax(-1))
+    top = kept.double().topk(2, -1).values
+    if kept.dtype == torch.float16:
+        assert bool((top[:, 0] > top[:, 1]).all())
+        assert bool(((kept.double() - logits).abs() <= 2**-9 * logits.abs() + 1e-7).all())
+    else:
+        assert float(logits.abs().max()) > 6e4
+
+
+def test_logits_beyond_float16_are_kept_as_they_are():
+    logits = torch.tensor([[7e4, 1.0], [0.0, 1.0]])
+    assert halved(logits) is logits

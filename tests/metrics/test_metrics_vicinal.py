@@ -358,6 +358,51 @@ def test_alignment_refuses_answers_off_the_grid():
         Alignment().update(teacher, student, teacher_mixed, student_mixed[:, :5])
 
 
+def test_a_pair_s_clean_answers_are_those_of_its_update():
+    teacher_mixed, student_mixed = networks()[2:]
+    pairs, metric, expected = len(teacher_mixed), Alignment(), Alignment()
+    clean = [torch.cat([z[:, -1], z[:, 0]]) for z in (teacher_mixed, student_mixed)]
+    expected.update(*clean, teacher_mixed, student_mixed)
+    for first, last in ((0, 7), (7, 8), (8, pairs)):
+        part = slice(first, last)
+        both = [torch.cat([z[part, -1], z[part, 0]]) for z in (teacher_mixed, student_mixed)]
+        metric.update(*both, teacher_mixed[part], student_mixed[part])
+    for got, whole in zip(metric.per_pair(), expected.per_pair(), strict=True):
+        torch.testing.assert_close(got, whole)
+    assert float(metric.per_pair()[0].mean()) == pytest.approx(float(metric.compute()["kl_real"]))
+    torch.testing.assert_close(metric.interval(50), expected.interval(50))
+
+
+def test_updates_of_one_and_of_two_clean_answers_a_pair_do_not_go_together():
+    teacher, student, teacher_mixed, student_mixed = networks()
+    metric = Alignment()
+    metric.update(teacher, student, teacher_mixed, student_mixed)
+    metric.update(torch.cat([teacher, teacher]), torch.cat([student, student]), teacher_mixed, student_mixed)
+    with pytest.raises(ValueError, match="do not go with"):
+        metric.interval(50)
+
+
+def test_intervals_over_images_are_wider_where_pairs_share_them():
+    i, j, mixed = answers(60)
+    metric = curves(i, j, mixed)
+    apart = torch.arange(120).view(60, 2)
+    twice = curves(*(torch.cat([z, z]) for z in (i, j, mixed)))
+    sharing = torch.cat([apart, apart + torch.tensor([0, 120])])  # one image alone makes the answers of both its pairs
+    widths = []
+    for found, images in ((metric, None), (metric, apart), (twice, None), (twice, sharing)):
+        low, high = found.intervals(2000, images=images)["entropy"]
+        widths.append(float((high - low).mean()))
+    assert widths[1] == pytest.approx(widths[0], rel=0.06)
+    assert widths[2] == pytest.approx(widths[0] / 2**0.5, rel=0.06)
+    assert widths[3] == pytest.approx(widths[0], rel=0.08)
+    with pytest.raises(ValueError, match=r"expected \(60, 2\)"):
+        metric.intervals(100, images=apart[:5])
+    with pytest.raises(ValueError, match="too few for an interval"):
+        curves(*answers(3)).intervals(100, images=torch.tensor([[0, 1], [1, 2], [0, 2]]))
+    with pytest.raises(ValueError, match="keep_pairs=True"):
+        curves(i, j, mixed, keep_pairs=False, resamples=100).intervals(100, images=apart)
+
+
 def test_the_interval_of_the_independent_response_holds_it_and_shrinks_with_pairs():
     generator = torch.Generator().manual_seed(0)
 

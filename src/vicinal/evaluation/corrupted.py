@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,6 +30,7 @@ from vicinal.evaluation.stored import EvaluationContext, TrainedNetwork, load_st
 from vicinal.inputs import Preparation
 from vicinal.networks import Classifier
 
+HALVED = "float16, its answer alone at the top"  # another word where the same answers are kept otherwise
 IMAGES_AT_ONCE = 2000  # test images that are corrupted together: bounds memory, changes no result
 
 
@@ -78,13 +80,13 @@ class CorruptedSet:
         else:
             made = {"seed": self.spec.seed, "strengths": self.strengths}
         value = {"name": name, "test": self.test.content_hash(), **made}
-        return fingerprint({**value, "preparation": preparation.fingerprint()})
+        return fingerprint({**value, "preparation": preparation.fingerprint(), "kept": HALVED})
 
 
 def predict_corrupted(
     runs: Mapping[Path, TrainedNetwork], corrupted: CorruptedSet, context: EvaluationContext
 ) -> dict[Path, dict[str, Tensor]]:
-    """(S, N, K) float16 logits of every network under every corruption, by the run's folder and the corruption.
+    """(S, N, K) logits of every network under every corruption, as `halved` keeps them, by the run's folder and the corruption.
 
     Every corrupted image is made once and shown to all networks that lack predictions of it.
     """
@@ -113,10 +115,23 @@ def predict_corrupted(
                     if path not in networks:
                         networks[path] = runs[path].load()
                     logits = predict(networks[path], shown, runs[path].preparation, context.device, bar.advance)
-                    parts[path].append(logits.half())
+                    parts[path].append(logits)
         for path, file in missing.items():
-            logits = torch.cat(parts[path]).view(len(SEVERITIES), len(corrupted.test), -1)
+            logits = halved(torch.cat(parts[path])).view(len(SEVERITIES), len(corrupted.test), -1)
             save_stored(file, {"logits": logits}, runs[path].weights)
             answers[path][name] = logits
         bar.finish(f"predicted at {len(SEVERITIES)} severities")
     return answers
+
+
+def halved(logits: Tensor) -> Tensor:
+    """(B, K) float32 logits in float16, the answer alone at the top of every row: rounding ties it with the runner-up otherwise.
+
+    Where it is tied it is raised to the next number of float16. float32 where a logit is beyond float16.
+    """
+    half, answers = logits.half(), logits.argmax(-1, keepdim=True)
+    others = half.scatter(1, answers, -torch.inf).amax(-1, keepdim=True)
+    top = half.gather(1, answers)
+    above = torch.from_numpy(np.nextafter(others.numpy(), np.float16(np.inf)))
+    half = half.scatter(1, answers, torch.where(top > others, top, above))
+    return half if bool(half.isfinite().all()) else logits

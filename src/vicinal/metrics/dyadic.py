@@ -35,7 +35,7 @@ class PairDesign:
     that share none, which noise falls below where images are few.
 
     Args:
-        images: (P, 2) int64 numbers of the images, whichever they are.
+        images: (P, 2) int64 numbers of the images, whichever they are; no pair twice.
     """
 
     images: Tensor

@@ -19,7 +19,8 @@ from vicinal.functional import (
     refuse_probabilities,
 )
 from vicinal.metrics.base import WAY_OUT, GatheredMetric
-from vicinal.metrics.bootstrap import interval, percentiles, poisson_weights
+from vicinal.metrics.bootstrap import interval, percentiles, poisson_weights, resample_counts
+from vicinal.metrics.dyadic import PairDesign
 
 
 def lam_grid(points: int = 21) -> Tensor:
@@ -69,7 +70,8 @@ class VicinalCurves(GatheredMetric):
 
     Without `keep_pairs` only sums are kept, of a size that does not depend on the number of pairs, and several processes'
     are added. Intervals then come from the same pass by a Poisson bootstrap: every resample counts a pair Poisson(1)
-    times, a function of (seed, number of the pair) alone, so neither batches nor processes change them.
+    times, a function of (seed, number of the pair) alone, so neither batches nor processes change them. They hold where no image
+    is in two pairs.
 
     Args:
         lam: (L,) grid. With `both_orders` it must be symmetric about 0.5.
@@ -191,11 +193,16 @@ class VicinalCurves(GatheredMetric):
         )
 
     def intervals(
-        self, resamples: int = 1000, confidence_level: float = 0.95, seed: int = 0
+        self, resamples: int = 1000, confidence_level: float = 0.95, seed: int = 0, images: Tensor | None = None
     ) -> dict[str, tuple[Tensor, Tensor]]:
-        """(lower, upper) of each curve of `compute`: percentiles over resampled pairs.
+        """(lower, upper) of each curve of `compute`: percentiles over resampled pairs, or over the images that they are made of.
 
-        Raises ValueError where pairs are not kept and `resamples` and `seed` are not those that the metric was made with.
+        Args:
+            images: (P, 2) numbers of the images of each pair, in the order of the updates, for pairs that share images (see
+                `PairDesign`). Without them no image may be in two pairs, or the intervals are too narrow.
+
+        Raises ValueError where pairs are not kept and `resamples` and `seed` are not those that the metric was made with, or images
+        are given; and for images of another number of pairs, or of fewer than four images.
         """
         points = len(self.lam)
 
@@ -205,8 +212,16 @@ class VicinalCurves(GatheredMetric):
         if self.keep_pairs:
             with self._gathered():
                 values = torch.cat([self.per_pair(name) for name in _CURVES], 1)
-            lower, upper = interval(values, statistic, resamples, confidence_level, seed)
+            if images is None:
+                lower, upper = interval(values, statistic, resamples, confidence_level, seed)
+            else:
+                moved = _moved(values, images, resamples, confidence_level, seed)
+                lower, upper = percentiles(statistic(values.mean(0) + moved), confidence_level)
         else:
+            if images is not None:
+                raise ValueError(
+                    "the images of pairs say nothing where pairs are not kept: make the metric with keep_pairs=True"
+                )
             if (resamples, seed) != (self.resamples, self.seed):
                 raise ValueError(
                     f"sums were resampled {self.resamples} times from seed {self.seed} while they were formed, "
@@ -227,6 +242,17 @@ class VicinalCurves(GatheredMetric):
         """(R, 3 L) sums to means, averaged over both orders."""
         means = (sums / count).cpu().view(len(sums), len(_CURVES), len(self.lam))
         return ((means + means.flip(2)) / 2 if self.both_orders else means).flatten(1)
+
+
+def _moved(values: Tensor, images: Tensor, resamples: int, confidence_level: float, seed: int) -> Tensor:
+    """(R, M) how far means of (P, M) values move over resamples of the images of the pairs, as wide as an interval needs them."""
+    if images.shape != (len(values), 2):
+        raise ValueError(f"expected ({len(values)}, 2) numbers of images, got {tuple(images.shape)}")
+    design = PairDesign(images.cpu())
+    if not design.tells_error:
+        raise ValueError(f"{len(design.numbers)} images are too few for an interval; four are the least")
+    counts = resample_counts(len(design.numbers), resamples, seed)
+    return design.widening(confidence_level) * design.deviations(values, counts)
 
 
 class Alignment(GatheredMetric):
@@ -301,13 +327,13 @@ class Alignment(GatheredMetric):
     def per_pair(self) -> tuple[Tensor, Tensor]:
         """KL of each pair: (P,) on its clean images, their mean, and (P, L) on the mixed ones; float64, nats.
 
-        Raises ValueError where clean and mixed answers are not of the same pairs: in each update P or 2 P clean ones (the first of
-        every pair, then the second of every pair) go with P mixed ones.
+        Raises ValueError where clean and mixed answers are not of the same pairs: P clean ones in every update, or 2 P in every
+        update (the first of every pair, then the second of every pair), go with P mixed ones.
         """
         with self._gathered():
             by_lam, real = self._seen("mixed"), self._seen("real")
             of_pair = self._seen("real_of_pair") if len(self.real_of_pair) else real[:0]
-        if len(of_pair) != len(by_lam):
+        if len(of_pair) != len(by_lam) or len(real) not in (len(by_lam), 2 * len(by_lam)):
             raise ValueError(f"{len(real)} clean answers do not go with {len(by_lam)} pairs")
         return of_pair, by_lam
 
