@@ -256,7 +256,7 @@ def said(metric: Any) -> dict[str, Any]:
     if isinstance(metric, Calibration):
         found |= {"reliability": metric.reliability(), "minus": metric.minus(metric, 50)}
     if hasattr(metric, "per_pair") and getattr(metric, "keep_pairs", True):
-        found["per_pair"] = metric.per_pair("nonlinearity")
+        found["per_pair"] = metric.per_pair(*([] if isinstance(metric, Alignment) else ["nonlinearity"]))
     return found
 
 
