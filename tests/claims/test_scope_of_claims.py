@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -88,6 +89,17 @@ def test_mixup_without_a_sibling_says_nothing_of_clusters():
     mixed = ModelResults("A + mixup", model="A", trained_with_mixup=True, numbers=numbers(v_score=0.5))
     other = ModelResults("B", model="B", numbers=numbers(v_score=0.9))
     assert verdict("mixup_v_score", evidence_of(mixed, other)).verdict == "no data"
+
+
+def test_the_lead_of_two_is_told_in_images():
+    judged = verdict("two_best", paper_evidence()["cifar100"])
+    assert judged.detail.endswith("The least lead is 6 of 10,000 images (ResNet152V2, over T = σ).")
+    behind = tuple(
+        replace(student("A", numbers={"accuracy": replace(printed(value), images=500)}), temperature=t)
+        for t, value in ((2.0, 80.0), (4.0, 80.6), (8.0, 70.0))
+    )
+    judged = verdict("two_best", evidence_of(ModelResults("A"), students=behind))
+    assert judged.detail.endswith("The least lead is −3 of 500 images (A, over T = 4).")
 
 
 def test_networks_of_one_size_count_as_one():

@@ -8,10 +8,10 @@ from importlib import resources
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup, escape
 
-from vicinal.claims import RULE, Verdict
+from vicinal.claims import Verdict
 from vicinal.paper.audit import BOUND_WORDS
 from vicinal.paper.finding import KIND_WORDS
-from vicinal.paper.show import CITATION, MARK_NOTE, Shown, counted
+from vicinal.paper.show import CITATION, MARK_NOTE, PRINTED_RULE, Shown, counted
 from vicinal.paper.tables import DATA_SETS
 from vicinal.version import __version__
 
@@ -50,7 +50,7 @@ def html_page(shown: Shown) -> str:
         bound_words=BOUND_WORDS,
         mark_note=MARK_NOTE,
         counted=counted(shown.judgements),
-        rule=RULE,
+        rule=PRINTED_RULE,
         judgements=list(enumerate(shown.judgements)),
         by_data=[(label, shown.by_data[data]) for data, label in DATA_SETS.items()],
         verdict_classes=VERDICT_CLASSES,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from vicinal.claims import RULE, VERDICTS, Judgement, Verdict, judge, judge_all
+from vicinal.claims import VERDICTS, Judgement, Verdict, judge, judge_all
 from vicinal.config import CORRUPTIONS
 from vicinal.paper.audit import audit, table7_label
 from vicinal.paper.finding import KIND_WORDS, Finding
@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 CITATION = "Beyond Dark Knowledge: Mixup-Based Distillation for Reliable Predictions, arXiv:2606.12171v1, CC BY 4.0"
 MARKS = {"impossible": "‡", "repeated": "§"}
 MARK_NOTE = "‡ an ECE that the row's accuracy and confidence rule out; § a row that repeats another one's numbers."
+
+
+PRINTED_RULE = (
+    "Judged for every teacher, temperature, λ or severity that the claim speaks of, by the printed digits alone: holds as printed "
+    "where each does, fails as printed where one fails and rounding cannot hide it, open as printed otherwise. The tables give one run "
+    "each and no spread, so this says nothing beyond their digits; a study judges the same claims with error rates."
+)
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,7 @@ def paper_as_json(shown: Shown) -> str:
         "source": {"paper": CITATION, "licence": "CC BY 4.0", "written_by": f"vicinal {__version__}"},
         "numbers": {key: value for key, value in printed_numbers().items() if key != "source"},
         "audit": [finding.as_data() for finding in shown.findings],
-        "rule": RULE,
+        "rule": PRINTED_RULE,
         "claims": [
             {
                 **claim_words(judgement),
@@ -148,7 +155,7 @@ def print_everything(shown: Shown, console: Console) -> None:
                 console.print(Padding(bullet, (0, 0, 0, 1)))
             console.print()
     console.print(f"[bold]The paper's claims, judged on its own tables[/bold] ({counted(shown.judgements)})\n")
-    console.print(f"{RULE}\n", markup=False)
+    console.print(f"{PRINTED_RULE}\n", markup=False)
     table = Table(box=None, padding=(0, 2, 1, 0))
     table.add_column("Claim", ratio=5)
     table.add_column("Verdict", no_wrap=True)

@@ -231,9 +231,8 @@ def _numbers(entry: Entry) -> dict[str, Number]:
     found: dict[str, Number] = {}
     for key, value in (("accuracy", entry.accuracy), ("confidence", entry.confidence)):
         if value is not None and value.interval is not None:
-            found[key] = Number(
-                100 * value.value, interval=(100 * value.interval[0], 100 * value.interval[1]), printed=True
-            )
+            ends = (100 * value.interval[0], 100 * value.interval[1])
+            found[key] = Number(100 * value.value, interval=ends, printed=True, images=TEST_IMAGES[entry.data])
     if entry.ece is not None:
         found["ece"] = Number(
             entry.ece.value, interval=entry.ece.interval, printed=True, impossible=entry.is_impossible
