@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import settings
 
 from tiny_studies import Answer, merged, write_images
 
@@ -17,6 +18,9 @@ from tiny_studies import Answer, merged, write_images
 os.environ["OMP_NUM_THREADS"] = "1"
 # What is measured of this machine is remembered for the whole suite and not beyond it.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="vicinal-test-cache-")
+# No test asserts a time: an example may take long on a busy machine.
+settings.register_profile("no times", deadline=None)
+settings.load_profile("no times")
 
 
 @pytest.fixture(scope="session")

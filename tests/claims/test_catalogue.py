@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vicinal.claims import (
@@ -534,6 +534,7 @@ def test_entropy_is_bounded_where_only_nl_is_known():
     assert identity.effect.value == pytest.approx(math.log(10) - 2.4)
 
 
+@settings(max_examples=20)
 @given(st.randoms(use_true_random=False))
 def test_the_order_of_teachers_and_students_changes_no_verdict(random):
     for evidence in paper_evidence().values():
