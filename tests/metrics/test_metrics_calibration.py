@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from torchmetrics.classification import MulticlassCalibrationError
 
 from vicinal import functional as vf
-from vicinal.metrics import Calibration
+from vicinal.metrics import Calibration, proportion_interval
 
-FIGURES = ("accuracy", "confidence", "ece", "ece_equal_mass", "nll", "brier")
+MEANS = ("accuracy", "confidence", "ece", "ece_equal_mass", "nll", "brier")  # the same of data twice over
+FIGURES = ("accuracy", "confidence", "ece", "ece_equal_mass", "nll", "brier", "squared_calibration_error")
 
 
 def answers(n=200, k=5, seed=0, scale=2.0):
@@ -45,8 +46,9 @@ def test_batches_of_any_size_give_what_the_pure_functions_give(n, batch, seed):
         "nll": vf.negative_log_likelihood(logits, labels).mean(),
         "brier": vf.brier_score(p, labels).mean(),
     }
-    for name in FIGURES:
-        assert got[name] == pytest.approx(float(expected[name]), rel=1e-9), name
+    for name, value in expected.items():
+        assert got[name] == pytest.approx(float(value), rel=1e-9), name
+    assert got["rms_calibration_error"] == pytest.approx(max(got["squared_calibration_error"], 0) ** 0.5)
     assert got == computed(measured(logits, labels))
 
 
@@ -119,7 +121,7 @@ def test_processes_are_gathered():
     logits, labels = answers()
     joined = measured(logits, labels, distributed_available_fn=lambda: True, dist_sync_fn=lambda x, group=None: [x, x])
     got, expected = computed(joined), computed(measured(logits, labels))
-    assert [got[name] for name in FIGURES] == pytest.approx([expected[name] for name in FIGURES])
+    assert [got[name] for name in MEANS] == pytest.approx([expected[name] for name in MEANS])
     assert sum(got["reliability"]["count"]) == 400
 
 
@@ -127,8 +129,9 @@ def test_intervals_hold_the_figures():
     logits, labels = answers(1000)
     metric = measured(logits, labels, 300)
     got, intervals = computed(metric), metric.intervals(400)
-    assert set(intervals) == {"accuracy", "confidence", "nll", "brier", "ece"}
-    for name in ("accuracy", "confidence", "nll", "brier"):
+    errors = {"ece", "squared_calibration_error", "rms_calibration_error"}
+    assert set(intervals) == {"accuracy", "confidence", "nll", "brier"} | errors
+    for name in ("accuracy", "confidence", "nll", "brier", *errors):
         low, high = intervals[name]
         assert low < got[name] < high, name
     p = got["accuracy"]
@@ -139,25 +142,15 @@ def test_intervals_hold_the_figures():
     assert all(narrow[n][1] - narrow[n][0] < intervals[n][1] - intervals[n][0] for n in intervals)
 
 
-def test_the_interval_of_ece_is_that_of_resampled_data():
-    logits, labels = answers(60, seed=4)
-    low, high = measured(logits, labels).intervals(300)["ece"]
-    generator = np.random.default_rng(0)
-    p = logits.softmax(-1)
-    drawn = [
-        float(vf.expected_calibration_error(p[index], labels[index]))
-        for index in (torch.from_numpy(generator.integers(60, size=60)) for _ in range(1000))
-    ]
-    assert (low, high) == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=0.03)
-
-
-def test_accuracy_intervals_cover_as_often_as_they_say():
+def test_the_interval_of_accuracy_is_wilsons_and_covers_as_often_as_it_says():
     generator, held = np.random.default_rng(1), 0
-    for _ in range(100):
-        labels = torch.from_numpy((generator.random(150) > 0.7).astype(np.int64))
-        low, high = measured(torch.tensor([[2.0, 0.0]]).expand(150, 2), labels).intervals(100, 0.9)["accuracy"]
+    for _ in range(300):
+        low, high = proportion_interval(int((generator.random(150) < 0.7).sum()), 150, 0.9)
         held += low <= 0.7 <= high
-    assert 80 <= held <= 97
+    assert 0.85 <= held / 300 <= 0.95
+    labels = torch.from_numpy((generator.random(150) > 0.7).astype(np.int64))
+    intervals = measured(torch.tensor([[2.0, 0.0]]).expand(150, 2), labels).intervals(100, 0.9)
+    assert intervals["accuracy"] == list(proportion_interval(int((labels == 0).sum()), 150, 0.9))
 
 
 @pytest.mark.parametrize("values", [{"bins": 0}, {"temperature": 0}, {"temperature": -1.0}])
@@ -190,14 +183,23 @@ def test_a_difference_is_that_of_the_figures_and_pairing_narrows_it():
     low, high = over["accuracy_pp_interval"]
     assert low <= over["accuracy_pp"] <= high
     alone = [100 * bound for bound in one.intervals()["accuracy"]]
-    assert high - low < 0.5 * (alone[1] - alone[0])
+    assert high - low < 0.6 * (alone[1] - alone[0])
+    for name in ("nll", "brier"):
+        assert over[name] == pytest.approx(figures[name] - others[name])
+        low, high = over[f"{name}_interval"]
+        assert low < over[name] < high
+        alone = one.intervals()[name]
+        assert high - low < 0.6 * (alone[1] - alone[0])
+    assert "ece_interval" not in over
 
 
 def test_a_classifier_over_itself_is_nothing_and_other_samples_are_refused():
     one, _ = two_classifiers()
     over = one.minus(one)
-    assert (over["accuracy_pp"], over["accuracy_pp_interval"]) == (0, [0, 0])
-    assert [over["ece"], *over["ece_interval"]] == pytest.approx([0, 0, 0], abs=1e-15)
+    assert over["accuracy_pp"] == over["ece"] == over["nll"] == 0
+    assert over["nll_interval"] == over["brier_interval"] == [0, 0]  # the answers are the same, and not only as right
+    low, high = over["accuracy_pp_interval"]
+    assert -low == high == pytest.approx(100 * 1.96**2 / (400 + 1.96**2), rel=1e-3)  # two may differ all the same
     shorter, _ = two_classifiers(300)
     with pytest.raises(ValueError, match="other samples"):
         one.minus(shorter)

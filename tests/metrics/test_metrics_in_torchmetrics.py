@@ -254,7 +254,7 @@ def said(metric: Any) -> dict[str, Any]:
         if hasattr(metric, method):
             found[method] = getattr(metric, method)(50)
     if isinstance(metric, Calibration):
-        found |= {"reliability": metric.reliability(), "minus": metric.minus(metric, 50)}
+        found |= {"reliability": metric.reliability(50), "minus": metric.minus(metric, 50), "tests": metric.tests(50)}
     if hasattr(metric, "per_pair") and getattr(metric, "keep_pairs", True):
         found["per_pair"] = metric.per_pair(*([] if isinstance(metric, Alignment) else ["nonlinearity"]))
     return found

@@ -79,7 +79,7 @@ def test_the_names_of_the_classes_and_the_order_of_images_change_nothing():
 @pytest.mark.filterwarnings("error")
 def test_features_that_collapsed_score_nothing():
     got = cluster_quality(torch.ones(12, 4), torch.arange(3).repeat(4))
-    assert got == {"v_score": 0, "silhouette": 0}
+    assert got == {"v_score": 0, "v_score_interval": None, "silhouette": 0}
 
 
 def test_one_image_of_each_class_has_no_silhouette():

@@ -104,7 +104,7 @@ def test_a_curve_needs_paired_finite_scores():
 @settings(max_examples=30, deadline=None)
 @given(n=st.integers(1, 40), m=st.integers(1, 40), seed=st.integers(0, 1000), whole=st.booleans())
 def test_auroc_is_the_share_of_pairs_in_order(n, m, seed, whole):
-    known, other = draw(n, 4, seed, 3.0)[0], draw(m, 4, seed + 1, 1.0)[0]
+    known, other = 9 + draw(n, 4, seed, 3.0)[0], 9 + draw(m, 4, seed + 1, 1.0)[0]  # never as probabilities are
     if whole:  # many ties
         known, other = known.round(), other.round()
 

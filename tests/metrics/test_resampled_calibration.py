@@ -63,7 +63,7 @@ def test_deviations_are_those_of_resampled_data():
     metric, counts = Calibration(12, 1.3), resample_counts(150, 12)
     metric.update(logits, labels)
     found, here = metric.deviations(counts), figures(logits, labels, 1.3)
-    assert set(found) == set(here)
+    assert set(found) == {"accuracy", "confidence", "ece", "ece_equal_mass", "nll", "brier"}
     for r, row in enumerate(counts):
         exact = figures(*repeated(logits, labels, row), 1.3)
         for name in ("accuracy", "confidence", "nll", "brier", "ece"):
@@ -87,10 +87,10 @@ def test_deviations_with_temperatures_are_those_of_data_scaled_by_them():
     metric, counts = Calibration(12, fitted), resample_counts(1500, 40)
     metric.update(*test)
     found, here = metric.deviations(counts, resampled), figures(*test, fitted)
-    errors = {name: [] for name in here}
+    errors = {name: [] for name in found}
     for r, row in enumerate(counts):
         exact = figures(*repeated(*test, row), float(resampled[r].exp()))
-        for name in here:
+        for name in found:
             errors[name].append(float(found[name][r]) - (exact[name] - here[name]))
     for name in ("accuracy", "confidence", "nll", "brier"):
         assert np.abs(errors[name]).max() < 1e-6, name

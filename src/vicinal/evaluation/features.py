@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vicinal.config import RepresentationSpec, fingerprint
+from vicinal.config import MeasuresSpec, RepresentationSpec, fingerprint
 from vicinal.data import ImageSet
 from vicinal.evaluation.predict import EVALUATION_BATCH
 from vicinal.evaluation.stored import (
@@ -29,26 +29,35 @@ from vicinal.networks import Classifier, evaluating
 
 
 def measure_representation(
-    runs: Mapping[Path, TrainedNetwork], spec: RepresentationSpec, classes: Sequence[str], context: EvaluationContext
+    runs: Mapping[Path, TrainedNetwork], measures: MeasuresSpec, classes: Sequence[str], context: EvaluationContext
 ) -> dict[Path, dict[str, Any]]:
     """The entry "representation" of every network, by the run's folder: features of the same test images of `classes`."""
-    data = context.data
+    data, spec = context.data, measures.representation or RepresentationSpec()
+    resamples, level = measures.bootstrap_resamples, measures.confidence_level
     wanted = [data.class_names.index(name) for name in classes]
     where = draw_images(data.test.labels, wanted, spec.images_per_class, spec.seed)
     shown = data.test.subset(where)
     entries: dict[Path, dict[str, Any]] = {}
     bar = None
     for path, run in runs.items():
-        value = {"classes": list(classes), "seed": spec.seed, "images": shown.content_hash()}
-        key = fingerprint({**value, "preparation": run.preparation.fingerprint()})
-        file, picture = run.folder.stored("features", key), run.folder.stored("representation", key, "json")
+        value: dict[str, Any] = {"classes": list(classes), "seed": spec.seed, "images": shown.content_hash()}
+        value["preparation"] = run.preparation.fingerprint()
+        file = run.folder.stored("features", fingerprint(value))
+        picture = run.folder.stored(
+            "representation", fingerprint(value | {"resamples": resamples, "confidence_level": level}), "json"
+        )
         stored = load_stored(file, ("features", "labels"), run.weights, context.progress.say)
         entry = read_entry(picture, run.weights, context.progress.say)
         if stored is None or entry is None:
             bar = bar or context.progress.inference("features", len(runs) * len(shown))
-            features = _features(run.load(), shown, run.preparation, context)
-            save_stored(file, {"features": features, "labels": shown.labels}, run.weights)
-            entry = represent(features, shown.labels, data.class_names, classes, None, spec.seed)
+        if stored is None:
+            stored = {"features": _features(run.load(), shown, run.preparation, context), "labels": shown.labels}
+            save_stored(file, stored, run.weights)
+            entry = None
+        if entry is None:
+            entry = represent(
+                stored["features"], shown.labels, data.class_names, classes, None, spec.seed, resamples, level
+            )
             save_entry(picture, entry, run.weights)
         if bar is not None:
             bar.advance(len(shown))

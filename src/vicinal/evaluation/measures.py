@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from vicinal.config import MeasuresSpec, Temperature
+from vicinal.evaluation.calibration import calibrated, calibration_numbers
 from vicinal.evaluation.pair_measures import Fitted, PairMeasured, PairsCompared, keyed
 from vicinal.evaluation.plain import plain
 from vicinal.evaluation.predictions import PairAnswers, Predictions
@@ -24,11 +25,9 @@ from vicinal.functional import (
 from vicinal.metrics import (
     Calibration,
     PairDesign,
-    classwise_expected_calibration_error,
     fitted_log_temperatures,
     lam_grid,
     resample_counts,
-    selective,
 )
 
 # Seeds of resamples: independent of each other, the same for all networks.
@@ -65,23 +64,10 @@ class Measured:
 
     def numbers(self, scale_free: bool) -> dict[str, Any]:
         """The keys of results.json that teachers and students share."""
-        raw, intervals = self._calibration(1.0)
-        result = {**raw, "intervals": intervals, "scale_free": scale_free, "fitted_temperature": self.temperature}
-        result["no_fitted_temperature"] = self.no_temperature
-        scaled: dict[str, Any] = {}
-        scaled_intervals: dict[str, Any] = {}
-        if self.temperature is not None:
-            scaled, scaled_intervals = self._calibration(self.temperature)
-        intervals |= {
-            f"{name}_after_temperature_scaling": scaled_intervals.get(name) for name in ("ece", "nll", "brier")
-        }
-        for name in ("confidence", "ece", "ece_equal_mass", "nll", "brier", "reliability"):
-            result[f"{name}_after_temperature_scaling"] = scaled.get(name)
         p = self.predictions
-        result["classwise_ece"] = float(
-            classwise_expected_calibration_error(p.test.double().softmax(-1), p.test_labels, self.measures.ece_bins)
-        )
-        result["selective"] = selective(p.test, p.test_labels)
+        result = calibration_numbers(p.test, p.test_labels, self.measures, self.temperature, self.log_temperatures)
+        result |= {"scale_free": scale_free, "fitted_temperature": self.temperature}
+        result["no_fitted_temperature"] = self.no_temperature
         result["answers"] = self._answers()
         result["validation"] = self._validation()
         information = self.pairs.information().compute()
@@ -109,16 +95,8 @@ class Measured:
                 }
         return found
 
-    def _calibration(self, temperature: float) -> tuple[dict[str, Any], dict[str, Any]]:
-        metric = self._calibrated(temperature)
-        figures: dict[str, Any] = {name: plain(value) for name, value in metric.compute().items()}
-        figures["reliability"] = metric.reliability()
-        return figures, metric.intervals(self.measures.bootstrap_resamples, self.measures.confidence_level)
-
     def _calibrated(self, temperature: float) -> Calibration:
-        metric = Calibration(self.measures.ece_bins, temperature)
-        metric.update(self.predictions.test, self.predictions.test_labels)
-        return metric
+        return calibrated(self.predictions.test, self.predictions.test_labels, self.measures, temperature)
 
     def _answers(self) -> dict[str, Any]:
         """What it answers on the test images, beside what the class shares alone reach there."""
@@ -179,9 +157,10 @@ class Measured:
         return fitted_log_temperatures(p.validation, p.validation_labels, self.temperature, counts)
 
     def minus_baseline(self, baseline: Measured) -> dict[str, Any]:
-        """Accuracy and ECE less the baseline's on the same test images, with paired intervals."""
+        """Accuracy, ECE, NLL and Brier score less the baseline's on the same test images, with paired intervals."""
         own, other = self._calibrated(1.0), baseline._calibrated(1.0)
-        return own.minus(other, self.measures.bootstrap_resamples, self.measures.confidence_level)
+        over = own.minus(other, self.measures.bootstrap_resamples, self.measures.confidence_level)
+        return over | {"ece_interval": None}
 
     def versus_teacher(
         self, teacher: Measured, temperature: Temperature | None = None

@@ -2,12 +2,20 @@
 
 from vicinal.metrics.bootstrap import interval, percentiles, resample_counts, sample_size
 from vicinal.metrics.calibration import Calibration
+from vicinal.metrics.consistency import calibration_test
 from vicinal.metrics.dyadic import PairDesign
 from vicinal.metrics.information import Information, InformationBound
-from vicinal.metrics.proportions import proportion_interval
+from vicinal.metrics.proportions import paired_interval, proportion_interval
 from vicinal.metrics.representation import default_classes, draw_images, represent
 from vicinal.metrics.robustness import Robustness, corruption_deviations, measure_corruptions
-from vicinal.metrics.selective import classwise_expected_calibration_error, mcnemar, ood_auroc, selective
+from vicinal.metrics.selective import (
+    class_calibration,
+    classwise_expected_calibration_error,
+    mcnemar,
+    ood_auroc,
+    resampled_aurc,
+    selective,
+)
 from vicinal.metrics.temperature import fitted_log_temperatures
 from vicinal.metrics.vicinal import Alignment, VicinalCurves, lam_grid
 
@@ -19,6 +27,8 @@ __all__ = [
     "PairDesign",
     "Robustness",
     "VicinalCurves",
+    "calibration_test",
+    "class_calibration",
     "classwise_expected_calibration_error",
     "corruption_deviations",
     "default_classes",
@@ -29,10 +39,12 @@ __all__ = [
     "mcnemar",
     "measure_corruptions",
     "ood_auroc",
+    "paired_interval",
     "percentiles",
     "proportion_interval",
     "represent",
     "resample_counts",
+    "resampled_aurc",
     "sample_size",
     "selective",
 ]

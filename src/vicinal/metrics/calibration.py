@@ -18,22 +18,26 @@ from vicinal.functional import (
     checked_labels,
     confidence,
     equal_mass_calibration_error,
+    equal_mass_shares,
     expected_calibration_error,
     negative_log_likelihood,
     refuse_probabilities,
 )
 from vicinal.metrics.base import WAY_OUT, GatheredMetric
-from vicinal.metrics.bootstrap import interval
-from vicinal.metrics.proportions import proportion_interval
-from vicinal.metrics.resampled_calibration import resampled_figures
+from vicinal.metrics.binned import BinnedGaps, error_interval, gap_drift, squared_error_interval
+from vicinal.metrics.bootstrap import interval, percentiles, resample_counts
+from vicinal.metrics.consistency import bars, calibrated_gaps, calibration_test
+from vicinal.metrics.proportions import paired_interval, proportion_interval
+from vicinal.metrics.resampled_calibration import FIGURES, MEANS, calibration_terms, ece_of_means, resampled_figures
 
 
 class Calibration(GatheredMetric):
     """How right a classifier is, how sure it is, and how far the two lie apart.
 
     `update` takes (N, K) logits and (N,) labels. `compute` returns a dict of float64 tensors, () each: accuracy, confidence, ece,
-    ece_equal_mass, nll (nats), brier. `reliability` has the bins that the ECE came from, `intervals` each figure's interval over
-    samples.
+    ece_equal_mass, nll (nats), brier, and the squared ℓ2 calibration error in bins of equal mass without the bias of noise
+    (squared_calibration_error, below 0 by chance) with its root (rms_calibration_error). `reliability` has the bins that the ECE
+    came from, `intervals` each figure's interval over samples, `tests` what ECE a calibrated model would show.
 
     Args:
         bins: of the ECE, equal-width (lo, hi] and equal-mass.
@@ -54,7 +58,7 @@ class Calibration(GatheredMetric):
     is_differentiable = False
     higher_is_better = None
     full_state_update = False
-    figures_of_compute = ("accuracy", "confidence", "ece", "ece_equal_mass", "nll", "brier")
+    figures_of_compute = (*FIGURES, "squared_calibration_error", "rms_calibration_error")
     logits: list[Tensor]
     labels: list[Tensor]
 
@@ -82,6 +86,7 @@ class Calibration(GatheredMetric):
         """The figures over all batches; see the class."""
         logits, labels = self._all()
         probabilities = logits.softmax(-1)
+        squared = self._binned(equal_mass=True).squared_error
         return self._shown(
             {
                 "accuracy": (logits.argmax(-1) == labels).double().mean(),
@@ -90,26 +95,51 @@ class Calibration(GatheredMetric):
                 "ece_equal_mass": equal_mass_calibration_error(probabilities, labels, self.bins),
                 "nll": negative_log_likelihood(logits, labels).mean(),
                 "brier": brier_score(probabilities, labels).mean(),
+                "squared_calibration_error": squared,
+                "rms_calibration_error": squared.clamp_min(0).sqrt(),
             }
         )
 
-    def reliability(self) -> dict[str, list[Any]]:
-        """The bins of the ECE as plain lists: lower, upper, count, accuracy, confidence (None for an empty bin)."""
+    def reliability(self, resamples: int | None = None, level: float = 0.95, seed: int = 0) -> dict[str, list[Any]]:
+        """The bins of the ECE as plain lists: lower, upper, count, accuracy, confidence (None for an empty bin).
+
+        With resamples also consistency_lower and consistency_upper: between them lies the accuracy of a calibrated model, in the
+        share `level` of the resamples, each bin for itself.
+        """
         with self._gathered():
-            logits, labels = self._all()
-        probabilities = logits.softmax(-1)
-        count, conf, right = calibration_bins(confidence(probabilities), probabilities.argmax(-1) == labels, self.bins)
+            conf, correct = self._confidence_and_correct()
+        count, total, right = calibration_bins(conf, correct, self.bins)
         edges = torch.linspace(0, 1, self.bins + 1, dtype=torch.float64).tolist()
-        return {
+        found: dict[str, list[Any]] = {
             "lower": edges[:-1],
             "upper": edges[1:],
             "count": [int(n) for n in count],
             "accuracy": _ratios(right, count),
-            "confidence": _ratios(conf, count),
+            "confidence": _ratios(total, count),
         }
+        if resamples is not None:
+            gaps = calibrated_gaps(conf, self._shares(conf, equal_mass=False), resamples, seed)
+            ends = bars(gaps, count, total / count.clamp_min(1), level)
+            found |= {f"consistency_{side}": values for side, values in ends.items()}
+        return found
+
+    def tests(self, resamples: int = 1000, level: float = 0.95, seed: int = 0) -> dict[str, dict[str, float]]:
+        """ece and ece_equal_mass held against a perfectly calibrated model of the same confidences (Bröcker and Smith 2007).
+
+        Returns for each: floor (the mean ECE of such a model), floor_upper (its quantile `level`), p_value (one-sided).
+        """
+        with self._gathered():
+            conf, correct = self._confidence_and_correct()
+        found = {}
+        for name, equal_mass in (("ece", False), ("ece_equal_mass", True)):
+            shares = self._shares(conf, equal_mass)
+            drawn = calibrated_gaps(conf, shares, resamples, seed).abs().sum(1)
+            observed = BinnedGaps.of(conf, correct, shares).error
+            found[name] = calibration_test(float(observed), drawn, level)
+        return found
 
     def deviations(self, counts: Tensor, log_temperatures: Tensor | None = None) -> dict[str, Tensor]:
-        """What resampling the samples changes: each figure of `compute` of every resample, less the figure; (R,) float64 each.
+        """What resampling the samples changes in accuracy, confidence, ece, ece_equal_mass, nll and brier: (R,) float64 each.
 
         Args:
             counts: (R, N) how often each resample counts each sample, rows with sum N (`resample_counts`).
@@ -126,63 +156,85 @@ class Calibration(GatheredMetric):
             drawn = resampled_figures(logits, labels, self.bins, counts, log_temperatures)
         whole = torch.ones(1, len(logits))
         exact = resampled_figures(logits / self.temperature, labels, self.bins, whole)
-        return {name: drawn[name] - exact[name] for name in self.figures_of_compute}
+        return {name: drawn[name] - exact[name] for name in FIGURES}
 
-    def intervals(self, resamples: int = 1000, confidence_level: float = 0.95, seed: int = 0) -> dict[str, list[float]]:
-        """[lower, upper] of accuracy (Wilson's), and of confidence, ece, nll and brier (percentiles over resampled samples)."""
+    def intervals(
+        self,
+        resamples: int = 1000,
+        confidence_level: float = 0.95,
+        seed: int = 0,
+        log_temperatures: Tensor | None = None,
+    ) -> dict[str, list[float]]:
+        """[lower, upper] of the figures over samples.
+
+        Accuracy: Wilson's. Confidence, nll, brier: percentiles over resampled samples. ece, squared_calibration_error and
+        rms_calibration_error: the distribution of binned gaps inverted (`vicinal.metrics.binned`), since percentiles miss.
+
+        Args:
+            resamples, confidence_level, seed: of the resamples, see `resample_counts`.
+            log_temperatures: (R,) as `deviations` takes them, where the metric's temperature was fitted: the fit's error is held.
+        """
         with self._gathered():
-            logits, labels = self._all()
-            conf, correct, gaps = self._gaps()
-        probabilities = logits.softmax(-1)
-        figures = [conf, negative_log_likelihood(logits, labels), brier_score(probabilities, labels)]
-        values = torch.cat([torch.stack(figures, 1), gaps], 1)
-
-        def statistic(means: Tensor) -> Tensor:
-            return torch.cat([means[:, :3], means[:, 3:].abs().sum(1, keepdim=True)], 1)
-
-        lower, upper = interval(values, statistic, resamples, confidence_level, seed)
+            conf, correct = self._confidence_and_correct()
+            binned = [self._binned(equal_mass) for equal_mass in (False, True)]
+            means = dict(zip(MEANS, self._terms().mean(0).tolist(), strict=False))
+            moved = self.deviations(resample_counts(len(conf), resamples, seed), log_temperatures)
         # Resampling answers that are all right gives no spread at all.
-        accuracy = proportion_interval(int(correct.sum()), len(correct), confidence_level)
-        names = ("confidence", "nll", "brier", "ece")
-        resampled = {name: [float(low), float(high)] for name, low, high in zip(names, lower, upper, strict=True)}
-        return {"accuracy": list(accuracy), **resampled}
+        found = {"accuracy": list(proportion_interval(int(correct.sum()), len(correct), confidence_level))}
+        for name in ("confidence", "nll", "brier"):
+            found[name] = [means[name] + float(end) for end in percentiles(moved[name], confidence_level)]
+        deviation = 0.0 if log_temperatures is None else float(log_temperatures.std())
+        found["ece"] = [float(end) for end in error_interval(binned[0], confidence_level, deviation)]
+        squared = [float(end) for end in squared_error_interval(binned[1], confidence_level, deviation)]
+        return found | {"squared_calibration_error": squared, "rms_calibration_error": [math.sqrt(x) for x in squared]}
 
     def minus(
         self, other: Calibration, resamples: int = 1000, confidence_level: float = 0.95, seed: int = 0
     ) -> dict[str, float | list[float]]:
-        """Accuracy (percentage points) and ECE less another classifier's on the same samples, with paired intervals.
+        """Figures less another classifier's on the same samples: accuracy (percentage points), ece, nll (nats) and brier.
 
-        Returns accuracy_pp, accuracy_pp_interval, ece, ece_interval. Raises ValueError where the samples differ or an answer is not
-        finite.
+        Returns accuracy_pp with accuracy_pp_interval (Tango's score interval of paired shares), nll and brier with intervals
+        (percentiles over resampled samples), and ece, whose difference has none: noise biases it.
+
+        Raises ValueError where the samples differ or an answer is not finite.
         """
         with self._gathered(), other._gathered():
-            if not torch.equal(self._all()[1], other._all()[1]):
+            if not torch.equal(self._seen("labels"), other._seen("labels")):
                 raise ValueError("the two saw other samples, so they cannot be compared in pairs")
-            (_, correct, gaps), (_, other_correct, other_gaps) = self._gaps(), other._gaps()
-        points = 100 * (correct.double() - other_correct.double())
-        values, bins = torch.cat([points[:, None], gaps, other_gaps], 1), gaps.shape[1]
-
-        def statistic(means: Tensor) -> Tensor:
-            own, theirs = means[:, 1 : 1 + bins].abs().sum(1), means[:, 1 + bins :].abs().sum(1)
-            return torch.stack([means[:, 0], own - theirs], 1)
-
-        exact = statistic(values.mean(0, keepdim=True))[0]
-        lower, upper = interval(values, statistic, resamples, confidence_level, seed)
-        return {
-            "accuracy_pp": float(exact[0]),
-            "accuracy_pp_interval": [float(lower[0]), float(upper[0])],
-            "ece": float(exact[1]),
-            "ece_interval": [float(lower[1]), float(upper[1])],
+            own, theirs = self._terms(), other._terms()
+        correct, others = own[:, 0].bool(), theirs[:, 0].bool()
+        only = int((correct & ~others).sum()), int((others & ~correct).sum())
+        differences = own[:, 2:4] - theirs[:, 2:4]
+        lower, upper = interval(differences, lambda means: means, resamples, confidence_level, seed)
+        figures: dict[str, float | list[float]] = {
+            "accuracy_pp": 100 * (only[0] - only[1]) / len(correct),
+            "accuracy_pp_interval": [100 * end for end in paired_interval(*only, len(correct), confidence_level)],
+            "ece": float(ece_of_means(own.mean(0), self.bins) - ece_of_means(theirs.mean(0), other.bins)),
         }
+        for k, name in enumerate(("nll", "brier")):
+            figures[name] = float(differences[:, k].mean())
+            figures[f"{name}_interval"] = [float(lower[k]), float(upper[k])]
+        return figures
 
-    def _gaps(self) -> tuple[Tensor, Tensor, Tensor]:
-        """(N,) confidence, (N,) whether right, and (N, bins) right − confidence in its bin: the ECE is the sum of |mean gap|."""
+    def _terms(self) -> Tensor:
         logits, labels = self._all()
-        conf, correct = confidence(logits.softmax(-1)), logits.argmax(-1) == labels
-        if not bool(conf.isfinite().all()):  # the largest of NaN is a class like any other
-            raise ValueError("an answer is NaN or infinite, so that it is neither right nor wrong")
-        in_bin = torch.nn.functional.one_hot(bin_of(conf, self.bins), self.bins)
-        return conf, correct, in_bin * (correct.double() - conf)[:, None]
+        return calibration_terms(logits, labels, self.bins)
+
+    def _binned(self, equal_mass: bool) -> BinnedGaps:
+        logits, _ = self._all()
+        conf, correct = self._confidence_and_correct()
+        return BinnedGaps.of(conf, correct, self._shares(conf, equal_mass), gap_drift(logits))
+
+    def _shares(self, conf: Tensor, equal_mass: bool) -> Tensor:
+        if equal_mass:
+            return equal_mass_shares(conf, self.bins)
+        return torch.nn.functional.one_hot(bin_of(conf, self.bins), self.bins).double()
+
+    def _confidence_and_correct(self) -> tuple[Tensor, Tensor]:
+        """(N,) confidence and whether right. Raises ValueError for answers that are NaN: the largest of NaN is a class."""
+        logits, labels = self._all()
+        conf = confidence(logits.softmax(-1))
+        return conf, logits.argmax(-1) == labels
 
     def _all(self) -> tuple[Tensor, Tensor]:
         return self._seen("logits").double() / self.temperature, self._seen("labels")

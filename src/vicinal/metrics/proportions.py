@@ -1,4 +1,4 @@
-"""Intervals of a share of samples, such as accuracy."""
+"""Intervals of a share of samples, such as accuracy, and of the difference of two shares of the same samples."""
 
 from __future__ import annotations
 
@@ -31,3 +31,52 @@ def proportion_interval(successes: int, samples: int, confidence_level: float = 
     half = math.sqrt(spread * (share * (1 - share) + spread / 4)) / (1 + spread)
     # Rounding would leave the ends of 0 and of all samples an ulp inside.
     return 0.0 if successes == 0 else centre - half, 1.0 if successes == samples else centre + half
+
+
+def paired_interval(
+    only_first: int, only_second: int, samples: int, confidence_level: float = 0.95
+) -> tuple[float, float]:
+    """Tango's score interval of the difference of two shares of the same samples (Tango 1998): (lower, upper), fractions.
+
+    It holds every difference that the score test does not reject, also where no sample is right for one alone: then it is about
+    ± z² / N, where resampling gives no width. (−1, 1) for no samples.
+
+    Args:
+        only_first, only_second: samples that the first, or the second, alone gets right; the difference is first − second.
+        samples: N, all of them.
+
+    Raises:
+        ValueError: more such samples than there are, below 0, or a level outside (0, 1).
+
+    Example:
+        >>> [round(bound, 4) for bound in paired_interval(0, 0, 100)]
+        [-0.037, 0.037]
+    """
+    if min(only_first, only_second) < 0 or only_first + only_second > samples or not 0 < confidence_level < 1:
+        raise ValueError(
+            f"expected at most {samples} samples, none below 0, and a level in (0, 1), got {only_first}, {only_second} and "
+            f"{confidence_level}"
+        )
+    if samples == 0:
+        return -1.0, 1.0
+    z = NormalDist().inv_cdf(0.5 + confidence_level / 2)
+    upper = _highest_difference(only_first, only_second, samples, z)
+    return -_highest_difference(only_second, only_first, samples, z), upper
+
+
+def _highest_difference(first: int, second: int, samples: int, z: float) -> float:
+    """The highest difference whose score, (first − second − N δ) / its deviation under δ, is at least −z; by bisection."""
+
+    def score(delta: float) -> float:
+        # The likeliest share of "the second alone" under δ is the larger root of 2 N q² + b q + c.
+        b = -first - second + (2 * samples - first + second) * delta
+        c = -second * delta * (1 - delta)
+        q = (math.sqrt(max(b * b - 8 * samples * c, 0.0)) - b) / (4 * samples)
+        variance = samples * (2 * q + delta * (1 - delta))
+        return (first - second - samples * delta) / math.sqrt(variance) if variance > 0 else 0.0
+
+    low, high = (first - second) / samples, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if score(middle) >= -z else (low, middle)
+    return high

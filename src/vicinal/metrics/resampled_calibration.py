@@ -14,8 +14,8 @@ from vicinal.functional import bin_of, brier_score, confidence, equal_mass_share
 from vicinal.metrics.bootstrap import weighted_means
 
 _TEMPERATURES = 7  # that figures are interpolated between
-_MEANS = ("accuracy", "confidence", "nll", "brier")
-FIGURES = (*_MEANS, "ece", "ece_equal_mass")
+MEANS = ("accuracy", "confidence", "nll", "brier")
+FIGURES = (*MEANS, "ece", "ece_equal_mass")
 
 
 def resampled_figures(
@@ -47,7 +47,7 @@ def resampled_figures(
     ]
     smooth, straight = _polynomial(nodes, log_temperatures), _between(nodes, log_temperatures)
     return {
-        name: ((smooth if name in _MEANS else straight) * torch.stack([part[name] for part in parts], 1)).sum(1)
+        name: ((smooth if name in MEANS else straight) * torch.stack([part[name] for part in parts], 1)).sum(1)
         for name in FIGURES
     }
 
@@ -65,10 +65,14 @@ def calibration_terms(logits: Tensor, labels: Tensor, bins: int) -> Tensor:
 
 
 def _figures(means: Tensor, bins: int) -> dict[str, Tensor]:
-    first = len(_MEANS)
-    figures = {name: means[:, k] for k, name in enumerate(_MEANS)}
-    figures["ece"] = means[:, first : first + bins].abs().sum(1)
-    return figures | {"ece_equal_mass": means[:, first + bins :].abs().sum(1)}
+    figures = {name: means[:, k] for k, name in enumerate(MEANS)}
+    equal_mass = means[:, len(MEANS) + bins :].abs().sum(1)
+    return figures | {"ece": ece_of_means(means, bins), "ece_equal_mass": equal_mass}
+
+
+def ece_of_means(means: Tensor, bins: int) -> Tensor:
+    """ECE in bins of equal width, (...) from (..., 4 + 2 B) means of `calibration_terms`."""
+    return means[..., len(MEANS) : len(MEANS) + bins].abs().sum(-1)
 
 
 def _nodes(log_temperatures: Tensor) -> Tensor:

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from vicinal.config import CORRUPTIONS, SEVERITIES, corruption_named
-from vicinal.functional import checked_labels, expected_calibration_error, refuse_probabilities
+from vicinal.functional import checked_labels, refuse_probabilities
 from vicinal.metrics.base import WAY_OUT, GatheredMetric
-from vicinal.metrics.bootstrap import interval, resample_counts
+from vicinal.metrics.bootstrap import resample_counts
 from vicinal.metrics.calibration import Calibration
+from vicinal.metrics.proportions import paired_interval
 
 
 def correct_under_corruption(logits: Tensor, labels: Tensor) -> Tensor:
@@ -31,13 +32,14 @@ def accuracy_gain_pp(right: Tensor, baseline_right: Tensor) -> Tensor:
 
 
 def accuracy_gain_interval(
-    right: Tensor, baseline_right: Tensor, resamples: int = 1000, confidence_level: float = 0.95, seed: int = 0
+    right: Tensor, baseline_right: Tensor, confidence_level: float = 0.95
 ) -> tuple[Tensor, Tensor]:
-    """Paired bootstrap interval of `accuracy_gain_pp` over images: lower and upper, (S,) float64 each.
-
-    Every severity is resampled by the same images, as `vicinal.metrics.bootstrap` draws them.
-    """
-    return interval(_gains(right, baseline_right).T, lambda means: means, resamples, confidence_level, seed)
+    """Tango's score interval of `accuracy_gain_pp` over images (`paired_interval`): lower and upper, (S,) float64 each."""
+    gains = _gains(right, baseline_right)
+    only = zip((gains > 0).sum(1).tolist(), (gains < 0).sum(1).tolist(), strict=True)
+    ends = [paired_interval(*counts, gains.shape[1], confidence_level) for counts in only]
+    lower, upper = 100 * torch.tensor(ends, dtype=torch.float64).view(-1, 2).T
+    return lower, upper
 
 
 def measure_corruptions(
@@ -57,11 +59,13 @@ def measure_corruptions(
         labels: (N,) int64.
         baseline: the same of the network that gains are over; None where there is none.
         bins: of the ECE, equal-width (lo, hi].
-        resamples, confidence_level: of the bootstrap intervals.
+        resamples: of labels that a calibrated model would have, for the floors of ECE.
+        confidence_level: of the floors' upper ends and of the gains' intervals.
 
     Returns:
-        by corruption, in the order of `CORRUPTIONS`: severity; accuracy and ece (fractions), a number for each severity; gain_pp
-        (percentage points) and gain_pp_interval with lower and upper, both None without a baseline.
+        by corruption, in the order of `CORRUPTIONS`: severity, images (N); accuracy and ece (fractions), ece_floor,
+        ece_floor_upper and ece_p_value (`calibration_test`), a number for each severity; gain_pp (percentage points) and
+        gain_pp_interval with lower and upper, both None without a baseline.
 
     Raises ValueError for shapes that do not fit, a baseline without one of the corruptions, and answers that are not finite;
     UsageError for an unknown corruption.
@@ -79,11 +83,9 @@ def measure_corruptions(
     for name in names:
         figures[name] = {
             "severity": list(severities),
+            "images": len(labels),
             "accuracy": right[name].double().mean(1).tolist(),
-            "ece": [
-                float(expected_calibration_error(z.double().cpu().softmax(-1), labels.cpu(), bins))
-                for z in logits[name]
-            ],
+            **_calibration(logits[name], labels, bins, resamples, confidence_level),
             "gain_pp": None,
             "gain_pp_interval": None,
         }
@@ -91,7 +93,7 @@ def measure_corruptions(
         missing = [name for name in names if name not in baseline]
         if missing:
             raise ValueError(f"the baseline has no answers under {', '.join(missing)}")
-        gains = _gains_of_all(right, _right(names, baseline, labels, len(severities)), resamples, confidence_level)
+        gains = _gains_of_all(right, _right(names, baseline, labels, len(severities)), confidence_level)
         for name in names:
             figures[name] |= gains[name]
     return figures
@@ -122,17 +124,30 @@ def _right(names: Sequence[str], logits: Mapping[str, Tensor], labels: Tensor, s
     return {name: correct_under_corruption(logits[name].cpu(), labels.cpu()) for name in names}
 
 
+def _calibration(
+    logits: Tensor, labels: Tensor, bins: int, resamples: int, confidence_level: float
+) -> dict[str, list[float]]:
+    """ECE by severity with its floor."""
+    found: dict[str, list[float]] = {key: [] for key in ("ece", "ece_floor", "ece_floor_upper", "ece_p_value")}
+    for z in logits.cpu():
+        metric = Calibration(bins, refuse_probabilities=False)
+        metric.update(z, labels.cpu())
+        found["ece"].append(float(metric.compute()["ece"]))
+        for key, value in metric.tests(resamples, confidence_level)["ece"].items():
+            found[f"ece_{key}"].append(value)
+    return found
+
+
 def _gains_of_all(
-    right: Mapping[str, Tensor], baseline_right: Mapping[str, Tensor], resamples: int, confidence_level: float
+    right: Mapping[str, Tensor], baseline_right: Mapping[str, Tensor], confidence_level: float
 ) -> dict[str, dict[str, Any]]:
-    """gain_pp and its interval by corruption, from (S, N) each; all at once, so that the images are resampled once for all."""
-    own, other = (torch.cat([by_name[name] for name in right]) for by_name in (right, baseline_right))
-    lower, upper = accuracy_gain_interval(own, other, resamples, confidence_level)
-    parts = [part.split(len(own) // len(right)) for part in (accuracy_gain_pp(own, other), lower, upper)]
-    return {
-        name: {"gain_pp": gain.tolist(), "gain_pp_interval": {"lower": low.tolist(), "upper": high.tolist()}}
-        for name, gain, low, high in zip(right, *parts, strict=True)
-    }
+    """gain_pp and its interval by corruption, from (S, N) each."""
+    found = {}
+    for name, own in right.items():
+        lower, upper = accuracy_gain_interval(own, baseline_right[name], confidence_level)
+        bounds = {"lower": lower.tolist(), "upper": upper.tolist()}
+        found[name] = {"gain_pp": accuracy_gain_pp(own, baseline_right[name]).tolist(), "gain_pp_interval": bounds}
+    return found
 
 
 class Robustness(GatheredMetric):
@@ -199,7 +214,7 @@ class Robustness(GatheredMetric):
 
     def figures(self) -> dict[str, dict[str, Any]]:
         """What `measure_corruptions` returns, of all batches."""
-        return self._measured(None, 100, 0.95)
+        return self._measured(None, 1000, 0.95)
 
     def compute_against(
         self, baseline: Robustness, resamples: int = 1000, confidence_level: float = 0.95

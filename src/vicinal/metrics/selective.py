@@ -18,6 +18,8 @@ from vicinal.functional import (
     prediction_entropy,
     refuse_probabilities,
 )
+from vicinal.metrics.bootstrap import NUMBERS_AT_ONCE
+from vicinal.metrics.consistency import calibration_test, classwise_calibrated_errors
 
 
 def confidence_score(logits: Tensor) -> Tensor:
@@ -55,6 +57,31 @@ def risk_coverage(scores: Tensor, correct: Tensor) -> tuple[Tensor, Tensor]:
 def aurc(scores: Tensor, correct: Tensor) -> Tensor:
     """Area under the risk-coverage curve: its mean over k = 1 ... N (Geifman, Uziel and El-Yaniv 2019). () float64."""
     return risk_coverage(scores, correct)[1].mean()
+
+
+def resampled_aurc(logits: Tensor, labels: Tensor, counts: Tensor) -> Tensor:
+    """AURC of every resample of the samples: (R,) float64.
+
+    Samples of one score have no order, so that each copy of them is an error at their rate in the resample.
+
+    Args:
+        logits: (N, K); labels: (N,) int64; counts: (R, N) how often each resample counts each sample, rows with sum N.
+    """
+    scores, correct = confidence_score(logits), logits.argmax(-1) == labels
+    order = (-scores).argsort(stable=True)
+    group = (-scores[order]).unique_consecutive(return_inverse=True)[1]
+    wrong, groups = (~correct[order]).double(), int(group[-1]) + 1
+    answered = torch.arange(1, len(scores) + 1, dtype=torch.float64)
+    found = []
+    for part in counts.split(max(1, NUMBERS_AT_ONCE // len(scores))):
+        drawn = part[:, order].double()
+        by_group = torch.zeros(2, len(part), groups, dtype=torch.float64)
+        by_group[0].index_add_(1, group, drawn * wrong)
+        by_group[1].index_add_(1, group, drawn)
+        rate = by_group[0] / by_group[1].clamp_min(1)
+        errors = rate.flatten().repeat_interleave(by_group[1].flatten().long()).view(len(part), -1)
+        found.append((errors.cumsum(1) / answered).mean(1))
+    return torch.cat(found)
 
 
 def selective(logits: Tensor, labels: Tensor, points: int = 50) -> dict[str, Any]:
@@ -128,6 +155,12 @@ def classwise_expected_calibration_error(probabilities: Tensor, labels: Tensor, 
         >>> float(classwise_expected_calibration_error(torch.tensor([[0.75, 0.25]] * 2), torch.tensor([0, 1])))
         0.25
     """
+    by_class = class_expected_calibration_errors(probabilities, labels, bins)
+    return by_class.mean().to(probabilities.dtype if probabilities.dtype == torch.float64 else torch.float32)
+
+
+def class_expected_calibration_errors(probabilities: Tensor, labels: Tensor, bins: int = 15) -> Tensor:
+    """The ECE of "is it class k?" of every class: (K,) float64, fractions. Arguments as `classwise_expected_calibration_error`."""
     if probabilities.dim() != 2 or labels.shape != probabilities.shape[:1] or len(labels) == 0:
         raise ValueError(
             f"expected (N, K) probabilities and (N,) labels, N ≥ 1, got {tuple(probabilities.shape)}, {tuple(labels.shape)}"
@@ -135,11 +168,35 @@ def classwise_expected_calibration_error(probabilities: Tensor, labels: Tensor, 
     labels = checked_labels(labels, probabilities.shape[-1])
     check_probabilities(probabilities)
     p = probabilities if probabilities.dtype == torch.float64 else probabilities.float()
-    total = torch.zeros((), dtype=torch.float64, device=p.device)
+    found = torch.zeros(p.shape[1], dtype=torch.float64, device=p.device)
     for k in range(p.shape[1]):
         _, confidence, members = calibration_bins(p[:, k], labels == k, bins)
-        total += (members - confidence).abs().sum() / len(labels)
-    return (total / p.shape[1]).to(p.dtype)
+        found[k] = (members - confidence).abs().sum() / len(labels)
+    return found
+
+
+def class_calibration(
+    probabilities: Tensor, labels: Tensor, bins: int = 15, resamples: int = 1000, seed: int = 0
+) -> tuple[dict[str, Any], Tensor]:
+    """The entry "class_calibration" of results.json, and class-wise ECE of a calibrated model over resamples: (R',) float64.
+
+    Args:
+        probabilities: (N, K); labels: (N,) int64, N ≥ 1; bins: of equal width.
+        resamples, seed: of labels drawn from the answers, see `classwise_calibrated_errors`.
+
+    Returns:
+        images, ece, floor and p_value, lists of K each: the p of each class stands for itself, so that of 100 calibrated classes
+        five are below .05.
+    """
+    own = class_expected_calibration_errors(probabilities, labels, bins)
+    drawn = classwise_calibrated_errors(probabilities, bins, resamples, seed)
+    tests = [calibration_test(float(ece), drawn[:, k]) for k, ece in enumerate(own)]
+    return {
+        "images": labels.bincount(minlength=probabilities.shape[1]).tolist(),
+        "ece": own.tolist(),
+        "floor": [test["floor"] for test in tests],
+        "p_value": [test["p_value"] for test in tests],
+    }, drawn.mean(1)
 
 
 def mcnemar(correct: Tensor, other_correct: Tensor) -> dict[str, Any]:

@@ -19,19 +19,73 @@ class Reliability(Part):
     count: list[int] = Field(description="(M,) images")
     accuracy: list[Number] = Field(description="(M,) of the bin's images; null for an empty bin")
     confidence: list[Number] = Field(description="(M,) mean of the bin's images; null for an empty bin")
+    consistency_lower: list[Number] | None = Field(
+        None,
+        description="(M,) accuracy of a perfectly calibrated model of these confidences lies above; null for an empty bin",
+    )
+    consistency_upper: list[Number] | None = Field(None, description="(M,) and below this; each bin for itself")
+
+
+class CalibrationTest(Part):
+    """An ECE held against that of a perfectly calibrated model of the same answers, by consistency resampling."""
+
+    floor: float = Field(description="what such a model shows on average, from noise alone")
+    floor_upper: float = Field(description="its quantile at the study's confidence level")
+    p_value: float = Field(description="one-sided: share of such models with at least this ECE")
+
+
+class CalibrationTests(Part):
+    """The floors and p of each ECE; null where the ECE is."""
+
+    ece: CalibrationTest | None = None
+    ece_equal_mass: CalibrationTest | None = None
+    classwise_ece: CalibrationTest | None = None
+    ece_after_temperature_scaling: CalibrationTest | None = None
+    ece_equal_mass_after_temperature_scaling: CalibrationTest | None = None
+
+
+class ClassCalibration(Part):
+    """The ECE of 'is it this class?' of each of K classes, over all test images."""
+
+    images: list[int] = Field(description="(K,) test images of the class")
+    ece: list[float] = Field(description="(K,) fractions")
+    floor: list[float] = Field(
+        description="(K,) what a perfectly calibrated model of the same answers shows on average"
+    )
+    p_value: list[float] = Field(description="(K,) one-sided, each class for itself")
+
+
+class ScoreParts(Part):
+    """A proper score in two: what temperature scaling takes off it, and what it leaves (Ferrer and Ramos 2024)."""
+
+    calibration: float = Field(description="score less score after temperature scaling; below 0 where scaling harms")
+    refinement: float = Field(description="score after temperature scaling")
+    calibration_interval: Pair | None = Field(None, description="the fit of the temperature included")
+    refinement_interval: Pair | None = None
 
 
 class ScalarIntervals(Part):
-    """Intervals of scalars over test images, [lower, upper] each, in the scalars' units: Wilson's of accuracy, else bootstrap."""
+    """Intervals of scalars over test images, [lower, upper] each, in the scalars' units.
+
+    Accuracy: Wilson's. ECE and the squared and RMS calibration error: the distribution of the bins' gaps inverted. Else
+    percentiles over resampled images. Those after temperature scaling include the fit on resampled validation images.
+    """
 
     accuracy: Pair | None = None
     confidence: Pair | None = None
     ece: Pair | None = None
     nll: Pair | None = None
     brier: Pair | None = None
+    squared_calibration_error: Pair | None = None
+    rms_calibration_error: Pair | None = None
+    aurc: Pair | None = None
+    fitted_temperature: Pair | None = None
+    confidence_after_temperature_scaling: Pair | None = None
     ece_after_temperature_scaling: Pair | None = None
     nll_after_temperature_scaling: Pair | None = None
     brier_after_temperature_scaling: Pair | None = None
+    squared_calibration_error_after_temperature_scaling: Pair | None = None
+    rms_calibration_error_after_temperature_scaling: Pair | None = None
 
 
 class Validation(Part):
@@ -189,12 +243,16 @@ class StudentVersusTeacher(Compared):
 
 
 class StudentMinusBaseline(Part):
-    """A student less the baseline student of its seed, on the same test images; intervals by paired bootstrap."""
+    """A student less the baseline student of its seed, on the same test images, with paired intervals."""
 
     accuracy_pp: float = Field(description="percentage points")
-    accuracy_pp_interval: Pair
+    accuracy_pp_interval: Pair = Field(description="Tango's score interval")
     ece: float = Field(description="fraction; below 0 is better calibrated")
-    ece_interval: Pair
+    ece_interval: Pair | None = Field(None, description="bootstrap, of earlier versions: it misses, and is not given")
+    nll: float | None = Field(None, description="nats")
+    nll_interval: Pair | None = Field(None, description="bootstrap over images")
+    brier: float | None = None
+    brier_interval: Pair | None = Field(None, description="bootstrap over images")
 
 
 class McNemar(Part):
@@ -211,10 +269,16 @@ class Corruption(Part):
     severity: list[int]
     accuracy: list[float] = Field(description="(S,) fractions")
     ece: list[float] = Field(description="(S,) fractions")
+    images: int | None = Field(None, description="N, at each severity")
+    ece_floor: list[float] | None = Field(None, description="(S,) ECE of a perfectly calibrated model, on average")
+    ece_floor_upper: list[float] | None = Field(None, description="(S,) its quantile at the study's confidence level")
+    ece_p_value: list[float] | None = Field(None, description="(S,) one-sided, of being calibrated")
     gain_pp: list[float] | None = Field(
         None, description="(S,) accuracy less the baseline's on the same images, percentage points; null without one"
     )
-    gain_pp_interval: Bounds | None = Field(None, description="paired bootstrap over images; null without a baseline")
+    gain_pp_interval: Bounds | None = Field(
+        None, description="Tango's score interval over images; null without a baseline"
+    )
 
 
 class Representation(Part):
@@ -224,6 +288,7 @@ class Representation(Part):
     images: int
     features: int = Field(description="their dimension")
     v_score: float = Field(description="V-measure of k-means clusters against the classes, in [0, 1]")
+    v_score_interval: Pair | None = Field(None, description="over resampled images, the clusters kept")
     silhouette: Number = Field(description="of the classes, in [-1, 1]; null where every image is a class of its own")
     points: list[list[float]] = Field(description="(N, 2) t-SNE picture; only closeness has a meaning")
     labels: list[int] = Field(description="(N,) positions in `classes`")

@@ -12,6 +12,8 @@ from vicinal.results.measures import (
     Alignment,
     Answers,
     ByClass,
+    CalibrationTests,
+    ClassCalibration,
     Corruption,
     Information,
     McNemar,
@@ -19,6 +21,7 @@ from vicinal.results.measures import (
     Reliability,
     Representation,
     ScalarIntervals,
+    ScoreParts,
     Selective,
     StudentMinusBaseline,
     StudentVersusTeacher,
@@ -61,6 +64,12 @@ class Model(Part):
     ece_equal_mass: float | None = Field(None, description="the same, bins of equally many images")
     nll: float = Field(description="negative log-likelihood, nats")
     brier: float = Field(description="Brier score, in [0, 2]")
+    squared_calibration_error: float | None = Field(
+        None,
+        description="squared ℓ2 calibration error in bins of equal mass, without the bias of noise; below 0 by chance",
+    )
+    rms_calibration_error: float | None = Field(None, description="its root, 0 where it is below 0; fraction")
+    calibration_tests: CalibrationTests | None = Field(None, description="each ECE held against noise")
     reliability: Reliability
     intervals: ScalarIntervals | None = None
     scale_free: bool = Field(
@@ -75,9 +84,14 @@ class Model(Part):
     ece_equal_mass_after_temperature_scaling: float | None = None
     nll_after_temperature_scaling: float | None = None
     brier_after_temperature_scaling: float | None = None
+    squared_calibration_error_after_temperature_scaling: float | None = None
+    rms_calibration_error_after_temperature_scaling: float | None = None
     reliability_after_temperature_scaling: Reliability | None = None
+    brier_parts: ScoreParts | None = Field(None, description="null without a fitted temperature")
+    nll_parts: ScoreParts | None = Field(None, description="nats; null without a fitted temperature")
     answers: Answers | None = None
     classwise_ece: float | None = Field(None, description="mean over classes of the ECE of 'is it this class?'")
+    class_calibration: ClassCalibration | None = Field(None, description="what classwise_ece is the mean of")
     selective: Selective | None = None
     validation: Validation | None = Field(None, description="null without validation images")
     information: Information | None = None

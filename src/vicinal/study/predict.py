@@ -238,7 +238,7 @@ class StudyPredictions:
                 }
         if measures.representation is not None:
             classes = measures.representation.classes or self._confused_classes(predictions)
-            found = measure_representation(trained, measures.representation, classes, evaluation)
+            found = measure_representation(trained, measures, classes, evaluation)
             for run in runs:
                 entries[run.place]["representation"] = found[run.folder.path]
         if self.other is not None:

@@ -77,18 +77,21 @@ def mcnemar_cell(level: float, row: Row) -> Cell:
 
 
 def minus_baseline_cell(key: str, digits: int, row: Row) -> Cell:
-    """One seed: the difference and its paired interval. Several: mean and sample standard deviation."""
-    found = [entry for model in row.models if (entry := model.get("minus_baseline"))]
+    """One seed: the difference and its paired interval, where it has one. Several: mean and sample standard deviation."""
+    found = [entry for model in row.models if (entry := model.get("minus_baseline")) and entry.get(key) is not None]
     if not found:
         return Cell(ABSENT)
 
     def signed(value: float) -> str:
         return f"{value:+.{digits}f}".replace("-", "−")
 
-    scale_free = row.scale_free and key == "ece"
+    scale_free = row.scale_free and key != "accuracy_pp"
     values = [entry[key] for entry in found]
     if len(found) == 1:
-        low, high = found[0][f"{key}_interval"]
+        bounds = found[0].get(f"{key}_interval") if key != "ece" else None  # that of earlier versions misses
+        if bounds is None:
+            return Cell(signed(values[0]), scale_free=scale_free)
+        low, high = bounds
         return Cell(signed(values[0]), f"{signed(low)} to {signed(high)}", scale_free=scale_free)
     return Cell(signed(fmean(values)), f"± {stdev(values):.{digits}f}", scale_free=scale_free)
 
@@ -145,10 +148,19 @@ def _beside_the_baseline(level: float) -> list[Measure]:
     return [
         _measure(
             "accuracy_minus_baseline_pp", "Δ accuracy", "accuracy less the baseline's of the same seed, percentage points",
-            _inside("minus_baseline", "accuracy_pp"), "Δ accuracy, Δ ECE",
-            "percentage points of accuracy, and ECE, less those of the baseline of the same seed on the same test images, with "
-            "paired intervals.",
+            _inside("minus_baseline", "accuracy_pp"), "Δ accuracy, Δ NLL, Δ Brier, Δ ECE",
+            "percentage points of accuracy, NLL in nats, Brier score and ECE less those of the baseline of the same seed on the "
+            "same test images. Accuracy has Tango’s score interval, NLL and Brier score a paired bootstrap over images; a "
+            "difference of two ECEs has none, since noise biases it: compare calibration by NLL and Brier score.",
             needs_scale=False, signed=True, cell=partial(minus_baseline_cell, "accuracy_pp", 1),
+        ),
+        _measure(
+            "nll_minus_baseline", "Δ NLL", "NLL less the baseline's of the same seed, nats", _inside("minus_baseline", "nll"), "",
+            "", signed=True, cell=partial(minus_baseline_cell, "nll", 3),
+        ),
+        _measure(
+            "brier_minus_baseline", "Δ Brier", "Brier score less the baseline's of the same seed",
+            _inside("minus_baseline", "brier"), "", "", signed=True, cell=partial(minus_baseline_cell, "brier", 3),
         ),
         _measure(
             "ece_minus_baseline", "Δ ECE", "ECE less the baseline's of the same seed", _inside("minus_baseline", "ece"), "", "",
