@@ -338,6 +338,22 @@ def capacity_v_score(sign: int, width: float) -> Raw:
     return raw
 
 
+def scales(sign: int, width: float) -> Raw:
+    """A teacher at half and at twice its logits, whose students' confidence rises, or falls, by two points a step."""
+    raw = make_results(teachers=1)
+    for name, scale in (("calibrated@0.5", 0.5), ("calibrated@2", 2.0)):
+        raw["teachers"] += [
+            t | {"name": name, "logit_scale": scale} for t in raw["teachers"] if t["name"] == "calibrated"
+        ]
+        own = students(raw, "kd_mixup", teacher="calibrated")
+        raw["students"] += [copy.deepcopy(student) | {"teacher": name} for student in own]
+    for model in students(raw, "kd_mixup"):
+        scale = {"calibrated@0.5": 0.5, "calibrated": 1.0, "calibrated@2": 2.0}[model["teacher"]]
+        set_scalar(model, "accuracy", 0.8, 0.001)
+        set_scalar(model, "confidence", 0.8 + 0.02 * sign * math.log2(scale), 0.1 * width)
+    return raw
+
+
 BUILDERS: dict[str, Callable[[int, float], Raw]] = {
     "dominance": dominance,
     "nl_peak": nl_peak,
@@ -360,6 +376,7 @@ BUILDERS: dict[str, Callable[[int, float], Raw]] = {
     "calibration_follows": order(of_student=True, key="ece"),
     "confidence_passes": confidence_passes,
     "overconfidence_corrected": overconfidence_corrected,
+    "calibration_passes": scales,
     "nl_follows_ece": order(of_student=False, key="nonlinearity"),
     "robustness_order": robustness_order,
     "smooth_most": smooth_most,

@@ -57,7 +57,9 @@ def gain_follows_accuracy(evidence: Evidence) -> Outcome:
 
 
 def overconfidence(model: ModelResults) -> Number | None:
-    """Confidence less accuracy, percentage points; None where either is missing."""
+    """Confidence less accuracy, percentage points; as one figure where that was measured. None where either is missing."""
+    if "overconfidence" in model.numbers:
+        return model.numbers["overconfidence"]
     if not {"confidence", "accuracy"} <= model.numbers.keys():
         return None
     return difference(model.numbers["confidence"], model.numbers["accuracy"])

@@ -8,7 +8,7 @@ too. Students of teachers that were trained with mixup count for the one claim a
 
 from __future__ import annotations
 
-from vicinal.claims import between_images, by_arm, features, under_corruption
+from vicinal.claims import between_images, by_arm, causes, features, under_corruption
 from vicinal.claims.evidence import Evidence
 from vicinal.claims.judge import Claim, Judgement, judge
 
@@ -69,6 +69,10 @@ CLAIMS: tuple[Claim, ...] = (
     Claim("overconfidence_corrected", "The student of an overconfident teacher is better calibrated than the teacher.",
           "§7.1 (2), fig. 3, tables 2 to 4", "ECE of each overconfident teacher less that of its KD + mixup student", "above 0",
           by_arm.overconfidence_corrected),
+    Claim("calibration_passes", "A teacher’s confidence passes to its student: surer answers of one teacher make a surer student.",
+          "not in the paper; causal test of §6.2 and §6.3",
+          "confidence less accuracy of KD + mixup, at a scale of one teacher’s logits less at the next smaller scale", "above 0",
+          causes.calibration_passes),
     Claim("nl_follows_ece", "A teacher’s NL follows its ECE.", "§7.2, table 5",
           "Kendall’s τ over teachers, ECE and mean NL over λ", "each pair of teachers stands in the same order",
           between_images.nl_follows_calibration, by_scale=True),

@@ -26,8 +26,9 @@ class StudentVersusTeacher:
 class ModelResults:
     """A teacher, or a student arm with its teacher and temperature.
 
-    `numbers`: accuracy and confidence in percent, ece, ece_scaled (after temperature scaling), nl_mean (over λ, by the trapezoid
-    rule), nl_peak and eq11_residual (at λ = 0.5) in nats, v_score. `curves`: nonlinearity, entropy, dominance.
+    `numbers`: accuracy and confidence in percent, overconfidence (confidence less accuracy, points), fitted_temperature, ece,
+    ece_scaled (after temperature scaling), nl_mean (over λ, by the trapezoid rule), nl_peak and eq11_residual (at λ = 0.5) in nats,
+    v_score. `curves`: nonlinearity, entropy, dominance.
     `corruption_gain`: percentage points over the baseline student, by corruption and severity.
     """
 

@@ -139,6 +139,8 @@ class Measured:
         if self.temperature is not None:
             scaled = self._calibrated(self.temperature).deviations(counts, self.log_temperatures)
             found |= {f"{name}{SCALED}": moved for name, moved in scaled.items() if name != "accuracy"}
+            if self.log_temperatures is not None:
+                found["fitted_temperature"] = self.log_temperatures.exp() - self.temperature
         residual = {"residual_eq11": self.pairs.information().per_pair("residual_eq11")}
         found |= keyed("information", self.pairs.moved(residual))
         for prefix, pairs in (("", self.pairs), ("held_out.", self.held_out)):

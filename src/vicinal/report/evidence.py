@@ -42,6 +42,7 @@ from vicinal.report.rows import (
 _SCALARS = {
     "accuracy": ("accuracy", 100.0),
     "confidence": ("confidence", 100.0),
+    "fitted_temperature": ("fitted_temperature", 1.0),
     "ece": ("ece", 1.0),
     "ece_scaled": ("ece" + SCALED, 1.0),
     "nll": ("nll", 1.0),
@@ -270,8 +271,37 @@ def _numbers(row: Row, results: Results) -> dict[str, Number]:
     found["eq11_residual"] = numbers.number(
         row, "eq11_residual", _eq11_residual, partial(_eq11_moved, numbers), _eq11_bounds
     )
+    found["overconfidence"] = numbers.number(
+        row,
+        "overconfidence",
+        _overconfidence,
+        partial(_overconfidence_moved, numbers),
+        _overconfidence_bounds,
+        images=results.images("test") or None,
+    )
     known = {key: number for key, number in found.items() if number is not None}
     return known | _vicinal_numbers(row, results)
+
+
+def _overconfidence(model: Model) -> float | None:
+    """Confidence less accuracy of one network, points."""
+    confidence, accuracy = model.get("confidence"), model.get("accuracy")
+    return None if confidence is None or accuracy is None else 100.0 * (confidence - accuracy)
+
+
+def _overconfidence_bounds(model: Model) -> _Bounds:
+    """From the two stored intervals, as if they were independent: used where no resamples are kept."""
+    gap, stored = _overconfidence(model), [stored_interval(model, key) for key in ("confidence", "accuracy")]
+    known = [bounds for bounds in stored if bounds is not None]
+    if gap is None or len(known) < len(stored):
+        return None
+    half = 50 * math.hypot(*(high - low for low, high in known))
+    return gap - half, gap + half
+
+
+def _overconfidence_moved(numbers: StudyNumbers, model: Model) -> Deviations | None:
+    moved = less(numbers.moved(model, "confidence"), numbers.moved(model, "accuracy"))
+    return None if moved is None else 100 * moved
 
 
 def _vicinal_numbers(row: Row, results: Results, scaled: str = "") -> dict[str, Number]:

@@ -77,7 +77,8 @@ class StudyNumbers:
         """What all rows of a role that have the figure for every seed show of its spread between seeds."""
         place = (row.is_teacher, key)
         if place not in self._pools:
-            rows = self.results.teachers if row.is_teacher else self.results.students
+            students = (*self.results.students, *self.results.other_budgets)
+            rows = self.results.teachers if row.is_teacher else students
             by_arm: dict[str, list[float]] = {}
             seeds = max((tuple(model["seed"] for model in one.models) for one in rows), key=len, default=())
             for one in rows:
