@@ -1,4 +1,4 @@
-"""The report in a real browser: it fits a phone, shows in both widths, and prints to two pages."""
+"""The report in a real browser: it fits a phone, shows in both widths, and prints to three pages."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ def quickstart_with_further_measures():
 
 
 @pytest.mark.parametrize("optional", [False, True])
-def test_the_quickstart_report_prints_to_two_pages(page, tmp_path, optional):
+def test_the_quickstart_report_prints_to_three_pages(page, tmp_path, optional):
     pdf = tmp_path / "report.pdf"
     if optional:
         page = write_report(write_results(tmp_path / "study", quickstart_with_further_measures()))
     chromium(tmp_path, "--no-pdf-header-footer", f"--print-to-pdf={pdf}", page.as_uri())
-    assert count_pages(pdf) == 2
+    assert count_pages(pdf) == 3
 
 
 @pytest.mark.parametrize("width", [390, 1200])

@@ -76,7 +76,7 @@ def test_what_answers_nothing_is_neither_linear_nor_calibrated(change: Any, word
     assert linear.verdict == "undecided"
     assert words in linear.text
     assert "class shares alone have 2.303" in linear.text
-    calibrated = next(finding for question, finding in by_question.items() if "ECE below" in question)
+    calibrated = next(finding for question, finding in by_question.items() if "probabilities better" in question)
     assert calibrated.verdict == "undecided"
     verdicts = {judged.claim.key: judged for judged in judge_all(study_evidence(results))}
     for key in ("gain_positive", "gain_near_half", "ece_order", "ece_below_kd"):

@@ -215,8 +215,7 @@ def test_confirmed_and_better_than_the_baseline():
     assert (found.verdict, found.word) == ("yes", "Confirmed")
     assert found.text == (
         "For this data: Mixup; selected on validation (accuracy 0.850, NLL 0.500), confirmed on test (accuracy 0.850, ECE 0.020). "
-        "It beats the runner-up, Baseline, on the test images (difference +3.6 to +6.4, 95\u00a0% interval over these two networks "
-        "alone, p < 0.001)."
+        "It is more accurate than the runner-up, Baseline, on the test images: +5.00 points (+3.59 to +6.41), p < 0.001."
     )
     assert found.notes == (RULE, error_words(0.05), "Second on validation: Baseline (accuracy 0.800, NLL 0.600).")
 
@@ -241,12 +240,15 @@ def test_a_better_baseline_refutes_the_selection_and_a_selected_baseline_is_comp
     found = recommendation(arrange(raw))
     assert found is not None
     assert found.verdict == "no"
-    assert "Baseline is right more often there (difference −2.1 to −1.9" in found.text
+    assert (
+        "the runner-up, Baseline, is more accurate there: the selected one less it −2.00 points (−2.14 to −1.86), p < 0.001"
+        in found.text
+    )
     raw = two_students(baseline=(0.9, 0.3))
     found = recommendation(arrange(raw))
     assert found is not None
     assert found.text.startswith("For this data: Baseline;")
-    assert "It beats the runner-up, Mixup, on the test images (difference +" in found.text
+    assert "It is more accurate than the runner-up, Mixup, on the test images: +" in found.text
 
 
 def test_several_seeds_that_spread_tell_nothing_apart():
@@ -254,12 +256,15 @@ def test_several_seeds_that_spread_tell_nothing_apart():
     found = recommendation(arrange(raw))
     assert found is not None
     assert found.verdict == "yes"
-    assert "It beats the runner-up, Baseline, on the test images (difference +3.6 to +6.4" in found.text
+    assert (
+        "It is more accurate than the runner-up, Baseline, on the test images: +5.00 points (+3.59 to +6.41), p < 0.001"
+        in found.text
+    )
     assert found.notes[-1] == "Metrics are means over 3 seeds."
     next(m for m in raw["students"] if m["arm"] == "mixup" and m["seed"] == 1)["accuracy"] = 0.79
     found = recommendation(arrange(raw))
     assert found is not None
-    assert "cannot tell it from the runner-up, Baseline (difference −" in found.text
+    assert "It is not told apart from the runner-up, Baseline, on the test images: +" in found.text
 
 
 def test_means_over_seeds_select():

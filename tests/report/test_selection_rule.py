@@ -181,20 +181,20 @@ def test_the_runner_up_may_speak_against_it():
     two = [replace(c, test_accuracy=0.9) for c in two]
     beaten = selection(two, 1000, 2000, OnTest(-1, "p < 0.001"))
     assert beaten.confirmed is False
-    assert "b is right more often there (p < 0.001)" in beaten.sentence
+    assert "the runner-up, b, is more accurate there: the selected one less it p < 0.001" in beaten.sentence
     open_ = selection(two, 1000, 2000, OnTest(0, "p = 0.420"))
     assert open_.confirmed
-    assert open_.sentence.endswith("The test images cannot tell it from the runner-up, b (p = 0.420).")
+    assert open_.sentence.endswith("It is not told apart from the runner-up, b, on the test images: p = 0.420.")
     clear = selection(two, 1000, 2000, OnTest(1, "p < 0.001"))
     assert clear.confirmed
-    assert clear.sentence.endswith("It beats the runner-up, b, on the test images (p < 0.001).")
+    assert clear.sentence.endswith("It is more accurate than the runner-up, b, on the test images: p < 0.001.")
 
 
 def test_every_failure_is_named():
     fallen = candidate("a", 0.9, 0.3, 0.5, 0.4, test_nll=2.0)
     got = selection([fallen, candidate("b", 0.8)], 1000, 2000, OnTest(-1, "p < 0.001"))
     assert got.confirmed is False
-    for words in ("accuracy of at least", "NLL of at most", "ECE of at most", "b is right more often"):
+    for words in ("accuracy of at least", "NLL of at most", "ECE of at most", "the runner-up, b, is more accurate"):
         assert words in got.sentence
 
 

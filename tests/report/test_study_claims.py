@@ -17,9 +17,10 @@ import pytest
 from made_up_optional import add_optional
 from made_up_results import LAM, SHAPES, versus_own_teacher, write_results
 
-from vicinal.claims import CLAIMS
+from vicinal.claims import CLAIMS, p_value_text
 from vicinal.report import write_report
-from vicinal.report.evidence import compare_rows, comparison_words, study_evidence
+from vicinal.report.comparisons import compared
+from vicinal.report.evidence import study_evidence
 from vicinal.report.findings import findings, recommendation
 from vicinal.report.paper import paper_tables
 from vicinal.report.paper.match import paper_data_set
@@ -473,25 +474,28 @@ def test_sentences_claims_and_recommendation_give_one_answer():
     """All three rest on the one comparator: the same interval and p."""
     raw = add_optional(make_results(teachers=1, arms=("baseline", "kd_mixup")))
     for gain, spread, verdict, answer, words in (
-        (0.05, 0.001, "supported", "yes", "It beats the runner-up, Baseline"),
-        (0.01, 0.02, "undecided", "undecided", "cannot tell it from the runner-up, Baseline"),
+        (0.05, 0.001, "supported", "yes", "It is more accurate than the runner-up, Baseline"),
+        (0.01, 0.02, "undecided", "undecided", "It is not told apart from the runner-up, Baseline"),
     ):
         for model in raw["students"]:
             level = 0.82 + (gain + spread * (model["seed"] - 1) if model["arm"] == "kd_mixup" else 0.0)
             set_scalar(model, "accuracy", level, 0.001)
             model["validation"] |= {"accuracy": level, "nll": 1 - level}
         results = arrange(raw)
-        gap = compare_rows(results, results.distilled[0], results.undistilled[0], "accuracy", factor=100.0)
+        gap = compared(results, results.distilled[0], results.undistilled[0], "accuracy")
         judged = row(raw, "beats_baseline")
         assert judged.verdict == verdict
         low, high = gap.inference.interval
-        assert judged.effect == f"+{100 * gain:.2f} points ({low:+.2f} to {high:+.2f})".replace("-", "−")
+        effect = f"+{100 * gain:.2f} points ({low:+.2f} to {high:+.2f})".replace("-", "−")
+        assert judged.effect == effect
         said = next(found for found in findings(results) if "more accurate than the baseline" in found.question)
         assert said.verdict == answer
-        known = comparison_words(results, gap, 1).removeprefix("undecided: ")
+        known = f"{effect}, {p_value_text(gap.inference.p_value())}"
+        advice = recommendation(results).text
         assert known in said.text
-        assert words in recommendation(results).text
-        assert known in recommendation(results).text
+        assert words in advice
+        assert known in advice
+        assert ("in 80\u00a0% of cases" in said.text) == ("in 80\u00a0% of cases" in advice) == (answer == "undecided")
 
 
 @pytest.mark.parametrize(

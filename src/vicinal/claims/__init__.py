@@ -4,7 +4,7 @@ from vicinal.claims.by_arm import ORDER_OF_MAGNITUDE
 from vicinal.claims.catalogue import CLAIMS, judge_all
 from vicinal.claims.comparison import POWER, Comparison, Inference, compare, decide, infer, why_undecided
 from vicinal.claims.evidence import MARGINS, Evidence, ModelResults, StudentVersusTeacher
-from vicinal.claims.judge import RULE, VERDICTS, Judgement, Verdict, judge
+from vicinal.claims.judge import RULE, VERDICTS, Effect, Judgement, Unit, Verdict, judge
 from vicinal.claims.numbers import (
     EPSILON,
     Curve,
@@ -41,6 +41,7 @@ __all__ = [
     "Comparison",
     "Curve",
     "Deviations",
+    "Effect",
     "Evidence",
     "Inference",
     "Judgement",
@@ -49,6 +50,7 @@ __all__ = [
     "Number",
     "SeedPool",
     "StudentVersusTeacher",
+    "Unit",
     "Verdict",
     "compare",
     "constant",

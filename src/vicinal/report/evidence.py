@@ -19,7 +19,6 @@ from vicinal.claims import (
     StudentVersusTeacher,
     compare,
     constant,
-    p_value_text,
     ratio,
 )
 from vicinal.config import SEVERITIES
@@ -69,17 +68,6 @@ def compare_rows(
     if first is None or second is None:
         raise ValueError(f"{a.name} has no {key_a}, or {b.name} has no {key_b or key_a}")
     return compare(first, second)
-
-
-def comparison_words(results: Results, comparison: Comparison, digits: int = 3) -> str:
-    """How a comparison is known, or why it is not, in words: the difference with its interval and p."""
-    found, seeds = comparison.inference, len(comparison.difference.by_seed)
-    if found is None:
-        return "undecided: one seed gives no spread, and no interval was stored"
-    low, high = (f"{bound:+.{digits}f}".replace("-", "−") for bound in found.interval)
-    over = "these two networks alone" if found.of_networks else f"{seeds} seeds" if seeds > 1 else "the images"
-    words = f"difference {low} to {high}, {results.coverage} interval over {over}, {p_value_text(found.p_value())}"
-    return words if comparison.sign else f"undecided: {words}"
 
 
 # --- numbers of a row -------------------------------------------------------------------------------------------------
@@ -138,7 +126,7 @@ def student_versus_teacher(results: Results, row: Row, teacher: str, scaled: str
 
     def moved(model: Model, position: int) -> Deviations | None:
         own = numbers.moved(model, f"vicinity{scaled}.nonlinearity", position)
-        beside = _teacher_of(results, teacher, model)
+        beside = teacher_of(results, teacher, model)
         key = f"vicinity{scaled}.nonlinearity"
         return None if beside is None else less(numbers.moved(beside, key, position), own)
 
@@ -153,7 +141,7 @@ def student_versus_teacher(results: Results, row: Row, teacher: str, scaled: str
     return StudentVersusTeacher(curve, peak, kl["kl_real"], kl["kl_mixed"], kl["independent_response"])
 
 
-def _teacher_of(results: Results, teacher: str, student: Model) -> Model | None:
+def teacher_of(results: Results, teacher: str, student: Model) -> Model | None:
     """The teacher of this name that a student stands beside: of its seed, or the one that all seeds share."""
     row = next((row for row in results.teachers if row.label == teacher), None)
     if row is None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from vicinal.report.findings import findings, recommendation
-from vicinal.report.page import VERDICT_WORDS, rerun_facts, what_was_run, what_was_selected
+from vicinal.report.page import rerun_facts, what_was_run, what_was_selected
 from vicinal.report.rows import Results
+from vicinal.report.tables import csv_text
 
 
 def run_markdown(results: Results) -> str:
@@ -28,5 +29,28 @@ def findings_markdown(results: Results) -> str:
     if advice is not None:
         notes = " ".join(advice.notes)
         lines.append(f"- **Which student to take?** *{advice.word}.* {advice.text}{f' {notes}' if notes else ''}")
-    lines += [f"- **{found.question}** *{VERDICT_WORDS[found.verdict]}.* {found.text}" for found in findings(results)]
+    lines += [f"- **{found.question}** *{found.word}.* {found.text}" for found in findings(results)]
     return "\n".join([*lines, "", results.selection_sentence]) + "\n"
+
+
+def findings_csv(results: Results) -> str:
+    """Every number that a sentence quotes, with the line of the table that it stands in, by the question that the sentence answers."""
+    header = [
+        "question",
+        "answer",
+        "selection",
+        "shown",
+        "value",
+        "table",
+        "first",
+        "second",
+        "quantity",
+        "statistic",
+        "factor",
+    ]
+    lines = [
+        [one.question, one.word, results.selection, q.shown, q.value, q.table, q.first, q.second, q.quantity, q.statistic, q.factor]
+        for one in findings(results)
+        for q in one.quotes
+    ]  # fmt: skip
+    return csv_text(header, lines)

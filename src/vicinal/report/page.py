@@ -17,6 +17,7 @@ from vicinal.report.paper import study_claims
 from vicinal.report.rows import ARM_LABELS, Model, Results, Row, mean_and_spread
 from vicinal.report.tables import (
     COLUMNS,
+    between_tables,
     budgets_context,
     classes_context,
     measures,
@@ -48,7 +49,11 @@ DEFINITIONS = (
     ),
     ("H(λ)", "entropy of the network’s answer on the mixed image, in nats."),
     ("D(λ)", "dominance ratio (eq. 13): mean NL over mean H. Above 1, mismatch outweighs entropy."),
-    ("I_lin(λ)", "linearity information (eq. 14): entropy of the mixed answers minus NL; in tables/vicinity.csv."),
+    (
+        "I_lin(λ)",
+        "linearity information (eq. 14): entropy of the two answers, mixed, minus NL. Below 0 nothing is left of what linear mixing "
+        "would tell.",
+    ),
     (
         "Δ_lin(λ)",
         "linearity gain (eq. 15): NL of the teacher minus NL of the student. Positive: the student is more linear, which "
@@ -63,9 +68,6 @@ DEFINITIONS = (
         "Baseline: true labels. Mixup: mixed images and labels. KD: the teacher’s answers on clean images. KD + mixup: on mixed ones.",
     ),
 )
-
-VERDICT_WORDS = {"yes": "Yes", "no": "No", "undecided": "Undecided", "fact": "Measured"}
-
 
 INDEX_PLACE = "<!-- index -->"
 
@@ -92,11 +94,11 @@ def html_page(results: Results, figures: Sequence[FigureSet], paper_part: Mappin
         selection=results.selection_sentence,
         recommendation=recommendation(results),
         findings=findings(results),
-        verdict_words=VERDICT_WORDS,
         study_claims=study_claims(results),
         columns=COLUMNS,
         sections=shown_table(results),
         table_notes=table_notes(results),
+        between=between_tables(results),
         colours=_table_colours(results),
         figures=[figure_context(figure) for figure in figures],
         definitions=[(term, text.format(bins=raw["measures"].get("ece_bins", 15))) for term, text in DEFINITIONS],

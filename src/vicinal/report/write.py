@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vicinal.report.figures import all_figures, information, over_images_seen, pareto, risk_coverage, scaled_curves
-from vicinal.report.kept import findings_markdown, run_markdown
+from vicinal.report.kept import findings_csv, findings_markdown, run_markdown
 from vicinal.report.page import html_page
 from vicinal.report.paper import (
     PaperPart,
@@ -22,10 +22,13 @@ from vicinal.report.paper import (
 )
 from vicinal.report.rows import load_results
 from vicinal.report.tables import (
+    between_csv,
+    between_markdown,
     budgets_csv,
     budgets_markdown,
     classes_csv,
     classes_markdown,
+    comparisons_csv,
     measures,
     optional_csv,
     optional_markdown,
@@ -77,8 +80,12 @@ def write_report(folder: Path) -> Path:
         "tables/summary.csv": summary_csv(results),
         "tables/summary.md": summary_markdown(results),
         "tables/vicinity.csv": vicinity_csv(results),
+        "tables/between.csv": between_csv(results),
+        "tables/between.md": between_markdown(results),
         "tables/claims.csv": claims_csv(results),
+        "tables/comparisons.csv": comparisons_csv(results),
         "tables/claims.md": claims_markdown(results),
+        "tables/findings.csv": findings_csv(results),
         "tables/findings.md": findings_markdown(results),
         "tables/run.md": run_markdown(results),
         **({"tables/versus_teacher.csv": versus_teacher_csv(results)} if results.students else {}),

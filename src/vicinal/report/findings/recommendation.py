@@ -9,8 +9,9 @@ from statistics import NormalDist, fmean
 import numpy as np
 from numpy.typing import NDArray
 
+from vicinal.claims import POWER
+from vicinal.report.comparisons import compared
 from vicinal.report.degenerate import objections
-from vicinal.report.evidence import compare_rows, comparison_words
 from vicinal.report.findings.selection_rule import Candidate, OnTest, select, selection
 from vicinal.report.rows import ARM_LABELS, Results, Row, floats, stored_interval, temperature_label
 
@@ -117,8 +118,12 @@ def recommendation(results: Results) -> Recommendation | None:
     selected, runner_up = picked
     on_test = None
     if runner_up is not None and None not in (candidates[k].test_accuracy for k in picked if k is not None):
-        comparison = compare_rows(results, rows[selected], rows[runner_up], "accuracy", factor=100.0)
-        on_test = OnTest(comparison.sign, comparison_words(results, comparison, 1).removeprefix("undecided: "))
+        comparison = compared(results, rows[selected], rows[runner_up], "accuracy")
+        assert comparison is not None
+        power = f"; runs like these find {comparison.detectable_text} in {100 * POWER:.0f}\u00a0% of cases"
+        on_test = OnTest(
+            comparison.sign, comparison.text + (power if comparison.sign == 0 and comparison.inference else "")
+        )
     selected_on_test = results.selected_on_test
     against = objections(rows[selected], results)
     error = 1 - results.confidence_level

@@ -147,15 +147,15 @@ def selection(
     failures = [*objections, *broken_promises(candidate, validation_images, test_images, level)]
     beside, other = versus_runner_up, candidates[runner_up].label if runner_up is not None else ""
     if beside is not None and beside.sign < 0:
-        failures.append(f"{other} is right more often there ({beside.why})")
+        failures.append(f"the runner-up, {other}, is more accurate there: the selected one less it {beside.why}")
     if failures:
         sentence = f"{start}, not confirmed on test ({on_test}): {'; '.join(failures)}."
         return Selection(selected, runner_up, False, sentence)
     rest = ""
     if beside is not None and beside.sign > 0:
-        rest = f" It beats the runner-up, {other}, on the test images ({beside.why})."
+        rest = f" It is more accurate than the runner-up, {other}, on the test images: {beside.why}."
     elif beside is not None:
-        rest = f" The test images cannot tell it from the runner-up, {other} ({beside.why})."
+        rest = f" It is not told apart from the runner-up, {other}, on the test images: {beside.why}."
     return Selection(selected, runner_up, True, f"{start}, confirmed on test ({on_test}).{rest}")
 
 

@@ -1,7 +1,9 @@
 """The tables, as CSV, Markdown and for the page."""
 
+from vicinal.report.tables.between import between_csv, between_markdown, between_tables
 from vicinal.report.tables.budgets import budgets_context, budgets_csv, budgets_markdown
 from vicinal.report.tables.classes import classes_context, classes_csv, classes_markdown
+from vicinal.report.tables.comparisons import comparisons_csv
 from vicinal.report.tables.core import (
     ABSENT,
     COLUMNS,
@@ -25,12 +27,16 @@ from vicinal.report.tables.optional import (
 __all__ = [
     "ABSENT",
     "COLUMNS",
+    "between_csv",
+    "between_markdown",
+    "between_tables",
     "budgets_context",
     "budgets_csv",
     "budgets_markdown",
     "classes_context",
     "classes_csv",
     "classes_markdown",
+    "comparisons_csv",
     "csv_text",
     "markdown_line",
     "measures",

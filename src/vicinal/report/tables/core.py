@@ -6,8 +6,10 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
+from vicinal.claims import Number, infer
+from vicinal.report.evidence import scalar
 from vicinal.report.rows import SCALED, Model, Results, Row, at_half, gain_at_half, mean_and_spread, versus_teacher
 from vicinal.report.words import inert_cell
 
@@ -34,7 +36,7 @@ class Column:
     percent: bool = False
     signed: bool = False
     needs_scale: bool = True  # meaningless for a scale-free student
-    interval_key: str | None = None
+    key: str | None = None  # of the model's scalar, where its interval is shown
     prior_key: str | None = None  # of `answers`: what the class shares alone reach
     digits: int = 3  # after the point, where it is no percentage
     cell: Callable[[Row], Cell] | None = None  # where the mean over seeds says nothing
@@ -85,56 +87,41 @@ def _scaled_scalar(key: str) -> Callable[[Model], float | None]:
     return lambda model: model.get(key + SCALED)
 
 
-def _half(quantity: str) -> Callable[[Model, str | None], float | None]:
-    return lambda model, _teacher: at_half(model, quantity)
-
-
-def _scaled_half(quantity: str) -> Callable[[Model], float | None]:
-    return lambda model: at_half(model, quantity, "vicinity" + SCALED)
-
-
-def _alignment(key: str) -> Callable[[Model, str | None], float | None]:
-    def value(model: Model, teacher: str | None) -> float | None:
-        measured = versus_teacher(model, teacher) if teacher is not None else {}
-        found: float | None = (measured.get("alignment") or {}).get(key)
-        return found
-
-    return value
-
-
 COLUMNS = (
     Column("Accuracy %", "share of test images classified correctly", _scalar("accuracy"), percent=True, needs_scale=False,
-           interval_key="accuracy", prior_key="prior_accuracy"),
+           key="accuracy", prior_key="prior_accuracy"),
     Column("Confidence %", "mean probability of the predicted class", _scalar("confidence"), _scaled_scalar("confidence"),
-           percent=True),
+           percent=True, key="confidence"),
     Column("ECE", "expected calibration error", _scalar("ece")),
     Column("ECE scaled", "expected calibration error after temperature scaling", _scalar("ece" + SCALED), needs_scale=False),
     Column("NLL", "negative log-likelihood, nats", _scalar("nll"), _scaled_scalar("nll"),
-           prior_key="prior_nll"),
-    Column("Brier", "Brier score", _scalar("brier"), _scaled_scalar("brier")),
-    Column("NL(½)", "non-linearity residual at λ = 0.5, nats", _half("nonlinearity"), _scaled_half("nonlinearity")),
-    Column("D(½)", "dominance ratio at λ = 0.5", _half("dominance"), _scaled_half("dominance")),
-    Column("Δ_lin(½)", "linearity gain over the teacher at λ = 0.5, nats",
-           lambda model, teacher: None if teacher is None else gain_at_half(model, teacher), signed=True),
-    Column("KL real", "KL(teacher ‖ student) on clean images, nats", _alignment("kl_real")),
-    Column("KL mixed", "KL(teacher ‖ student) on mixed images, nats", _alignment("kl_mixed")),
+           key="nll", prior_key="prior_nll"),
+    Column("NLL scaled", "negative log-likelihood after temperature scaling, nats", _scalar("nll" + SCALED), needs_scale=False,
+           key="nll" + SCALED),
+    Column("Brier", "Brier score", _scalar("brier"), _scaled_scalar("brier"), key="brier"),
+    Column("Brier scaled", "Brier score after temperature scaling", _scalar("brier" + SCALED), needs_scale=False,
+           key="brier" + SCALED),
 )  # fmt: skip
 
 
 def shown_table(results: Results, columns: Sequence[Column] = COLUMNS) -> list[TableSection]:
     """A table of the report: one section for the students without a teacher, one for each teacher."""
+    prior = _prior_line(results, columns)
+    sections = [] if prior is None else [TableSection("Without looking at an image", (prior,))]
+    return sections + sections_of(results, lambda row, teacher: _line(row, teacher, results, columns))
+
+
+def sections_of(results: Results, line: Callable[[Row, str | None], Line]) -> list[TableSection]:
+    """The sections of a table, from a function of a row and the teacher that it is held against (None for none)."""
     # With one teacher the students without one have one natural comparison; with several the figures show each.
     only = results.teachers[0].teacher if len(results.teachers) == 1 else None
     sections = []
-    if (prior := _prior_line(results, columns)) is not None:
-        sections.append(TableSection("Without looking at an image", (prior,)))
     if results.undistilled:
-        lines = tuple(_line(row, only, results, columns) for row in results.undistilled)
-        sections.append(TableSection("Without a teacher", lines))
-    names = list(dict.fromkeys(row.teacher for row in (*results.teachers, *results.distilled)))
-    for name in names:
+        sections.append(TableSection("Without a teacher", tuple(line(row, only) for row in results.undistilled)))
+    for name in dict.fromkeys(row.teacher for row in (*results.teachers, *results.distilled)):
         rows = [row for row in (*results.teachers, *results.distilled) if row.teacher == name]
-        sections.append(TableSection(f"Teacher {name}", tuple(_line(row, name, results, columns) for row in rows)))
+        lines = tuple(line(row, None if row.is_teacher else name) for row in rows)
+        sections.append(TableSection(f"Teacher {name}", lines))
     return sections
 
 
@@ -151,8 +138,7 @@ def _line(row: Row, teacher: str | None, results: Results, columns: Sequence[Col
     label = "Teacher" if row.is_teacher else row.label
     if row.scale_free:
         label += " †"
-    reference = None if row.is_teacher else teacher
-    return Line(row, label, tuple(_cell(row, column, reference, results) for column in columns))
+    return Line(row, label, tuple(_cell(row, column, teacher, results) for column in columns))
 
 
 def _cell(row: Row, column: Column, teacher: str | None, results: Results) -> Cell:
@@ -166,13 +152,13 @@ def _cell(row: Row, column: Column, teacher: str | None, results: Results) -> Ce
     if spread is not None:
         small = column.spread_text(spread)
         tooltip = f"mean ± sample standard deviation over {len(row.models)} seeds"
-    interval = row.interval(column.interval_key) if column.interval_key else None
-    if interval:
-        low, high = (column.text(bound) for bound in interval)
-        small, tooltip = (
-            f"{low}–{high}",
-            f"{results.coverage} interval (Wilson) over test images, one seed: {low} to {high}",
+    if column.key and (shown := _interval(results, row, column.key)) is not None:
+        low, high = map(column.text, shown)
+        small = f"{low} to {high}"
+        over = (
+            f"{len(row.models)} seeds and the images" if len(row.models) > 1 else "test images, of this network alone"
         )
+        tooltip = f"{results.coverage} interval over {over}"
     scale_free = row.scale_free and column.needs_scale
     if scale_free:
         tooltip = "the scale of this student’s logits is arbitrary: see the note †"
@@ -181,15 +167,49 @@ def _cell(row: Row, column: Column, teacher: str | None, results: Results) -> Ce
     return Cell(column.text(mean), small, tooltip, scale_free)
 
 
+def _interval(results: Results, row: Row, key: str) -> tuple[float, float] | None:
+    """Of a scalar: the stored one of one seed, the comparator's of several."""
+    if len(row.models) == 1:
+        return row.interval(key)
+    number = scalar(results, row, key)
+    found = None if number is None else infer(number)
+    return None if found is None else found.interval
+
+
+def interval_cell(
+    results: Results, number: Number | None, text: Callable[[float], str], scale_free: bool = False
+) -> Cell:
+    """A number with its interval, by the comparator: over seeds and images together, of one seed over the images alone."""
+    if number is None:
+        return Cell(ABSENT)
+    if scale_free:
+        return Cell(text(number.value), "", "the scale of this student’s logits is arbitrary: see the note †", True)
+    found, seeds = infer(number), len(number.by_seed)
+    if found is None:
+        return Cell(text(number.value))
+    low, high = map(text, found.interval)
+    over = f"{seeds} seeds and the images" if seeds > 1 else "the images, of this network alone"
+    return Cell(text(number.value), f"{low} to {high}", f"{results.coverage} interval over {over}")
+
+
+def interval_notes(results: Results) -> list[str]:
+    """What the ranges of `interval_cell` are."""
+    seeds = results.seeds
+    if len(seeds) > 1:
+        over = f"over seeds {', '.join(map(str, seeds))} and the images together (Student’s t)"
+    else:
+        over = f"over the images: of the networks of this one seed ({seeds[0]}), not of the arms"
+    return [f"Ranges are {results.coverage} intervals {over}."]
+
+
 def table_notes(results: Results) -> list[str]:
     """What must stand under every table: the selection first."""
     notes = [results.selection_sentence]
+    notes += interval_notes(results)
     if len(results.seeds) > 1:
-        notes.append(f"Mean ± sample standard deviation over seeds {', '.join(map(str, results.seeds))}.")
-    else:
-        notes.append(
-            f"One seed ({results.seeds[0]}); the range under accuracy is its {results.coverage} interval (Wilson) over test images."
-        )
+        notes.append("After ±: the sample standard deviation over seeds.")
+    elif any(row.interval("accuracy") for row in results.rows):
+        notes.append("That of an accuracy is Wilson’s.")
     if _prior_line(results, COLUMNS) is not None:
         notes.append(
             "Class shares: accuracy of always answering the test images’ commonest class, NLL of answering the shares each time."
@@ -201,10 +221,6 @@ def table_notes(results: Results) -> list[str]:
         notes.append(
             f"No temperature could be fitted for {', '.join(unfitted)}, so “ECE scaled” is left out: see how it was selected."
         )
-    if results.undistilled and len(results.teachers) > 1:
-        notes.append(
-            "Δ_lin and KL of students without a teacher depend on the teacher: see the figures and tables/versus_teacher.csv."
-        )
     if any(row.scale_free for row in results.rows):
         notes.append(SCALE_FREE_NOTE)
     return notes
@@ -215,7 +231,15 @@ def summary_markdown(results: Results) -> str:
     return shown_markdown(COLUMNS, shown_table(results), table_notes(results))
 
 
-def shown_markdown(columns: Sequence[Column], sections: Sequence[TableSection], notes: Sequence[str]) -> str:
+class Headed(Protocol):
+    """What a table needs of its columns."""
+
+    @property
+    def heading(self) -> str:
+        """Above the column."""
+
+
+def shown_markdown(columns: Sequence[Headed], sections: Sequence[TableSection], notes: Sequence[str]) -> str:
     """A table as it is shown, in Markdown with its notes."""
     lines = [
         markdown_line(["Model", *(c.heading for c in columns)]),

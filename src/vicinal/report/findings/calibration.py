@@ -1,0 +1,153 @@
+"""Whether distilled students' probabilities are better than the baseline's, as measured and beside one fitted temperature."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vicinal.report.comparisons import Compared, compared
+from vicinal.report.degenerate import uninformative
+from vicinal.report.findings.accuracy import baseline_of, mean_of, power_words
+from vicinal.report.findings.finding import Finding, Quotes, Verdict, scale_sentence
+from vicinal.report.rows import SCALED, Results, Row
+
+
+def verdict_of(signs: Sequence[int]) -> Verdict:
+    """Yes where every sign is +1, no where every sign is -1, else undecided."""
+    if signs and all(sign > 0 for sign in signs):
+        return "yes"
+    return "no" if signs and all(sign < 0 for sign in signs) else "undecided"
+
+
+def better_probabilities(results: Results, teacher: Row, rows: Sequence[Row]) -> Finding | None:
+    """NLL and ECE of one teacher's students against the baseline's, as measured and both after temperature scaling.
+
+    The answer is by NLL, whose difference is paired image by image; ECE, which is noisy where it is small, is said beside it.
+    """
+    baseline, quotes = baseline_of(results), Quotes(results)
+    if baseline is None or mean_of(baseline, "nll") is None or not rows:
+        return None
+    answers = [_against(results, row, baseline, quotes) for row in rows]
+    start = (
+        f"The baseline has NLL {quotes.mean(baseline, 'nll')} and ECE {quotes.mean(baseline, 'ece')}{_floor(baseline)}"
+    )
+    text = f"{start}. {' '.join(words for words, _, _ in answers)}"
+    verdict = verdict_of([raw for _, raw, _ in answers])
+    scaled = [sign for _, _, sign in answers if sign is not None]
+    if len(scaled) == len(rows):
+        text += scale_sentence(verdict, verdict_of(scaled))
+    return quotes.finding(
+        f"Teacher {teacher.label}: are its student’s probabilities better than the baseline’s?", verdict, text
+    )
+
+
+def _against(results: Results, row: Row, baseline: Row, quotes: Quotes) -> tuple[str, int, int | None]:
+    """A sentence on one student, and the signs of its differences in NLL, turned so that +1 is better.
+
+    The signs are as measured (of a scale-free student after temperature scaling) and scaled (None where that was not measured).
+    """
+    if reason := uninformative(row, results):
+        return f"{row.label} does not count, since it {reason}.", 0, None
+    scaled = compared(results, row, baseline, "nll" + SCALED)
+    parts = []
+    raw = None if row.scale_free else compared(results, row, baseline, "nll")
+    if raw is not None:
+        ece = compared(results, row, baseline, "ece")
+        parts.append(f"{row.label}: NLL {quotes.mean(row, 'nll')}, {quotes.difference(raw)}")
+        if ece is not None:
+            parts.append(f"ECE {quotes.mean(row, 'ece')}{_floor(row)}, {quotes.difference(ece)}")
+    elif scaled is None:
+        return f"{row.label} cannot be judged: its raw confidence means nothing and no temperature was fitted.", 0, None
+    if scaled is not None:
+        start = "both after temperature scaling" if raw is not None else f"{row.label}, both after temperature scaling"
+        ece = compared(results, row, baseline, "ece" + SCALED)
+        and_ece = f" and {quotes.difference(ece)}" if ece is not None else ""
+        parts.append(f"{start} {quotes.difference(scaled)}{and_ece}")
+    shown = raw or scaled
+    assert shown is not None
+    power = power_words(quotes, shown) if shown.sign == 0 else ""
+    return f"{'; '.join(parts)}.{power}", -shown.sign, None if scaled is None else -scaled.sign
+
+
+def _floor(row: Row) -> str:
+    """What a perfectly calibrated network of the same confidences would show as ECE, in brackets; nothing where it was not measured."""
+    floors = [((model.get("calibration_tests") or {}).get("ece") or {}).get("floor") for model in row.models]
+    if not floors or any(floor is None for floor in floors):
+        return ""
+    return f" (of which noise alone shows {sum(map(float, floors)) / len(floors):.3f})"  # type: ignore[arg-type]
+
+
+def beyond_one_number(results: Results, teacher: Row, rows: Sequence[Row]) -> Finding | None:
+    """Whether a student as it is has better probabilities than the baseline divided by one fitted temperature; by NLL."""
+    baseline, quotes = baseline_of(results), Quotes(results)
+    key = "nll" + SCALED
+    if baseline is None or mean_of(baseline, key) is None or not rows:
+        return None
+    found: list[Compared] = []
+    parts = []
+    for row in rows:
+        one = compared(results, row, baseline, key if row.scale_free else "nll", key)
+        if one is None or uninformative(row, results):
+            continue
+        found.append(one)
+        scaled = ", scaled too," if row.scale_free else ""
+        parts.append(f"{row.label}{scaled} against that {quotes.difference(one)}")
+    if not found:
+        return None
+    text = (
+        f"One temperature fitted on validation images brings the baseline to NLL {quotes.mean(baseline, key)} and ECE "
+        f"{quotes.mean(baseline, 'ece' + SCALED)}. NLL of {'; '.join(parts)}."
+    )
+    open_ones = [one for one in found if one.sign == 0]
+    if open_ones:
+        text += power_words(quotes, open_ones[0])
+    verdict = verdict_of([-one.sign for one in found])
+    return quotes.finding(f"Teacher {teacher.label}: does it beat temperature scaling?", verdict, text)
+
+
+def calibration_follows(results: Results, studied: Sequence[Row]) -> Finding | None:
+    """With two plain teachers or more: their ECE beside that of their students. What that shows of cause is another question."""
+    pairs = []
+    for teacher in results.teachers:
+        students = [row for row in studied if row.teacher == teacher.label]
+        if teacher.scaled_from is not None or teacher.trained_with_mixup:
+            continue
+        # Choosing among temperatures by test metrics would favour one side, so this is answered only where there is one student.
+        if len(students) != 1 or students[0].scale_free:
+            return None
+        pairs.append((teacher, students[0]))
+    pairs = [pair for pair in pairs if all(mean_of(row, "ece") is not None for row in pair)]
+    if len(pairs) < 2:
+        return None
+    ordered = sorted(pairs, key=lambda pair: mean_of(pair[0], "ece") or 0.0)
+    (best, best_student), (worst, worst_student) = ordered[0], ordered[-1]
+    quotes = Quotes(results)
+    of_teachers, of_students = (
+        compared(results, worst, best, "ece"),
+        compared(results, worst_student, best_student, "ece"),
+    )
+    assert of_teachers is not None
+    assert of_students is not None
+    text = (
+        f"Teacher ECE goes from {quotes.mean(best, 'ece')} ({best.label}) to {quotes.mean(worst, 'ece')} ({worst.label}; "
+        f"{quotes.difference(of_teachers)}), that of their {best_student.label} students from "
+        f"{quotes.mean(best_student, 'ece')} to {quotes.mean(worst_student, 'ece')} ({quotes.difference(of_students)})."
+    )
+    if len(ordered) < 4:
+        text += " So few teachers stand in one order by chance too often to show more; the test of it is one teacher at several scales."
+    return quotes.finding("Do better calibrated teachers have better calibrated students?", "fact", text)
+
+
+def own_calibration(results: Results, teacher: Row) -> Finding | None:
+    """Over- or underconfidence of a teacher, for studies without students."""
+    accuracy, confidence = mean_of(teacher, "accuracy"), mean_of(teacher, "confidence")
+    if accuracy is None or confidence is None or mean_of(teacher, "ece") is None:
+        return None
+    quotes = Quotes(results)
+    word = "above" if confidence > accuracy else "below"
+    scaled = mean_of(teacher, "ece" + SCALED)
+    tail = f", {quotes.mean(teacher, 'ece' + SCALED)} after temperature scaling" if scaled is not None else ""
+    text = (
+        f"Teacher {teacher.label}: mean confidence {quotes.mean(teacher, 'confidence', 1, percent=True)} lies {word} the accuracy, "
+        f"{quotes.mean(teacher, 'accuracy', 1, percent=True)}; ECE {quotes.mean(teacher, 'ece')}{_floor(teacher)}{tail}."
+    )
+    return quotes.finding(f"How well calibrated is {teacher.label}?", "fact", text)
