@@ -72,6 +72,9 @@ def test_the_page_opens_offline_and_holds_everything(vicinal, tmp_path: Path):
     assert html.count('<th scope="row">') == len(CLAIMS) + sum(len(table.rows) for table in everything().tables)
     assert "None" not in html
     assert "bound method" not in html
+    by_data = [judged.verdict for there in everything().by_data.values() for judged in there]
+    for words in ("holds", "fails", "open"):  # by data set, in short
+        assert html.count(f"<td>{words}</td>") == by_data.count(f"{words} as printed") > 0
     effects = [j.effect.subject for j in everything().judgements if j.effect is not None and j.effect.subject]
     assert all(f"<small>{subject}</small>" in html for subject in effects)
 

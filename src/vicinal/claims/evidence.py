@@ -28,7 +28,8 @@ class ModelResults:
 
     `numbers`: accuracy and confidence in percent, overconfidence (confidence less accuracy, points), fitted_temperature, ece,
     ece_scaled (after temperature scaling), nl_mean (over λ, by the trapezoid rule), nl_peak and eq11_residual (at λ = 0.5) in nats,
-    v_score. `curves`: nonlinearity, entropy, dominance.
+    entropy_mean (over λ, nats, of the paper), v_score, parameters (a count). `curves`: nonlinearity, entropy, dominance,
+    linearity_information.
     `corruption_gain`: percentage points over the baseline student, by corruption and severity.
     """
 

@@ -284,12 +284,12 @@ def _add_v_scores(
     for name, column in _columns_of_figure7().items():
         teachers[name] |= {
             "v_score": number(figure["erm"][column][0]),
-            "parameters": constant(PARAMETERS_MILLION[name], printed=True),
+            "parameters": constant(1e6 * PARAMETERS_MILLION[name], printed=True),
         }
     for arm, row in (("baseline", "erm"), ("mixup", "mixup")):
         students[arm, None, None]["v_score"] = number(figure[row]["mobilenetv2"][0])
     size = printed_numbers()["setup"]["students"]["mobilenetv2"]["parameters_million"]["cifar100"]
-    students["baseline", None, None]["parameters"] = constant(float(size), printed=True)
+    students["baseline", None, None]["parameters"] = constant(1e6 * size, printed=True)
 
 
 def _add_mixup_teachers(teachers: list[ModelResults], students: list[ModelResults]) -> None:
