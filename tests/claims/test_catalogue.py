@@ -444,6 +444,17 @@ def test_an_order_takes_four_teachers():
     assert "it takes four teachers" in judged.detail
 
 
+def test_an_order_of_magnitude_needs_a_baseline_above_the_floor():
+    evidence = ece_order(seeds, SHIFTS["contradicted"])  # a baseline of .07 against .01
+    assert judge(claim("ece_order"), evidence).verdict == "contradicted"
+    own, baseline = evidence.students
+    for floor, verdict in ((0.006, "contradicted"), (0.008, "not testable")):
+        with_floor = replace(own, numbers={**own.numbers, "ece_floor": Number(floor, {0: floor})})
+        judged = judge(claim("ece_order"), replace(evidence, students=(with_floor, baseline)))
+        assert judged.verdict == verdict
+    assert "0.0070, lies below the 0.0080 that a perfectly calibrated student shows" in judged.detail
+
+
 def test_an_effect_of_scale_is_said():
     evidence = dominance(bootstrap, SHIFTS["supported"])
     (own,) = evidence.teachers

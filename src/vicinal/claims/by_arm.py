@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 from vicinal.claims.cases import (
@@ -116,8 +117,20 @@ def order_of_magnitude(evidence: Evidence) -> Outcome:
         if pair is not None and baseline is not None and student is not None:
             where = scaled_words(baseline, student).strip()
             case = Case.of(teacher.name, where, ratio(*pair), "times", ORDER_OF_MAGNITUDE)
-            cases.append(unless_uninformative(case, student))
+            floor = student.numbers.get("ece_scaled_floor" if where else "ece_floor")
+            cases.append(unless_uninformative(_above_the_floor(case, pair[0], floor), student))
     return Outcome(tuple(cases), missing="KD + mixup students and the baseline")
+
+
+def _above_the_floor(case: Case, baseline: Number, floor: Number | None) -> Case:
+    """A case that cannot be tested where a tenth of the baseline's ECE is less than a perfectly calibrated student would show."""
+    if floor is None or baseline.value >= ORDER_OF_MAGNITUDE * floor.value:
+        return case
+    barrier = (
+        f"a tenth of the baseline’s ECE, {baseline.value / ORDER_OF_MAGNITUDE:.4f}, lies below the {floor.value:.4f} that a perfectly "
+        "calibrated student shows on so many images"
+    )
+    return replace(case, barrier=case.barrier or barrier)
 
 
 def falls_with_temperature(key: str, unit: Unit) -> Callable[[Evidence], Outcome]:

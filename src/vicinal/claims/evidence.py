@@ -27,9 +27,9 @@ class ModelResults:
     """A teacher, or a student arm with its teacher and temperature.
 
     `numbers`: accuracy and confidence in percent, overconfidence (confidence less accuracy, points), fitted_temperature, ece,
-    ece_scaled (after temperature scaling), nl_mean (over λ, by the trapezoid rule), nl_peak and eq11_residual (at λ = 0.5) in nats,
-    entropy_mean (over λ, nats, of the paper), v_score, parameters (a count). `curves`: nonlinearity, entropy, dominance,
-    linearity_information.
+    ece_scaled (after temperature scaling), each with its floor (ece_floor, ece_scaled_floor: what a perfectly calibrated network
+    would show), nll, brier, nl_mean (over λ, by the trapezoid rule), nl_peak and eq11_residual (at λ = 0.5) in nats, entropy_mean
+    (over λ, nats, of the paper), v_score, parameters (a count). `curves`: nonlinearity, entropy, linearity_information, dominance.
     `corruption_gain`: percentage points over the baseline student, by corruption and severity.
     """
 

@@ -267,6 +267,8 @@ def _numbers(row: Row, results: Results) -> dict[str, Number]:
         _overconfidence_bounds,
         images=results.images("test") or None,
     )
+    for name, key in (("ece_floor", "ece"), ("ece_scaled_floor", "ece" + SCALED)):
+        found[name] = numbers.number(row, name, partial(_floor, key), lambda _: None)
     known = {key: number for key, number in found.items() if number is not None}
     return known | _vicinal_numbers(row, results)
 
@@ -290,6 +292,11 @@ def _overconfidence_bounds(model: Model) -> _Bounds:
 def _overconfidence_moved(numbers: StudyNumbers, model: Model) -> Deviations | None:
     moved = less(numbers.moved(model, "confidence"), numbers.moved(model, "accuracy"))
     return None if moved is None else 100 * moved
+
+
+def _floor(key: str, model: Model) -> float | None:
+    """The ECE that a perfectly calibrated network of the same confidences shows on average."""
+    return ((model.get("calibration_tests") or {}).get(key) or {}).get("floor")
 
 
 def _vicinal_numbers(row: Row, results: Results, scaled: str = "") -> dict[str, Number]:
