@@ -105,7 +105,8 @@ def measure(
         network: a module or a plain function, (B, C, H, W) float32 pixels in [0, 1] to (B, K) logits.
         images, labels: (N, H, W, C) uint8 and (N,) int64, that accuracy and calibration are measured on.
         validation: images and labels that a temperature is fitted on; None: nothing is measured after temperature scaling.
-        pair_images: (M, H, W, C) uint8 that pairs are drawn from, as a rule training images; default: `images`.
+        pair_images: (M, H, W, C) uint8 that pairs are drawn from, as a rule training images, and then pairs of `images` are measured
+            beside them (`held_out`); default: `images`.
         class_names: K names; default: the network's own, where it is a `Classifier` that has them, else numbers.
         image_size: side in px that images are resized to; None: as the network's own preparation says, else as they are.
         measures: pairs, λ grid, bins, resamples and confidence level.

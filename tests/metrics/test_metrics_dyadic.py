@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm, t
 
+from scripts.simulate.pairs import coverage, scaled_coverage
 from vicinal.config import VicinitySpec
 from vicinal.evaluation import draw_pairs
 from vicinal.metrics import PairDesign, resample_counts
@@ -108,3 +109,27 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say(images: int, pairs:
     drawn = values.mean(0) + design.widening(0.95) * moved
     inside = (drawn.quantile(0.025, 0) <= 0) & (drawn.quantile(0.975, 0) >= 0)
     assert 0.925 <= float(inside.double().mean()) <= 0.97
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("effects", [0.0, 0.5, 2.0])
+@pytest.mark.parametrize(
+    ("images", "pairs"), [(12, 6), (12, 66), (30, 435), (100, 1000), (400, 200), (400, 1000), (2000, 1000)]
+)
+def test_intervals_of_nl_d_and_gain_hold_the_truth(images: int, pairs: int, effects: float):
+    found, as_if_independent = coverage(images, pairs, effects, skewed=False, trials=2000)
+    # Of few images and many pairs without images' own effects, c is held above its noise: never too narrow.
+    most = 0.97 if effects and images > 30 else 0.985
+    assert all(0.925 <= share <= most for share in found.values()), found
+    if effects == 2 and pairs > images:
+        assert as_if_independent["NL"] < 0.8
+    skewed = coverage(images, pairs, effects, skewed=True, trials=2000)[0]
+    assert all((0.88 if images < 100 else 0.92) <= share <= 0.99 for share in skewed.values()), skewed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("images", "pairs", "validation"), [(400, 200, 200), (2000, 1000, 1000)])
+def test_intervals_after_temperature_scaling_hold_the_truth(images: int, pairs: int, validation: int):
+    found, without = scaled_coverage(images, pairs, validation, trials=400)
+    assert all(0.91 <= share <= 0.98 for share in found.values()), found  # 400 trials: ± .02
+    assert max(without.values()) < 0.85

@@ -12,10 +12,13 @@ from vicinal.errors import UsageError
 
 
 class VicinitySpec(Frozen):
-    """The vicinal curves: NL, H, D and I_lin over a grid of λ, on pairs of the students' training images."""
+    """The vicinal curves: NL, H, D and I_lin over a grid of λ, on pairs of the students' training images and of test images."""
 
     pairs: int = Field(
-        1000, ge=2, le=10_000_000, description="pairs, each measured in both orders; with precision_nats at most these"
+        1000,
+        ge=2,
+        le=10_000_000,
+        description="distinct pairs, each measured in both orders; with precision_nats at most these",
     )
     precision_nats: float | None = Field(
         None,
