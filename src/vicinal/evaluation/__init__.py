@@ -1,5 +1,6 @@
 """What trained networks predict, once, and every number computed from the stored answers."""
 
+from vicinal.evaluation.calibration import Scaling, calibration_numbers
 from vicinal.evaluation.class_order import OrderDoubt, doubt_of_order
 from vicinal.evaluation.corrupted import CorruptedSet, predict_corrupted
 from vicinal.evaluation.features import measure_representation
@@ -19,7 +20,9 @@ __all__ = [
     "OrderDoubt",
     "PredictionInputs",
     "Predictions",
+    "Scaling",
     "TrainedNetwork",
+    "calibration_numbers",
     "doubt_of_order",
     "draw_pairs",
     "load_other",

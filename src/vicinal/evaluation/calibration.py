@@ -6,6 +6,8 @@ Shapes: N test images, K classes, R resamples.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -17,7 +19,6 @@ from vicinal.metrics import (
     calibration_test,
     class_calibration,
     percentiles,
-    resample_counts,
     resampled_aurc,
     selective,
 )
@@ -43,56 +44,65 @@ def calibrated(logits: Tensor, labels: Tensor, measures: MeasuresSpec, temperatu
     return metric
 
 
+@dataclass(frozen=True)
+class Scaling:
+    """The fitted temperature with the error of its fit, and what resampling moves after scaling."""
+
+    temperature: float
+    log_temperatures: Tensor  # (R,) log of the temperature of each resample of the validation images
+    deviations: Mapping[str, Tensor]  # of the scaled metric, with those temperatures
+
+
 def calibration_numbers(
     logits: Tensor,
     labels: Tensor,
     measures: MeasuresSpec,
-    temperature: float | None,
-    log_temperatures: Tensor | None,
+    counts: Tensor,
+    deviations: Mapping[str, Tensor],
+    scaling: Scaling | None,
 ) -> dict[str, Any]:
     """The keys of a network that tell of its confidence, with their intervals.
 
     Args:
         logits: (N, K); labels: (N,) of the test images.
-        temperature: fitted on the validation images; None where none is best, and then all scaled keys are None.
-        log_temperatures: (R,) log of the temperature of each resample of the validation images.
+        counts: (R, N) how often each resample counts each test image.
+        deviations: what `Calibration.deviations` gives for them, before scaling.
+        scaling: None where no temperature is best, and then all scaled keys are None.
     """
+    level, resamples = measures.confidence_level, measures.bootstrap_resamples
     raw = calibrated(logits, labels, measures)
     result = _figures(raw, measures)
-    tests: dict[str, Any] = raw.tests(measures.bootstrap_resamples, measures.confidence_level)
-    intervals: dict[str, Any] = dict(raw.intervals(measures.bootstrap_resamples, measures.confidence_level))
-    scaled: dict[str, Any] = {}
-    scaled_tests: dict[str, Any] = {}
-    scaled_intervals: dict[str, Any] = {}
-    parts: dict[str, Any] = {}
-    intervals["fitted_temperature"] = None
-    if temperature is not None and log_temperatures is not None:
-        metric = calibrated(logits, labels, measures, temperature)
-        scaled = _figures(metric, measures)
-        scaled_tests = metric.tests(measures.bootstrap_resamples, measures.confidence_level)
-        scaled_intervals = dict(
-            metric.intervals(measures.bootstrap_resamples, measures.confidence_level, 0, log_temperatures)
-        )
-        parts = _parts(raw, metric, log_temperatures, measures)
-        intervals["fitted_temperature"] = _ends(log_temperatures.exp(), measures)
-    tests |= {f"{name}{SCALED}": scaled_tests.get(name) for name in _TESTED}
-    result |= {f"{name}{SCALED}": scaled.get(name) for name in _SCALED_FIGURES}
-    intervals |= {f"{name}{SCALED}": scaled_intervals.get(name) for name in _SCALED_INTERVALS}
-    by_class, drawn = class_calibration(
-        logits.double().softmax(-1), labels, measures.ece_bins, measures.bootstrap_resamples
-    )
+    tests: dict[str, Any] = raw.tests(resamples, level)
+    intervals: dict[str, Any] = {**raw.intervals(confidence_level=level, deviations=deviations)}
+    intervals["aurc"] = _ends(resampled_aurc(logits, labels, counts), level)
+    scaled: dict[str, dict[str, Any]] = {"figures": {}, "tests": {}, "intervals": {}, "parts": {}}
+    if scaling is not None:
+        metric = calibrated(logits, labels, measures, scaling.temperature)
+        scaled = {
+            "figures": _figures(metric, measures),
+            "tests": metric.tests(resamples, level),
+            "intervals": metric.intervals(
+                confidence_level=level,
+                log_temperatures=scaling.log_temperatures,
+                deviations=scaling.deviations,
+            ),
+            "parts": _parts(raw, metric, deviations, scaling.deviations, level),
+        }
+    intervals["fitted_temperature"] = _ends(scaling.log_temperatures.exp(), level) if scaling is not None else None
+    tests |= {f"{name}{SCALED}": scaled["tests"].get(name) for name in _TESTED}
+    result |= {f"{name}{SCALED}": scaled["figures"].get(name) for name in _SCALED_FIGURES}
+    intervals |= {f"{name}{SCALED}": scaled["intervals"].get(name) for name in _SCALED_INTERVALS}
+    by_class, drawn = class_calibration(logits.double().softmax(-1), labels, measures.ece_bins, resamples)
     result["classwise_ece"] = math.fsum(by_class["ece"]) / len(by_class["ece"])
-    tests["classwise_ece"] = calibration_test(result["classwise_ece"], drawn, measures.confidence_level)
-    counts = resample_counts(len(labels), measures.bootstrap_resamples)
-    intervals["aurc"] = _ends(resampled_aurc(logits, labels, counts), measures)
+    tests["classwise_ece"] = calibration_test(result["classwise_ece"], drawn, level)
     return {
         **result,
         "class_calibration": by_class,
         "selective": selective(logits, labels),
         "calibration_tests": tests,
         "intervals": {name: _finite(ends) for name, ends in intervals.items()},
-        "brier_parts": parts.get("brier"),
-        "nll_parts": parts.get("nll"),
+        "brier_parts": scaled["parts"].get("brier"),
+        "nll_parts": scaled["parts"].get("nll"),
     }
 
 
@@ -102,7 +112,7 @@ def _figures(metric: Calibration, measures: MeasuresSpec) -> dict[str, Any]:
 
 
 def _parts(
-    raw: Calibration, scaled: Calibration, log_temperatures: Tensor, measures: MeasuresSpec
+    raw: Calibration, scaled: Calibration, moved: Mapping[str, Tensor], moved_scaled: Mapping[str, Tensor], level: float
 ) -> dict[str, dict[str, Any] | None]:
     """NLL and Brier score in what scaling takes off and what it leaves, with paired intervals that include the fit.
 
@@ -111,8 +121,6 @@ def _parts(
     of what one temperature can mend.
     """
     own, after = raw.compute(), scaled.compute()
-    counts = resample_counts(len(raw.labels[0]), measures.bootstrap_resamples)
-    moved, moved_after = raw.deviations(counts), scaled.deviations(counts, log_temperatures)
     found: dict[str, dict[str, Any] | None] = {}
     for name in ("brier", "nll"):
         taken = own[name] - after[name]
@@ -122,14 +130,14 @@ def _parts(
         found[name] = {
             "calibration": float(taken),
             "refinement": float(after[name]),
-            "calibration_interval": _ends(taken + moved[name] - moved_after[name], measures),
-            "refinement_interval": _ends(after[name] + moved_after[name], measures),
+            "calibration_interval": _ends(taken + moved[name] - moved_scaled[name], level),
+            "refinement_interval": _ends(after[name] + moved_scaled[name], level),
         }
     return found
 
 
-def _ends(drawn: Tensor, measures: MeasuresSpec) -> list[float]:
-    return [float(end) for end in percentiles(drawn, measures.confidence_level)]
+def _ends(drawn: Tensor, level: float) -> list[float]:
+    return [float(end) for end in percentiles(drawn, level)]
 
 
 def _finite(value: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from vicinal.config import MeasuresSpec, Temperature
-from vicinal.evaluation.calibration import calibrated, calibration_numbers
+from vicinal.evaluation.calibration import Scaling, calibrated, calibration_numbers
 from vicinal.evaluation.pair_measures import Fitted, PairMeasured, PairsCompared, keyed
 from vicinal.evaluation.plain import plain
 from vicinal.evaluation.predictions import PairAnswers, Predictions
@@ -65,7 +65,8 @@ class Measured:
     def numbers(self, scale_free: bool) -> dict[str, Any]:
         """The keys of results.json that teachers and students share."""
         p = self.predictions
-        result = calibration_numbers(p.test, p.test_labels, self.measures, self.temperature, self.log_temperatures)
+        counts = _counts(len(p.test), self.measures.bootstrap_resamples, TEST_STREAM)
+        result = calibration_numbers(p.test, p.test_labels, self.measures, counts, self._moved, self._scaling)
         result |= {"scale_free": scale_free, "fitted_temperature": self.temperature}
         result["no_fitted_temperature"] = self.no_temperature
         result["answers"] = self._answers()
@@ -134,13 +135,11 @@ class Measured:
 
     def deviations(self) -> dict[str, Tensor]:
         """How far this network's own figures move over resamples of the images, by their keys in resamples.npz: (R, ...) each."""
-        counts = _counts(len(self.predictions.test), self.measures.bootstrap_resamples, TEST_STREAM)
-        found = self._calibrated(1.0).deviations(counts)
-        if self.temperature is not None:
-            scaled = self._calibrated(self.temperature).deviations(counts, self.log_temperatures)
+        found = dict(self._moved)
+        if self._scaling is not None:
+            scaled = self._scaling.deviations
             found |= {f"{name}{SCALED}": moved for name, moved in scaled.items() if name != "accuracy"}
-            if self.log_temperatures is not None:
-                found["fitted_temperature"] = self.log_temperatures.exp() - self.temperature
+            found["fitted_temperature"] = self._scaling.log_temperatures.exp() - self._scaling.temperature
         residual = {"residual_eq11": self.pairs.information().per_pair("residual_eq11")}
         found |= keyed("information", self.pairs.moved(residual))
         for prefix, pairs in (("", self.pairs), ("held_out.", self.held_out)):
@@ -148,6 +147,20 @@ class Measured:
                 found |= keyed(f"{prefix}vicinity", pairs.deviations)
                 found |= keyed(f"{prefix}vicinity{SCALED}", pairs.scaled_deviations)
         return found
+
+    @cached_property
+    def _moved(self) -> dict[str, Tensor]:
+        """What resampling the test images changes in the figures of calibration, (R,) each."""
+        counts = _counts(len(self.predictions.test), self.measures.bootstrap_resamples, TEST_STREAM)
+        return self._calibrated(1.0).deviations(counts)
+
+    @cached_property
+    def _scaling(self) -> Scaling | None:
+        if self.temperature is None or self.log_temperatures is None:
+            return None
+        counts = _counts(len(self.predictions.test), self.measures.bootstrap_resamples, TEST_STREAM)
+        moved = self._calibrated(self.temperature).deviations(counts, self.log_temperatures)
+        return Scaling(self.temperature, self.log_temperatures, moved)
 
     @cached_property
     def log_temperatures(self) -> Tensor | None:

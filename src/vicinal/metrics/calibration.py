@@ -6,6 +6,7 @@ Shapes: N samples, K classes.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -164,6 +165,7 @@ class Calibration(GatheredMetric):
         confidence_level: float = 0.95,
         seed: int = 0,
         log_temperatures: Tensor | None = None,
+        deviations: Mapping[str, Tensor] | None = None,
     ) -> dict[str, list[float]]:
         """[lower, upper] of the figures over samples.
 
@@ -173,16 +175,18 @@ class Calibration(GatheredMetric):
         Args:
             resamples, confidence_level, seed: of the resamples, see `resample_counts`.
             log_temperatures: (R,) as `deviations` takes them, where the metric's temperature was fitted: the fit's error is held.
+            deviations: what `deviations` gives for these resamples, where they are at hand.
         """
         with self._gathered():
             conf, correct = self._confidence_and_correct()
             binned = [self._binned(equal_mass) for equal_mass in (False, True)]
             means = dict(zip(MEANS, self._terms().mean(0).tolist(), strict=False))
-            moved = self.deviations(resample_counts(len(conf), resamples, seed), log_temperatures)
+            if deviations is None:
+                deviations = self.deviations(resample_counts(len(conf), resamples, seed), log_temperatures)
         # Resampling answers that are all right gives no spread at all.
         found = {"accuracy": list(proportion_interval(int(correct.sum()), len(correct), confidence_level))}
         for name in ("confidence", "nll", "brier"):
-            found[name] = [means[name] + float(end) for end in percentiles(moved[name], confidence_level)]
+            found[name] = [means[name] + float(end) for end in percentiles(deviations[name], confidence_level)]
         deviation = 0.0 if log_temperatures is None else float(log_temperatures.std())
         found["ece"] = [float(end) for end in error_interval(binned[0], confidence_level, deviation)]
         squared = [float(end) for end in squared_error_interval(binned[1], confidence_level, deviation)]
