@@ -11,15 +11,18 @@ BUDGETS = (1.0, 2.0, 4.0)
 
 
 def with_budgets(
-    gains: dict[str, tuple[float, float, float]], seeds: tuple[int, ...] = (0, 1, 2), **shape: Any
+    gains: dict[str, tuple[float, float, float]], seeds: tuple[int, ...] = (0, 1, 2), width: float = 0.002, **shape: Any
 ) -> dict[str, Any]:
-    """Results in which an arm's accuracy is what `gains` says at each budget, give or take a tenth of a point by seed."""
+    """Results in which an arm's accuracy is what `gains` says at each budget, give or take a tenth of a point by seed.
+
+    Args:
+        width: of the stored intervals of accuracy, either side.
+    """
     raw = make_results(teachers=1, arms=tuple(gains), seeds=seeds, **shape)
     students = []
     for position, budget in enumerate(BUDGETS):
         for model in copy.deepcopy(raw["students"]):
             accuracy = gains[model["arm"]][position] + 0.001 * (model["seed"] - 1)
-            moved = accuracy - model["accuracy"]
             model |= {
                 "budget": budget,
                 "epochs": int(30 * budget),
@@ -27,6 +30,6 @@ def with_budgets(
                 "ece": 0.08 / budget,
                 "nll": 0.5 + 0.1 / budget,
             }
-            model["intervals"]["accuracy"] = [bound + moved for bound in model["intervals"]["accuracy"]]
+            model["intervals"]["accuracy"] = [accuracy - width, accuracy + width]
             students.append(model)
     return raw | {"students": students}

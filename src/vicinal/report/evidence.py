@@ -204,10 +204,14 @@ def study_evidence(results: Results) -> Evidence:
     teachers = tuple(_teacher(row, results) for row in results.teachers)
     students = tuple(_student(row, results) for row in results.students)
     classes = len(results.data.get("class_names") or []) or None
+    return Evidence(results.data_name, teachers, students, classes, margins_of(results))
+
+
+def margins_of(results: Results) -> dict[str, float]:
+    """What counts as no difference, by unit."""
     stated = (results.raw.get("spec") or {}).get("measures", {}).get("margins") or {}
     units = {"points": "accuracy_pp", "ECE": "ece", "nats": "nats"}
-    margins = {unit: float(stated.get(key, MARGINS[unit])) for unit, key in units.items()}
-    return Evidence(results.data_name, teachers, students, classes, margins)
+    return {unit: float(stated.get(key, MARGINS[unit])) for unit, key in units.items()}
 
 
 def _teacher(row: Row, results: Results) -> ModelResults:

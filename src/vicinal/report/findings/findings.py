@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vicinal.report.findings.accuracy import answering, most_accurate
+from vicinal.report.findings.budgets import over_budgets
 from vicinal.report.findings.calibration import (
     better_probabilities,
     beyond_one_number,
@@ -16,7 +17,7 @@ from vicinal.report.rows import Results, Row
 
 def findings(results: Results) -> list[Finding]:
     """Everything that the results at hand can answer."""
-    found: list[Finding | None] = [most_accurate(results), answering(results)]
+    found: list[Finding | None] = [most_accurate(results), answering(results), *over_budgets(results)]
     studied = _studied(results)
     # A teacher at other scales of its own logits is asked about in the claims alone.
     plain = [teacher for teacher in results.teachers if teacher.scaled_from is None]
