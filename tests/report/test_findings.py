@@ -159,7 +159,7 @@ def test_the_floor_of_an_ece_stands_beside_it():
     results = with_nll(0.3, 0.5)
     for student in results["students"]:
         student["calibration_tests"] = {"ece": {"floor": 0.0123, "floor_upper": 0.02, "p_value": 0.3}}
-    assert find(results, "probabilities better").text.count("(of which noise alone shows 0.012)") == 2
+    assert find(results, "probabilities better").text.count("(noise alone: 0.012)") == 2
 
 
 def test_a_scale_free_student_is_compared_after_temperature_scaling():

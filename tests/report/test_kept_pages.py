@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import csv
+import io
+import re
+import statistics
 from pathlib import Path
 
 import pytest
@@ -60,3 +65,106 @@ def test_a_changed_sentence_is_seen(kept, tmp_path):
 def test_a_run_without_a_report_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="vicinal report"):
         keep(tmp_path, tmp_path / "kept")
+
+
+# --- every number of a sentence stands in a table ----------------------------------------------------------------------
+
+NUMBER = re.compile(r"(?<![\w.@])[+−]?\d+(?:\.\d+)?(?![\w@]|\.\d)")
+# Not results: where a curve is read, a coverage, how many cases, seeds, places of λ, students, and the words for a small p.
+CONSTANT = re.compile(
+    r"D\(0\.5\)|λ = 0\.5|T = \S+|\d+(?:\.\d+)?\u00a0% interval|in 80\u00a0% of cases|p < 0\.001|between 0 and 1|includes 0"
+    r"|(?:above|below|from) [01]\b|\d+ of \d+ λ|above 0 at \d+|at the other \d+|for \d+ students"
+)
+
+
+def tables_of(folder):
+    """What a quote may name, by table: value by (network, other, quantity, statistic), means over seeds where lines are by seed."""
+    found: dict[tuple[str, ...], list[float]] = {}
+    for line in read_lines(folder / "summary.csv"):
+        name = (
+            line["name"] if line["role"] == "teacher" or not line["teacher"] else f"{line['name']} ({line['teacher']})"
+        )
+        for key, value in line.items():
+            with contextlib.suppress(ValueError):
+                number = float(value)
+                found.setdefault(("summary", name, "", key, "mean"), []).append(number)
+    for line in read_lines(folder / "between.csv"):
+        if line["pairs"] == "training":
+            name = (
+                line["name"]
+                if line["role"] == "teacher" or not line["teacher"]
+                else f"{line['name']} ({line['teacher']})"
+            )
+            for statistic in ("value", "lower", "upper"):
+                if line[statistic]:
+                    found["between", name, line["versus_teacher"], line["quantity"], statistic] = [
+                        float(line[statistic])
+                    ]
+    for line in read_lines(folder / "comparisons.csv"):
+        quantity = f"{line['quantity']}|{line['quantity_second']}"
+        for statistic in ("difference", "lower", "upper", "p_value", "smallest_detectable"):
+            if line[statistic]:
+                key = ("comparisons", line["first"], line["second"], quantity, statistic)
+                found[key] = [float(line[statistic])]
+    return {key: statistics.fmean(values) for key, values in found.items()}
+
+
+def read_lines(path):
+    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+
+
+def lookup(tables, line):
+    """The number in the table that a quote names; of a difference the other way round as well."""
+    key = (line["table"], line["first"], line["second"], line["quantity"], line["statistic"])
+    if key in tables:
+        return tables[key]
+    turned = {"lower": "upper", "upper": "lower"}.get(line["statistic"], line["statistic"])
+    quantity = "|".join(reversed(line["quantity"].split("|")))
+    value = tables[line["table"], line["second"], line["first"], quantity, turned]
+    return value if line["statistic"] in ("p_value", "smallest_detectable") else -value
+
+
+def check_numbers(folder):
+    """Returns how many numbers were checked."""
+    tables, quotes = tables_of(folder), {}
+    checked = 0
+    for line in read_lines(folder / "findings.csv"):
+        value = float(line["factor"]) * lookup(tables, line)
+        text = line["shown"].lstrip("'")  # a spreadsheet takes what begins with + for a formula
+        shown, digits = float(text.replace("−", "-")), len(text.partition(".")[2])
+        assert value == pytest.approx(float(line["value"]), rel=1e-9, abs=1e-12), line
+        assert abs(value - shown) <= 0.5000001 * 10**-digits, line
+        quotes.setdefault(line["question"], []).append(text)
+        checked += 1
+    for line in (folder / "findings.md").read_text(encoding="utf-8").splitlines():
+        asked = re.match(r"- \*\*(.*?)\*\* \*.*?\* (.*)", line)
+        # The recommendation has validation figures, and what answers nothing has counts: neither is in a table here.
+        if asked is None or asked[1] in ("Which student to take?", "Does every network tell the classes apart?"):
+            continue
+        numbers = NUMBER.findall(CONSTANT.sub(" ", asked[2]))
+        missing = set(numbers) - set(quotes.get(asked[1], []))
+        assert not missing, (asked[1], missing, asked[2])
+        checked += len(numbers)
+    return checked
+
+
+@pytest.mark.parametrize("folder", PAGES, ids=lambda folder: folder.name)
+def test_every_number_of_a_page_stands_in_its_tables(folder):
+    assert check_numbers(folder) > 10
+
+
+def test_every_number_of_a_sentence_stands_in_the_tables(kept):
+    _, folder = kept
+    assert check_numbers(folder) > 10
+
+
+def test_a_number_that_is_in_no_table_is_found(kept, tmp_path):
+    _, folder = kept
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    sentences = (tmp_path / "findings.md").read_text(encoding="utf-8")
+    place = re.search(r"\d\d\.\d", sentences)
+    assert place is not None
+    (tmp_path / "findings.md").write_text(sentences.replace(place[0], "12.3", 1), encoding="utf-8")
+    with pytest.raises(AssertionError):
+        check_numbers(tmp_path)

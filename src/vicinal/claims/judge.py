@@ -17,11 +17,11 @@ Verdict = Literal[
     "not testable", "no data",
 ]  # fmt: skip
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
-Unit = Literal["points", "nats", "ECE", "V-score", "times", "τ"]
+Unit = Literal["points", "nats", "ECE", "Brier", "V-score", "times", "τ"]
 Spread = Literal["rounding", "seeds and images", "seeds", "images", "unknown"]
 
-DECIMALS: dict[Unit, int] = {"points": 2, "nats": 3, "ECE": 4, "V-score": 3, "times": 2, "τ": 2}
-SIGNED: tuple[Unit, ...] = ("points", "nats", "ECE", "V-score", "τ")
+DECIMALS: dict[Unit, int] = {"points": 2, "nats": 3, "ECE": 4, "Brier": 4, "V-score": 3, "times": 2, "τ": 2}
+SIGNED: tuple[Unit, ...] = ("points", "nats", "ECE", "Brier", "V-score", "τ")
 LEVEL = 0.025  # one-sided, of every verdict
 EQUIVALENCE_LEVEL = 0.05  # of each of Schuirmann's two tests
 RULE = (

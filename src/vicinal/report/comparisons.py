@@ -12,13 +12,13 @@ from vicinal.report.evidence import compare_rows
 from vicinal.report.rows import SCALED, Results, Row
 
 LEAST_P = 0.001  # of `p_value_text`, which says no more of smaller ones
-# What is compared: key of results.json, with unit and factor.
+# What is compared: key of results.json, with unit and factor. Not ECE: noise biases a difference of two of them.
 QUANTITIES: dict[str, tuple[Unit, float]] = {
     "accuracy": ("points", 100.0),
     "nll": ("nats", 1.0),
     "nll" + SCALED: ("nats", 1.0),
-    "ece": ("ECE", 1.0),
-    "ece" + SCALED: ("ECE", 1.0),
+    "brier": ("Brier", 1.0),
+    "brier" + SCALED: ("Brier", 1.0),
 }
 
 

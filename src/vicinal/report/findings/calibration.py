@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean
 
 from vicinal.report.comparisons import Compared, compared
 from vicinal.report.degenerate import uninformative
@@ -19,17 +20,15 @@ def verdict_of(signs: Sequence[int]) -> Verdict:
 
 
 def better_probabilities(results: Results, teacher: Row, rows: Sequence[Row]) -> Finding | None:
-    """NLL and ECE of one teacher's students against the baseline's, as measured and both after temperature scaling.
+    """NLL of one teacher's students against the baseline's, as measured and both after temperature scaling; ECE beside it.
 
-    The answer is by NLL, whose difference is paired image by image; ECE, which is noisy where it is small, is said beside it.
+    The answer is by NLL, whose difference is paired image by image; a difference of two ECEs has no interval that covers.
     """
     baseline, quotes = baseline_of(results), Quotes(results)
     if baseline is None or mean_of(baseline, "nll") is None or not rows:
         return None
     answers = [_against(results, row, baseline, quotes) for row in rows]
-    start = (
-        f"The baseline has NLL {quotes.mean(baseline, 'nll')} and ECE {quotes.mean(baseline, 'ece')}{_floor(baseline)}"
-    )
+    start = f"The baseline has NLL {quotes.mean(baseline, 'nll')} and ECE {ece_words(quotes, baseline)}"
     text = f"{start}. {' '.join(words for words, _, _ in answers)}"
     verdict = verdict_of([raw for _, raw, _ in answers])
     scaled = [sign for _, _, sign in answers if sign is not None]
@@ -51,29 +50,31 @@ def _against(results: Results, row: Row, baseline: Row, quotes: Quotes) -> tuple
     parts = []
     raw = None if row.scale_free else compared(results, row, baseline, "nll")
     if raw is not None:
-        ece = compared(results, row, baseline, "ece")
         parts.append(f"{row.label}: NLL {quotes.mean(row, 'nll')}, {quotes.difference(raw)}")
-        if ece is not None:
-            parts.append(f"ECE {quotes.mean(row, 'ece')}{_floor(row)}, {quotes.difference(ece)}")
+        parts.append(f"ECE {ece_words(quotes, row)}")
     elif scaled is None:
         return f"{row.label} cannot be judged: its raw confidence means nothing and no temperature was fitted.", 0, None
     if scaled is not None:
         start = "both after temperature scaling" if raw is not None else f"{row.label}, both after temperature scaling"
-        ece = compared(results, row, baseline, "ece" + SCALED)
-        and_ece = f" and {quotes.difference(ece)}" if ece is not None else ""
-        parts.append(f"{start} {quotes.difference(scaled)}{and_ece}")
+        parts.append(f"{start} {quotes.difference(scaled)}")
     shown = raw or scaled
     assert shown is not None
     power = power_words(quotes, shown) if shown.sign == 0 else ""
-    return f"{'; '.join(parts)}.{power}", -shown.sign, None if scaled is None else -scaled.sign
+    return (
+        f"{'; '.join(parts)}.{power}",
+        -shown.sign,
+        None if scaled is None or scaled.inference is None else -scaled.sign,
+    )
 
 
-def _floor(row: Row) -> str:
-    """What a perfectly calibrated network of the same confidences would show as ECE, in brackets; nothing where it was not measured."""
-    floors = [((model.get("calibration_tests") or {}).get("ece") or {}).get("floor") for model in row.models]
-    if not floors or any(floor is None for floor in floors):
-        return ""
-    return f" (of which noise alone shows {sum(map(float, floors)) / len(floors):.3f})"  # type: ignore[arg-type]
+def ece_words(quotes: Quotes, row: Row, key: str = "ece") -> str:
+    """A row's ECE, and in brackets what a perfectly calibrated network of the same confidences would show, where it was measured."""
+    found = [((model.get("calibration_tests") or {}).get(key) or {}).get("floor") for model in row.models]
+    shown = quotes.mean(row, key)
+    floors = [float(floor) for floor in found if floor is not None]
+    if not floors or len(floors) < len(row.models):
+        return shown
+    return f"{shown} (noise alone: {quotes.value(row, f'{key}_floor', fmean(floors))})"
 
 
 def beyond_one_number(results: Results, teacher: Row, rows: Sequence[Row]) -> Finding | None:
@@ -95,7 +96,7 @@ def beyond_one_number(results: Results, teacher: Row, rows: Sequence[Row]) -> Fi
         return None
     text = (
         f"One temperature fitted on validation images brings the baseline to NLL {quotes.mean(baseline, key)} and ECE "
-        f"{quotes.mean(baseline, 'ece' + SCALED)}. NLL of {'; '.join(parts)}."
+        f"{ece_words(quotes, baseline, 'ece' + SCALED)}. NLL of {'; '.join(parts)}."
     )
     open_ones = [one for one in found if one.sign == 0]
     if open_ones:
@@ -121,16 +122,9 @@ def calibration_follows(results: Results, studied: Sequence[Row]) -> Finding | N
     ordered = sorted(pairs, key=lambda pair: mean_of(pair[0], "ece") or 0.0)
     (best, best_student), (worst, worst_student) = ordered[0], ordered[-1]
     quotes = Quotes(results)
-    of_teachers, of_students = (
-        compared(results, worst, best, "ece"),
-        compared(results, worst_student, best_student, "ece"),
-    )
-    assert of_teachers is not None
-    assert of_students is not None
     text = (
-        f"Teacher ECE goes from {quotes.mean(best, 'ece')} ({best.label}) to {quotes.mean(worst, 'ece')} ({worst.label}; "
-        f"{quotes.difference(of_teachers)}), that of their {best_student.label} students from "
-        f"{quotes.mean(best_student, 'ece')} to {quotes.mean(worst_student, 'ece')} ({quotes.difference(of_students)})."
+        f"Teacher ECE goes from {ece_words(quotes, best)} of {best.label} to {ece_words(quotes, worst)} of {worst.label}, that of "
+        f"their {best_student.label} students from {ece_words(quotes, best_student)} to {ece_words(quotes, worst_student)}."
     )
     if len(ordered) < 4:
         text += " So few teachers stand in one order by chance too often to show more; the test of it is one teacher at several scales."
@@ -145,9 +139,9 @@ def own_calibration(results: Results, teacher: Row) -> Finding | None:
     quotes = Quotes(results)
     word = "above" if confidence > accuracy else "below"
     scaled = mean_of(teacher, "ece" + SCALED)
-    tail = f", {quotes.mean(teacher, 'ece' + SCALED)} after temperature scaling" if scaled is not None else ""
+    tail = f", {ece_words(quotes, teacher, 'ece' + SCALED)} after temperature scaling" if scaled is not None else ""
     text = (
         f"Teacher {teacher.label}: mean confidence {quotes.mean(teacher, 'confidence', 1, percent=True)} lies {word} the accuracy, "
-        f"{quotes.mean(teacher, 'accuracy', 1, percent=True)}; ECE {quotes.mean(teacher, 'ece')}{_floor(teacher)}{tail}."
+        f"{quotes.mean(teacher, 'accuracy', 1, percent=True)}; ECE {ece_words(quotes, teacher)}{tail}."
     )
     return quotes.finding(f"How well calibrated is {teacher.label}?", "fact", text)

@@ -54,10 +54,14 @@ class Quotes:
         """The mean over seeds of a scalar, as in summary.csv; its callers know that there is one."""
         found = mean_and_spread(row.values(key))
         assert found is not None
-        factor = 100.0 if percent else 1.0
-        shown = f"{factor * found[0]:.{digits}f}"
-        self.said.append(Quote(shown, factor * found[0], "summary", row.name, "", key, "mean", factor))
+        shown = self.value(row, key, found[0], digits, 100.0 if percent else 1.0)
         return f"{shown}\u00a0%" if percent else shown
+
+    def value(self, row: Row, column: str, mean: float, digits: int = 3, factor: float = 1.0) -> str:
+        """The mean over seeds of a column of summary.csv, times a factor."""
+        shown = f"{factor * mean:.{digits}f}"
+        self.said.append(Quote(shown, factor * mean, "summary", row.name, "", column, "mean", factor))
+        return shown
 
     def between(self, row: Row, teacher: str, quantity: str, number: Number, signed: bool = False) -> str:
         """A figure between images with its interval, as in between.csv."""

@@ -26,7 +26,7 @@ def comparisons_csv(results: Results) -> str:
     for baseline in results.undistilled:
         if baseline.arm == "baseline":
             for row in results.students:
-                for key in ("nll", "ece"):
+                for key in ("nll", "brier"):
                     lines += _lines(results, compared(results, row, baseline, key, key + SCALED))
     return csv_text(header, lines)
 

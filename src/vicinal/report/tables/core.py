@@ -278,7 +278,9 @@ def summary_csv(results: Results) -> str:
     scalars = [key for key in scalars if not any(isinstance(m.get(key), dict | list) for _, m in models)]
     bounded = _in_order(key for _, m in models for key in m.get("intervals") or {})
     told = [key for key in _ANSWERS if any(m.get("answers") for _, m in models)]
+    tested = _in_order(key for _, m in models for key, test in (m.get("calibration_tests") or {}).items() if test)
     header = ["role", "name", "arm", "teacher", "temperature", "seed", "selection", *scalars, *told]
+    header += [f"{key}_{what}" for key in tested for what in ("floor", "p_value")]
     header += [f"{key}_{side}" for key in bounded for side in ("lower", "upper")]
     header += [f"{quantity}_0.5" for quantity in QUANTITIES]
     header += [f"{quantity}{SCALED}_0.5" for quantity in QUANTITIES]
@@ -287,6 +289,8 @@ def summary_csv(results: Results) -> str:
     for row, model in models:
         line = [*identity(row, model), results.selection, *(model.get(key) for key in scalars)]
         line += [(model.get("answers") or {}).get(key) for key in told]
+        tests = model.get("calibration_tests") or {}
+        line += [(tests.get(key) or {}).get(what) for key in tested for what in ("floor", "p_value")]
         line += [bound for key in bounded for bound in (model.get("intervals") or {}).get(key) or (None, None)]
         line += [at_half(model, quantity) for quantity in QUANTITIES]
         line += [at_half(model, quantity, "vicinity" + SCALED) for quantity in QUANTITIES]

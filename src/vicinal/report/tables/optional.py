@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 from vicinal.claims import listed, p_value_text
+from vicinal.report.comparisons import compared
 from vicinal.report.rows import Model, Results, Row, at_half
 from vicinal.report.tables.core import (
     ABSENT,
@@ -17,6 +18,7 @@ from vicinal.report.tables.core import (
     TableSection,
     csv_text,
     identity,
+    interval_notes,
     shown_markdown,
     shown_table,
 )
@@ -58,42 +60,28 @@ def _half(quantity: str) -> Callable[[Model], float | None]:
     return lambda model: at_half(model, quantity, "information")
 
 
-def mcnemar_cell(level: float, row: Row) -> Cell:
-    """One seed: its p, and how many images only this network and only the baseline gets right. Several: the largest p.
-
-    Args:
-        level: p below it is counted as clear.
-    """
-    tests = [test for model in row.models if (test := model.get("mcnemar_versus_baseline"))]
-    if not tests:
-        return Cell(ABSENT)
-    p = max(test["p_value"] for test in tests)
-    text = p_value_text(p).removeprefix("p ").removeprefix("= ")
-    if len(tests) == 1:
-        only, other = tests[0]["only_first"], tests[0]["only_second"]
-        return Cell(text, f"{only} : {other}", f"{only} images only this network gets right, {other} only the baseline")
-    clear = sum(test["p_value"] < level for test in tests)
-    return Cell(text, f"{clear} of {len(tests)}", f"largest p of {len(tests)} seeds; p < {level:g} in {clear}")
-
-
-def minus_baseline_cell(key: str, digits: int, row: Row) -> Cell:
-    """One seed: the difference and its paired interval, where it has one. Several: mean and sample standard deviation."""
-    found = [entry for model in row.models if (entry := model.get("minus_baseline")) and entry.get(key) is not None]
-    if not found:
+def difference_cell(results: Results, baseline: Row | None, key: str, digits: int, row: Row) -> Cell:
+    """A scalar less the baseline's, with the comparator's interval and p; accuracy in points."""
+    found = None if baseline is None or row is baseline or row.is_teacher else compared(results, row, baseline, key)
+    if found is None:
         return Cell(ABSENT)
 
     def signed(value: float) -> str:
         return f"{value:+.{digits}f}".replace("-", "−")
 
-    scale_free = row.scale_free and key != "accuracy_pp"
-    values = [entry[key] for entry in found]
-    if len(found) == 1:
-        bounds = found[0].get(f"{key}_interval") if key != "ece" else None  # that of earlier versions misses
-        if bounds is None:
-            return Cell(signed(values[0]), scale_free=scale_free)
-        low, high = bounds
-        return Cell(signed(values[0]), f"{signed(low)} to {signed(high)}", scale_free=scale_free)
-    return Cell(signed(fmean(values)), f"± {stdev(values):.{digits}f}", scale_free=scale_free)
+    scale_free = row.scale_free and key != "accuracy"
+    if found.inference is None or scale_free:
+        return Cell(signed(found.effect.value), scale_free=scale_free)
+    low, high = map(signed, found.inference.interval)
+    return Cell(signed(found.effect.value), f"{low} to {high}, {p_value_text(found.inference.p_value())}")
+
+
+def ece_cell(row: Row) -> Cell:
+    """ECE less the baseline's of the same seed, the mean over seeds; without an interval, which would miss."""
+    found = [
+        entry["ece"] for model in row.models if (entry := model.get("minus_baseline")) and entry.get("ece") is not None
+    ]
+    return Cell(f"{fmean(found):+.3f}".replace("-", "−"), scale_free=row.scale_free) if found else Cell(ABSENT)
 
 
 def _measure(
@@ -107,7 +95,7 @@ def measures(results: Results) -> list[Measure]:
     """The quantities that any model of the study has, in the order of the table."""
     models = [model for row in results.rows for model in row.models]
     others = list(dict.fromkeys(name for model in models for name in model.get(OOD) or {}))
-    known = [*_of_one_network(others), *_beside_the_baseline(1 - results.confidence_level), *_of_eq11()]
+    known = [*_of_one_network(others), *_beside_the_baseline(results), *_of_eq11()]
     return [found for found in known if any(found.value(model) is not None for model in models)]
 
 
@@ -143,34 +131,32 @@ def _of_one_network(others: Sequence[str]) -> list[Measure]:
     ]  # fmt: skip
 
 
-def _beside_the_baseline(level: float) -> list[Measure]:
-    """`level`: p below it is counted as clear."""
+def _beside_the_baseline(results: Results) -> list[Measure]:
+    baseline = next((row for row in results.undistilled if row.arm == "baseline"), None)
+
+    def cell(key: str, digits: int) -> Callable[[Row], Cell]:
+        return partial(difference_cell, results, baseline, key, digits)
+
     return [
         _measure(
             "accuracy_minus_baseline_pp", "Δ accuracy", "accuracy less the baseline's of the same seed, percentage points",
             _inside("minus_baseline", "accuracy_pp"), "Δ accuracy, Δ NLL, Δ Brier, Δ ECE",
             "percentage points of accuracy, NLL in nats, Brier score and ECE less those of the baseline of the same seed on the "
-            "same test images. Accuracy has Tango’s score interval, NLL and Brier score a paired bootstrap over images; a "
-            "difference of two ECEs has none, since noise biases it: compare calibration by NLL and Brier score.",
-            needs_scale=False, signed=True, cell=partial(minus_baseline_cell, "accuracy_pp", 1),
+            "same test images, with interval and p as in tables/comparisons.csv. A difference of two ECEs has none, since noise biases "
+            "it: compare calibration by NLL and Brier score.",
+            needs_scale=False, signed=True, cell=cell("accuracy", 2),
         ),
         _measure(
             "nll_minus_baseline", "Δ NLL", "NLL less the baseline's of the same seed, nats", _inside("minus_baseline", "nll"), "",
-            "", signed=True, cell=partial(minus_baseline_cell, "nll", 3),
+            "", signed=True, cell=cell("nll", 3),
         ),
         _measure(
             "brier_minus_baseline", "Δ Brier", "Brier score less the baseline's of the same seed",
-            _inside("minus_baseline", "brier"), "", "", signed=True, cell=partial(minus_baseline_cell, "brier", 3),
+            _inside("minus_baseline", "brier"), "", "", signed=True, cell=cell("brier", 4),
         ),
         _measure(
             "ece_minus_baseline", "Δ ECE", "ECE less the baseline's of the same seed", _inside("minus_baseline", "ece"), "", "",
-            signed=True, cell=partial(minus_baseline_cell, "ece", 3),
-        ),
-        _measure(
-            "mcnemar_p", "McNemar p", "exact test against the baseline student of the same seed, on the same test images",
-            _inside("mcnemar_versus_baseline", "p_value"), "McNemar p",
-            "exact test that a student and the baseline of its seed are right equally often on the test images.",
-            needs_scale=False, cell=partial(mcnemar_cell, level),
+            signed=True, cell=ece_cell,
         ),
     ]  # fmt: skip
 
@@ -206,13 +192,8 @@ def optional_notes(results: Results, shown: Sequence[Measure]) -> list[str]:
     several = len(results.seeds) > 1
     if several:
         notes.append(f"Mean ± sample standard deviation over seeds {', '.join(map(str, results.seeds))}.")
-    if "mcnemar_p" in keys:
-        notes.append(
-            "McNemar p against the baseline of the same seed: the largest p over seeds, and in small in how many of them "
-            f"p < {1 - results.confidence_level:g}."
-            if several
-            else "McNemar p against the baseline; in small how many test images only this network and only the baseline gets right."
-        )
+    if keys & {"accuracy_minus_baseline_pp", "nll_minus_baseline", "brier_minus_baseline"}:
+        notes += interval_notes(results)
     others = [key.split(":", 1)[1] for key in keys if key.startswith(f"{OOD}:")]
     if len(others) == 1:
         notes.append(f"OOD AUROC: test images against those of {others[0]}.")
