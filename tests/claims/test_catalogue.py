@@ -467,6 +467,23 @@ def test_an_effect_of_scale_is_said():
     assert judge(claim("dominance"), evidence).scaled is None
 
 
+def test_an_effect_of_having_seen_the_images_is_said():
+    evidence = kl_mixed(bootstrap, SHIFTS["supported"])
+    (own,), (taught,) = evidence.teachers, evidence.students
+    against = kl_mixed(bootstrap, SHIFTS["contradicted"]).students[0]
+    unseen = replace(
+        evidence,
+        teachers=(replace(own, held_out=own),),
+        students=(replace(taught, held_out=against),),
+        margins=NO_MARGINS,
+    )
+    judged = judge(claim("kl_mixed"), unseen)
+    assert (judged.verdict, judged.scaled, judged.held_out) == ("supported", None, "contradicted")
+    assert judged.detail.endswith(
+        "On pairs of test images it is contradicted: an effect of having been trained on the images."
+    )
+
+
 def test_a_reflection_is_counted_once():
     half = place(bootstrap, 0.5, (0.9, 1.0, 1.1), 0.1)
     curve = {

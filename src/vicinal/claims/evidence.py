@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from vicinal.claims.numbers import Curve, Number, difference
@@ -48,6 +48,7 @@ class ModelResults:
     versus_teacher: Mapping[str, StudentVersusTeacher] = field(default_factory=dict)
     corruption_gain: Mapping[str, Mapping[int, Number]] = field(default_factory=dict)
     scaled: ModelResults | None = None  # what temperature scaling makes of it; None where that was not measured
+    held_out: ModelResults | None = None  # with pairs of test images; None where they were not measured
 
     @property
     def has_fixed_temperature(self) -> bool:
@@ -67,8 +68,15 @@ class Evidence:
 
     def after_temperature_scaling(self) -> Evidence:
         """The same networks with every answer divided by its fitted temperature; those without one are left out."""
+        return self._with(lambda model: model.scaled)
+
+    def on_held_out_pairs(self) -> Evidence:
+        """The same networks on pairs of test images; those that were not measured there are left out."""
+        return self._with(lambda model: model.held_out)
+
+    def _with(self, form: Callable[[ModelResults], ModelResults | None]) -> Evidence:
         teachers, students = (
-            tuple(model.scaled for model in models if model.scaled is not None)
+            tuple(found for model in models if (found := form(model)) is not None)
             for models in (self.teachers, self.students)
         )
         return replace(self, teachers=teachers, students=students)

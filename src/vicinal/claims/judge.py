@@ -159,6 +159,7 @@ class Judgement:
     detail: str
     cases: tuple[Case, ...]
     scaled: Verdict | None = None  # after temperature scaling; None where that changes nothing, or was not measured
+    held_out: Verdict | None = None  # on pairs of test images; None where they do not matter, or were not measured
 
     def count(self, sign: int) -> int:
         """How many cases hold (1), fail (−1) or are not decided (0)."""
@@ -169,6 +170,7 @@ class Judgement:
         return {
             "verdict": self.verdict,
             "verdict_after_temperature_scaling": self.scaled,
+            "verdict_on_held_out_pairs": self.held_out,
             "effect": self.effect.as_data() if self.effect is not None else None,
             "detail": self.detail,
             "holds": self.count(1),
@@ -195,22 +197,30 @@ def judge(claim: Claim, *evidences: Evidence) -> Judgement:
     judged = _judge(claim, evidences)
     if not claim.by_scale or judged.verdict == "no data":
         return judged
-    scaled = _judge(claim, [evidence.after_temperature_scaling() for evidence in evidences])
-    if scaled.verdict == "no data":
-        return judged
-    words = _words_of_scale(judged.verdict, scaled.verdict)
-    detail = f"{judged.detail} {words}" if words else judged.detail
-    return replace(judged, detail=detail, scaled=scaled.verdict)
+    scaled = _judge(claim, [evidence.after_temperature_scaling() for evidence in evidences]).verdict
+    held_out = _judge(claim, [evidence.on_held_out_pairs() for evidence in evidences]).verdict
+    words = [
+        _words_where_it_differs(judged.verdict, scaled, "After temperature scaling", "confidence scale"),
+        _words_where_it_differs(
+            judged.verdict, held_out, "On pairs of test images", "having been trained on the images"
+        ),
+    ]
+    return replace(
+        judged,
+        detail=" ".join([judged.detail, *filter(None, words)]),
+        scaled=None if scaled == "no data" else scaled,
+        held_out=None if held_out == "no data" else held_out,
+    )
 
 
-def _words_of_scale(raw: Verdict, scaled: Verdict) -> str:
-    """What the verdict after temperature scaling says of the raw one."""
+def _words_where_it_differs(verdict: Verdict, other: Verdict, where: str, cause: str) -> str:
+    """What another verdict on the same claim says of its own."""
     decided = ("supported", "contradicted", "no difference")
-    if raw == scaled or raw not in decided:
+    if verdict == other or verdict not in decided or other == "no data":
         return ""
-    if scaled in decided:
-        return f"After temperature scaling it is {scaled}: an effect of confidence scale."
-    return f"After temperature scaling it is {scaled}, so it may be an effect of confidence scale."
+    if other in decided:
+        return f"{where} it is {other}: an effect of {cause}."
+    return f"{where} it is {other}, so it may be an effect of {cause}."
 
 
 def _judge(claim: Claim, evidences: Sequence[Evidence]) -> Judgement:

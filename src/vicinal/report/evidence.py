@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from vicinal.claims import (
@@ -51,6 +51,7 @@ _SCALARS = {
 }
 _CURVES = ("nonlinearity", "entropy", "linearity_information")
 _GAIN = {"": "linearity_gain", SCALED: "linearity_gain" + SCALED}
+HELD_OUT = "held_out."  # before every key measured on pairs of test images
 _Bounds = Sequence[float | None] | None
 
 
@@ -94,23 +95,43 @@ def scalar(results: Results, row: Row, key: str, factor: float = 1.0) -> Number 
     return numbers.number(row, f"{key} x {factor:g}", value, moved, bounds, images or None, least_error)
 
 
-def vicinal_curve_numbers(results: Results, row: Row, quantity: str, scaled: str = "") -> dict[float, Number]:
-    """A vicinal quantity by λ. `scaled`: "" or `SCALED`. Dominance is the ratio of NL and H, as it is of means."""
+def vicinal_curve_numbers(
+    results: Results, row: Row, quantity: str, scaled: str = "", held_out: str = ""
+) -> dict[float, Number]:
+    """A vicinal quantity by λ. Dominance is the ratio of NL and H, as it is of means.
+
+    Args:
+        scaled: `SCALED` for the answers after temperature scaling.
+        held_out: `HELD_OUT` for pairs of test images.
+    """
     if quantity == "dominance":
-        below = vicinal_curve_numbers(results, row, "entropy", scaled)
-        above = vicinal_curve_numbers(results, row, "nonlinearity", scaled)
+        below = vicinal_curve_numbers(results, row, "entropy", scaled, held_out)
+        above = vicinal_curve_numbers(results, row, "nonlinearity", scaled, held_out)
         return {
             lam: ratio(number, below[lam]) for lam, number in above.items() if lam in below and below[lam].value > 0
         }
-    numbers, key = numbers_of(results), f"vicinity{scaled}"
+    numbers, key = numbers_of(results), f"{held_out}vicinity{scaled}.{quantity}"
 
-    def bounds(model: Model) -> Any:
-        return ((model.get(key) or {}).get("intervals") or {}).get(quantity)
+    def curves(model: Model) -> Mapping[str, Any]:
+        return _curves_of(model, scaled, held_out) or {}
 
     return _by_lam(
-        numbers, row, f"{key}.{quantity}", lambda m: (m.get(key) or {}).get(quantity),
-        lambda m, k: numbers.moved(m, f"{key}.{quantity}", k), bounds,
+        numbers, row, key, lambda m: curves(m).get(quantity), lambda m, k: numbers.moved(m, key, k),
+        lambda m: (curves(m).get("intervals") or {}).get(quantity),
     )  # fmt: skip
+
+
+def _curves_of(model: Model, scaled: str, held_out: str) -> Mapping[str, Any] | None:
+    """The curves of one network on the pairs asked for; None where they were not measured."""
+    place = model.get("held_out") or {} if held_out else model
+    found: Mapping[str, Any] | None = place.get(f"vicinity{scaled}")
+    return found
+
+
+def _beside(model: Model, teacher: str, held_out: str) -> Mapping[str, Any]:
+    """What was measured of a student beside a teacher on the pairs asked for; empty where it was not."""
+    found = versus_teacher(model, teacher)
+    return (found.get("held_out") or {}) if held_out else found
 
 
 def number_at_half(curve: Curve) -> Number | None:
@@ -118,27 +139,33 @@ def number_at_half(curve: Curve) -> Number | None:
     return at_half_of(curve)
 
 
-def student_versus_teacher(results: Results, row: Row, teacher: str, scaled: str = "") -> StudentVersusTeacher | None:
-    """Gain by λ and alignment of a student beside a teacher. None where that was not measured."""
-    if not any(versus_teacher(model, teacher) for model in row.models):
+def student_versus_teacher(
+    results: Results, row: Row, teacher: str, scaled: str = "", held_out: str = ""
+) -> StudentVersusTeacher | None:
+    """Gain by λ and alignment of a student beside a teacher. None where that was not measured.
+
+    Args:
+        scaled, held_out: as `vicinal_curve_numbers` takes them.
+    """
+    if not any(_beside(model, teacher, held_out) for model in row.models):
         return None
-    numbers, name = numbers_of(results), f"{teacher}{scaled}"
+    numbers, name = numbers_of(results), f"{held_out}{teacher}{scaled}"
 
     def moved(model: Model, position: int) -> Deviations | None:
-        own = numbers.moved(model, f"vicinity{scaled}.nonlinearity", position)
-        beside = teacher_of(results, teacher, model)
-        key = f"vicinity{scaled}.nonlinearity"
+        key, beside = f"{held_out}vicinity{scaled}.nonlinearity", teacher_of(results, teacher, model)
+        own = numbers.moved(model, key, position)
         return None if beside is None else less(numbers.moved(beside, key, position), own)
 
     curve = _by_lam(
-        numbers, row, f"gain over {name}", lambda m: versus_teacher(m, teacher).get(_GAIN[scaled]),
-        moved, lambda m: versus_teacher(m, teacher).get(f"{_GAIN[scaled]}_interval"),
+        numbers, row, f"gain over {name}", lambda m: _beside(m, teacher, held_out).get(_GAIN[scaled]),
+        moved, lambda m: _beside(m, teacher, held_out).get(f"{_GAIN[scaled]}_interval"),
     )  # fmt: skip
-    kl = {
-        key: _alignment(numbers, row, teacher, key, scaled) for key in ("kl_real", "kl_mixed", "independent_response")
-    }
+    kl_real, kl_mixed, response = (
+        _alignment(numbers, row, teacher, key, scaled, held_out)
+        for key in ("kl_real", "kl_mixed", "independent_response")
+    )
     peak = max(curve.values(), key=lambda number: number.value, default=None)
-    return StudentVersusTeacher(curve, peak, kl["kl_real"], kl["kl_mixed"], kl["independent_response"])
+    return StudentVersusTeacher(curve, peak, kl_real, kl_mixed, response)
 
 
 def teacher_of(results: Results, teacher: str, student: Model) -> Model | None:
@@ -152,13 +179,14 @@ def teacher_of(results: Results, teacher: str, student: Model) -> Model | None:
     )
 
 
-def _alignment(numbers: StudyNumbers, row: Row, teacher: str, key: str, scaled: str) -> Number | None:
+def _alignment(numbers: StudyNumbers, row: Row, teacher: str, key: str, scaled: str, held_out: str) -> Number | None:
     def part(model: Model) -> Mapping[str, Any]:
-        return versus_teacher(model, teacher).get(f"alignment{scaled}") or {}
+        return _beside(model, teacher, held_out).get(f"alignment{scaled}") or {}
 
     def moved(model: Model) -> Deviations | None:
         real, mixed = (
-            numbers.moved(model, f"versus_teacher.{teacher}.{name}{scaled}") for name in ("kl_real", "kl_mixed")
+            numbers.moved(model, f"versus_teacher.{teacher}.{held_out}{name}{scaled}")
+            for name in ("kl_real", "kl_mixed")
         )
         return {"kl_real": real, "kl_mixed": mixed}[key] if key != "independent_response" else less(mixed, real)
 
@@ -166,19 +194,26 @@ def _alignment(numbers: StudyNumbers, row: Row, teacher: str, key: str, scaled: 
         found: _Bounds = (part(model).get("intervals") or {}).get(key)
         return found
 
-    return numbers.number(row, f"{key} to {teacher}{scaled}", lambda m: part(m).get(key), moved, bounds)
+    return numbers.number(row, f"{held_out}{key} to {teacher}{scaled}", lambda m: part(m).get(key), moved, bounds)
 
 
 def _by_lam(numbers: StudyNumbers, row: Row, key: str, values: Any, moved: Any, bounds: Any) -> dict[float, Number]:
     """Numbers by λ, from functions that give a model's list over λ, the (R,) deviations of a point, and its bounds' lists."""
-    curve = {
-        float(lam): numbers.number(
-            row, f"{key} at {lam}", partial(_entry, values=values, position=k), partial(_at, moved, k),
+    curve: dict[float, Number] = {}
+    lam = row.models[0]["vicinity"]["lam"]
+    lists = [found for model in row.models if (found := values(model)) is not None]
+    for k, at in enumerate(lam):
+        mirrored = curve.get(float(lam[-1 - k]))
+        if mirrored is not None and all(found[k] == found[-1 - k] for found in lists):
+            curve[float(at)] = mirrored
+            continue
+        number = numbers.number(
+            row, f"{key} at {at}", partial(_entry, values=values, position=k), partial(_at, moved, k),
             partial(_bounds, bounds=bounds, position=k),
-        )
-        for k, lam in enumerate(row.models[0]["vicinity"]["lam"])
-    }  # fmt: skip
-    return {lam: number for lam, number in curve.items() if number is not None}
+        )  # fmt: skip
+        if number is not None:
+            curve[float(at)] = number
+    return curve
 
 
 def _at(moved: Any, position: int, model: Model) -> Deviations | None:
@@ -199,6 +234,7 @@ def _bounds(model: Model, bounds: Any, position: int) -> _Bounds:
 # --- all of a study ---------------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=4)
 def study_evidence(results: Results) -> Evidence:
     """A study's results as the claims want them."""
     teachers = tuple(_teacher(row, results) for row in results.teachers)
@@ -224,7 +260,9 @@ def _teacher(row: Row, results: Results) -> ModelResults:
         numbers=_numbers(row, results),
         curves=_curves(row, results),
     )
-    return replace(own, scaled=_scaled(own, row, results))
+    return replace(
+        own, scaled=_elsewhere(own, row, results, SCALED), held_out=_elsewhere(own, row, results, "", HELD_OUT)
+    )
 
 
 def _student(row: Row, results: Results) -> ModelResults:
@@ -234,21 +272,28 @@ def _student(row: Row, results: Results) -> ModelResults:
         numbers=_numbers(row, results), curves=_curves(row, results), corruption_gain=_corruption_gain(row, results),
         versus_teacher=_beside_teachers(row, results),
     )  # fmt: skip
-    return replace(own, scaled=_scaled(own, row, results))
+    return replace(
+        own, scaled=_elsewhere(own, row, results, SCALED), held_out=_elsewhere(own, row, results, "", HELD_OUT)
+    )
 
 
-def _scaled(own: ModelResults, row: Row, results: Results) -> ModelResults | None:
-    """The same network with its answers divided by its fitted temperature; its accuracy is the same."""
-    if not all(model.get(f"vicinity{SCALED}") for model in row.models):
+def _elsewhere(own: ModelResults, row: Row, results: Results, scaled: str, held_out: str = "") -> ModelResults | None:
+    """The same network with what lies between images after temperature scaling, or on pairs of test images."""
+    if not all(_curves_of(model, scaled, held_out) for model in row.models):
         return None
-    numbers = {**own.numbers, **_vicinal_numbers(row, results, SCALED)}
-    curves, beside = _curves(row, results, SCALED), _beside_teachers(row, results, SCALED)
-    return replace(own, numbers=numbers, curves=curves, versus_teacher=beside, scale_free=False)
+    numbers = {key: number for key, number in own.numbers.items() if key not in ("nl_mean", "nl_peak", "eq11_residual")}
+    return replace(
+        own, numbers=numbers | _vicinal_numbers(row, results, scaled, held_out),
+        curves=_curves(row, results, scaled, held_out), versus_teacher=_beside_teachers(row, results, scaled, held_out),
+        scale_free=own.scale_free and not scaled,
+    )  # fmt: skip
 
 
-def _beside_teachers(row: Row, results: Results, scaled: str = "") -> dict[str, StudentVersusTeacher]:
+def _beside_teachers(
+    row: Row, results: Results, scaled: str = "", held_out: str = ""
+) -> dict[str, StudentVersusTeacher]:
     names = [teacher.label for teacher in results.teachers]
-    found = {name: student_versus_teacher(results, row, name, scaled) for name in names}
+    found = {name: student_versus_teacher(results, row, name, scaled, held_out) for name in names}
     return {name: beside for name, beside in found.items() if beside is not None}
 
 
@@ -303,16 +348,16 @@ def _floor(key: str, model: Model) -> float | None:
     return ((model.get("calibration_tests") or {}).get(key) or {}).get("floor")
 
 
-def _vicinal_numbers(row: Row, results: Results, scaled: str = "") -> dict[str, Number]:
+def _vicinal_numbers(row: Row, results: Results, scaled: str = "", held_out: str = "") -> dict[str, Number]:
     """nl_mean and nl_peak."""
-    numbers, key = numbers_of(results), f"vicinity{scaled}"
+    numbers, key = numbers_of(results), f"{held_out}vicinity{scaled}.nonlinearity"
     lam = row.models[0]["vicinity"]["lam"]
     average = numbers.number(
-        row, f"{key} nl_mean", lambda m: mean_nonlinearity(m, key),
-        lambda m: mean_of_curve(lam, numbers.moved(m, f"{key}.nonlinearity")), lambda m: _mean_nonlinearity_bounds(m, key),
+        row, f"mean of {key}", lambda m: _mean_over_lam(_curves_of(m, scaled, held_out)),
+        lambda m: mean_of_curve(lam, numbers.moved(m, key)), lambda m: _mean_bounds(_curves_of(m, scaled, held_out)),
     )  # fmt: skip
     found = {} if average is None else {"nl_mean": average}
-    curve = vicinal_curve_numbers(results, row, "nonlinearity", scaled)
+    curve = vicinal_curve_numbers(results, row, "nonlinearity", scaled, held_out)
     if curve:
         found["nl_peak"] = max(curve.values(), key=lambda number: number.value)
     return found
@@ -324,16 +369,18 @@ def _parameters(row: Row) -> Number | None:
     return None if count is None else constant(float(count))
 
 
-def mean_nonlinearity(model: Model, key: str = "vicinity") -> float | None:
+def mean_nonlinearity(model: Model) -> float | None:
     """The mean of NL over λ, nats; None where a point of the curve is missing."""
-    curves = model.get(key)
+    return _mean_over_lam(model["vicinity"])
+
+
+def _mean_over_lam(curves: Mapping[str, Any] | None) -> float | None:
     return mean_over_lam(curves["lam"], curves["nonlinearity"]) if curves else None
 
 
-def _mean_nonlinearity_bounds(model: Model, key: str) -> _Bounds:
-    curves = model.get(key) or {}
-    bounds = (curves.get("intervals") or {}).get("nonlinearity")
-    return None if not bounds else [mean_over_lam(curves["lam"], bounds[s]) for s in ("lower", "upper")]
+def _mean_bounds(curves: Mapping[str, Any] | None) -> _Bounds:
+    bounds = ((curves or {}).get("intervals") or {}).get("nonlinearity")
+    return None if not bounds or not curves else [mean_over_lam(curves["lam"], bounds[s]) for s in ("lower", "upper")]
 
 
 def _eq11_residual(model: Model) -> float | None:
@@ -365,9 +412,9 @@ def _eq11_moved(numbers: StudyNumbers, model: Model) -> Deviations | None:
     return None if position is None else numbers.moved(model, "information.residual_eq11", position)
 
 
-def _curves(row: Row, results: Results, scaled: str = "") -> dict[str, Curve]:
+def _curves(row: Row, results: Results, scaled: str = "", held_out: str = "") -> dict[str, Curve]:
     names = (*_CURVES, "dominance")
-    return {name: curve for name in names if (curve := vicinal_curve_numbers(results, row, name, scaled))}
+    return {name: curve for name in names if (curve := vicinal_curve_numbers(results, row, name, scaled, held_out))}
 
 
 def _corruption_gain(row: Row, results: Results) -> dict[str, dict[int, Number]]:
