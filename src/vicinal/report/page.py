@@ -19,6 +19,7 @@ from vicinal.report.tables import (
     COLUMNS,
     between_tables,
     budgets_context,
+    calibration_context,
     classes_context,
     measures,
     optional_context,
@@ -103,6 +104,7 @@ def html_page(results: Results, figures: Sequence[FigureSet], paper_part: Mappin
         figures=[figure_context(figure) for figure in figures],
         definitions=[(term, text.format(bins=raw["measures"].get("ece_bins", 15))) for term, text in DEFINITIONS],
         optional=optional_context(results),
+        calibration=calibration_context(results),
         classes=classes_context(results),
         budgets=budgets_context(results),
         optional_definitions=optional_definitions(measures(results)),
@@ -240,8 +242,9 @@ def what_was_selected(results: Results) -> list[str]:
         )
     if measures.get("bootstrap_resamples"):
         lines.append(
-            f"Intervals: {results.coverage}, from {measures['bootstrap_resamples']:,} bootstrap resamples of test images or pairs, of "
-            "an accuracy Wilson’s; those of a small ECE lie somewhat high, since resampling adds noise to every bin."
+            f"Intervals: {results.coverage}, from {measures['bootstrap_resamples']:,} bootstrap resamples of test images or of the "
+            "images that pairs are made of; of an accuracy Wilson’s, of two accuracies on the same images Tango’s, of an ECE by "
+            "inverting the distribution of the bins’ gaps."
         )
     temperatures = [row for row in results.rows if row.values("fitted_temperature")]
     if temperatures:

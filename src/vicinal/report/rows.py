@@ -94,7 +94,7 @@ class Row:
         return {model["seed"]: float(value) for model in self.models if (value := model.get(key)) is not None}
 
     def interval(self, key: str) -> tuple[float, float] | None:
-        """The bootstrap interval of a scalar; only where one seed stands in the row."""
+        """The stored interval of a scalar; only where one seed stands in the row."""
         return stored_interval(self.models[0], key) if len(self.models) == 1 else None
 
 
@@ -253,7 +253,7 @@ def at_half(model: Model, quantity: str, curves: str = "vicinity") -> float | No
 
 
 def stored_interval(model: Model, key: str) -> tuple[float, float] | None:
-    """The bootstrap interval of a scalar of one seed; None where it was not stored."""
+    """The stored interval of a scalar of one seed; None where it was not stored."""
     bounds = (model.get("intervals") or {}).get(key)
     return (float(bounds[0]), float(bounds[1])) if bounds and None not in bounds else None
 

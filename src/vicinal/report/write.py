@@ -26,6 +26,8 @@ from vicinal.report.tables import (
     between_markdown,
     budgets_csv,
     budgets_markdown,
+    calibration_csv,
+    calibration_markdown,
     classes_csv,
     classes_markdown,
     comparisons_csv,
@@ -71,6 +73,8 @@ def write_report(folder: Path) -> Path:
     optional = measures(results)
     part = PaperPart(tuple(paper_tables(results)), tuple(paper_figures(results, folder)))
     where_measured = {
+        "tables/calibration.csv": calibration_csv(results),
+        "tables/calibration.md": calibration_markdown(results),
         "tables/classes.csv": classes_csv(results),
         "tables/classes.md": classes_markdown(results),
         "tables/budgets.csv": budgets_csv(results),

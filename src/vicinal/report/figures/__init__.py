@@ -2,6 +2,7 @@
 
 from vicinal.report.figures.budgets import over_images_seen
 from vicinal.report.figures.core import (
+    CONSISTENCY_WORDS,
     DASHES,
     MARKERS,
     TEXT,
@@ -14,6 +15,7 @@ from vicinal.report.figures.core import (
     common_limits,
     dagger_words,
     draw_curve,
+    draw_reliability,
     figure_context,
     gain_curve,
     lam_axis,
@@ -31,6 +33,7 @@ from vicinal.report.figures.trade_offs import pareto, risk_coverage
 __all__ = [
     "ARM_SLOTS",
     "COLOURS",
+    "CONSISTENCY_WORDS",
     "DASHES",
     "FONTS",
     "MARKERS",
@@ -49,6 +52,7 @@ __all__ = [
     "css",
     "dagger_words",
     "draw_curve",
+    "draw_reliability",
     "figure_context",
     "gain_curve",
     "information",

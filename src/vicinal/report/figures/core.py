@@ -26,6 +26,10 @@ MARKERS = ("o", "s", "^", "D")
 DASHES = ("", "5 2", "1.5 1.8", "7 2 1.5 2", "3 1.2", "9 2", "1.2 3", "9 2 3 2")
 KNOWN_ARMS = ("baseline", "mixup", "kd", "kd_mixup")
 FEWEST_IMAGES = 10  # a bin with fewer shows noise
+CONSISTENCY_WORDS = (
+    "Pale bars on the diagonal: where 95\u00a0% of the accuracies of a perfectly calibrated network lie, each bin for itself; a point "
+    "inside its bar tells of nothing but noise. "
+)
 MOST_BANDS = 8  # a panel with more curves keeps the teacher's band only
 
 
@@ -143,7 +147,11 @@ def gain_curve(row: Row, teacher: Row) -> Curve | None:
 
 
 def reliability_curve(row: Row) -> Curve:
-    """Accuracy over confidence, all seeds' images together, without the bins of too few images."""
+    """Accuracy over confidence, all seeds' images together, without the bins of too few images.
+
+    Its bounds are the consistency bars: where the accuracy of a calibrated network lies. Of several seeds they are the mean of
+    the networks' bars, since all see the same images.
+    """
     bins = [_shown(model, "reliability", row.scale_free) for model in row.models]
     counts = np.stack([np.asarray(b["count"], dtype=np.float64) for b in bins])
     total = counts.sum(axis=0)
@@ -153,7 +161,8 @@ def reliability_curve(row: Row) -> Curve:
         return np.asarray(np.divide(weighted.sum(axis=0), total, out=np.full_like(total, np.nan), where=total > 0))
 
     enough = total >= FEWEST_IMAGES
-    return Curve(pooled("confidence")[enough], pooled("accuracy")[enough])
+    bars = [pooled(f"consistency_{side}")[enough] for side in ("lower", "upper") if bins[0].get(f"consistency_{side}")]
+    return Curve(pooled("confidence")[enough], pooled("accuracy")[enough], *bars)
 
 
 # --- drawing ----------------------------------------------------------------------------------------------------------
@@ -210,6 +219,13 @@ def draw_curve(axes: Axes, curve: Curve, key: Key, band: bool, every: int | None
     )
 
 
+def draw_reliability(axes: Axes, curve: Curve, key: Key) -> None:
+    """Draw `reliability_curve` over its consistency bars."""
+    if curve.lower is not None and curve.upper is not None:
+        axes.vlines(curve.x, curve.lower, curve.upper, colors=sentinel(key.colour), linewidth=3.2, alpha=0.22, zorder=2)
+    draw_curve(axes, curve, key, band=False, points=True)
+
+
 def lam_axis(axes: Axes) -> None:
     """An x axis of λ from 0 to 1."""
     axes.set_xlim(0, 1)
@@ -262,7 +278,7 @@ def confidence_accuracy(results: Results, styles: Styles) -> FigureSet:
         figure, axes = new_axes(panel_title(name, ""), "mean confidence of the bin", "accuracy of the bin")
         axes.plot([0, 1], [0, 1], color=sentinel("muted"), linewidth=0.9, linestyle=(0, (2, 2)), zorder=2)
         for row in rows:
-            draw_curve(axes, reliability_curve(row), styles.key(row), band=False, points=True)
+            draw_reliability(axes, reliability_curve(row), styles.key(row))
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1)
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
@@ -273,7 +289,7 @@ def confidence_accuracy(results: Results, styles: Styles) -> FigureSet:
         "confidence_accuracy",
         "Confidence and accuracy",
         "Test images binned by confidence. Below the diagonal a network is surer than it is right (overconfident), above it less "
-        f"sure. Bins of fewer than {FEWEST_IMAGES} images are left out.{dagger_words(results.rows)}",
+        f"sure. {CONSISTENCY_WORDS}Bins of fewer than {FEWEST_IMAGES} images are left out.{dagger_words(results.rows)}",
         (*styles.keys(results.rows), diagonal),
         tuple(panels),
         min(3, len(panels)),

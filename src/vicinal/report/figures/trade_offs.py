@@ -56,7 +56,7 @@ def point(row: Row) -> Point | None:
 
 
 def _bar(row: Row, key: str, found: tuple[float, float | None]) -> tuple[float, float] | None:
-    """One sample standard deviation over seeds either side, or the one seed's bootstrap interval."""
+    """One sample standard deviation over seeds either side, or the one seed's interval."""
     mean, spread = found
     return row.interval(key) if spread is None else (mean - spread, mean + spread)
 
@@ -224,15 +224,20 @@ def _marker(styles: Styles, arm: str) -> str:
     return MARKERS[styles.repeats[arm] % len(MARKERS)]
 
 
+_METHODS = "accuracy: Wilson’s; ECE: the distribution of the bins’ gaps inverted"
+
+
 def _bar_words(results: Results) -> str:
     if len(results.seeds) > 1:
         single = any(len(row.models) == 1 for row in results.rows)
         rest = (
-            f", for a network of one seed its {results.coverage} bootstrap interval over test images" if single else ""
+            f", for a network of one seed its {results.coverage} interval over test images ({_METHODS})"
+            if single
+            else ""
         )
         return f"Points: mean over seeds; bars: one sample standard deviation either side{rest}."
     if any(row.interval("accuracy") for row in results.rows):
-        return f"Bars: {results.coverage} bootstrap interval over test images."
+        return f"Bars: {results.coverage} intervals over test images ({_METHODS})."
     return "One seed, without a spread."
 
 

@@ -104,16 +104,14 @@ def value_notes(results: Results, of: str) -> list[str]:
         single = any(len(row.models) == 1 for row in results.rows)
         notes.append(
             f"Mean ± sample standard deviation over seeds {', '.join(map(str, results.seeds))}"
-            + (
-                f"; of a network of one seed its {results.coverage} bootstrap interval over {of}."
-                if single and of
-                else "."
-            )
+            + (f"; of a network of one seed its {results.coverage} interval over {of}." if single and of else ".")
         )
     elif of:
-        notes.append(f"One seed ({results.seeds[0]}); ranges are {results.coverage} bootstrap intervals over {of}.")
+        notes.append(f"One seed ({results.seeds[0]}); ranges are {results.coverage} intervals over {of}.")
     if "test images" in of and len(results.seeds) == 1:
-        notes.append("Of an accuracy the range is Wilson’s.")
+        notes.append(
+            "Of an accuracy the range is Wilson’s, of an ECE the distribution of its bins’ gaps inverted, else a bootstrap."
+        )
     return notes
 
 

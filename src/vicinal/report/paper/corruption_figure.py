@@ -66,7 +66,7 @@ def corruption_gains(results: Results, data_set: str | None) -> PaperFigure:
         "one sample standard deviation over seeds"
         if len(results.seeds) > 1
         else (
-            f"the ends of the {results.coverage} paired bootstrap intervals over test images, averaged over severities, which is "
+            f"the ends of the {results.coverage} paired intervals (Tango’s) over test images, averaged over severities, which is "
             "rather too wide than too narrow"
         )
     )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from vicinal.paper import printed_numbers
 from vicinal.report.figures import (
+    CONSISTENCY_WORDS,
     FigureSet,
     Key,
     Styles,
@@ -13,6 +14,7 @@ from vicinal.report.figures import (
     common_limits,
     dagger_words,
     draw_curve,
+    draw_reliability,
     gain_curve,
     lam_axis,
     new_axes,
@@ -50,7 +52,7 @@ def confidence_accuracy(results: Results, styles: Styles) -> PaperFigure:
         axes.plot([0, 1], [0, 1], color=sentinel("muted"), linewidth=0.9, linestyle=(0, (2, 2)), zorder=2)
         for row in (teacher, student):
             keys.append(styles.key(row))
-            draw_curve(axes, reliability_curve(row), keys[-1], band=False, points=True)
+            draw_reliability(axes, reliability_curve(row), keys[-1])
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1)
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -58,7 +60,7 @@ def confidence_accuracy(results: Results, styles: Styles) -> PaperFigure:
         panels.append(render(figure, f"paper3-{number}", f"{teacher.label} and its KD + mixup student"))
     diagonal = Key("Perfect calibration", "muted", dash="2 2", width=1.0)
     caption = (
-        "Below the diagonal a network is surer than it is right, above it less sure. "
+        f"Below the diagonal a network is surer than it is right, above it less sure. {CONSISTENCY_WORDS}"
         f"{' '.join(main_temperature_note(results))}{dagger_words([student for _, student in pairs])}"
     )
     drawn = FigureSet("figure3", title, caption, (*dict.fromkeys(keys), diagonal), tuple(panels), min(3, len(panels)))

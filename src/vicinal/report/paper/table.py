@@ -39,7 +39,7 @@ class Quantity:
 
 @dataclass(frozen=True)
 class SeedValue:
-    """A value of one seed with its bootstrap interval over test images or pairs, where one was stored."""
+    """A value of one seed with its interval over test images or pairs, where one was stored."""
 
     seed: int
     value: float
@@ -69,7 +69,7 @@ class Value:
 
     @property
     def interval(self) -> Bounds | None:
-        """The bootstrap interval; of one seed only, since it says nothing of other trainings."""
+        """The interval; of one seed only, since it says nothing of other trainings."""
         only = self.seeds[0] if len(self.seeds) == 1 else None
         return (only.lower, only.upper) if only and only.lower is not None and only.upper is not None else None
 

@@ -2,6 +2,7 @@
 
 from vicinal.report.tables.between import between_csv, between_markdown, between_tables
 from vicinal.report.tables.budgets import budgets_context, budgets_csv, budgets_markdown
+from vicinal.report.tables.calibration import calibration_context, calibration_csv, calibration_markdown
 from vicinal.report.tables.classes import classes_context, classes_csv, classes_markdown
 from vicinal.report.tables.comparisons import comparisons_csv
 from vicinal.report.tables.core import (
@@ -33,6 +34,9 @@ __all__ = [
     "budgets_context",
     "budgets_csv",
     "budgets_markdown",
+    "calibration_context",
+    "calibration_csv",
+    "calibration_markdown",
     "classes_context",
     "classes_csv",
     "classes_markdown",

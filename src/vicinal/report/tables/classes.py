@@ -33,18 +33,32 @@ def classes_markdown(results: Results) -> str | None:
 
 
 def classes_csv(results: Results) -> str | None:
-    """Accuracy of every class, one line for each model, seed and class; None as `classes_context`."""
+    """Every class's test images, accuracy and ECE with floor and p, one line for each model, seed and class; None as above."""
     if not _measured(results):
         return None
-    header = ["role", "name", "arm", "teacher", "temperature", "seed", "selection", "class", "accuracy"]
+    header = ["role", "name", "arm", "teacher", "temperature", "seed", "selection", "class", "images", "accuracy"]
+    header += ["ece", "ece_floor", "ece_p_value"]
     names = results.data.get("class_names") or []
     lines = [
-        [*identity(row, model), results.selection, names[k] if k < len(names) else k, value]
+        [
+            *identity(row, model),
+            results.selection,
+            names[k] if k < len(names) else k,
+            _of_class(model, "images", k),
+            value,
+            *(_of_class(model, key, k) for key in ("ece", "floor", "p_value")),
+        ]
         for row in results.rows
         for model in row.models
         for k, value in enumerate(answers_of(model).get("class_accuracy") or ())
     ]
     return csv_text(header, lines)
+
+
+def _of_class(model: Model, key: str, k: int) -> float | None:
+    """A number of a class; None in results of earlier versions."""
+    values: list[float] = (model.get("class_calibration") or {}).get(key) or []
+    return values[k] if k < len(values) else None
 
 
 def _measured(results: Results) -> bool:
@@ -59,8 +73,9 @@ def _notes(results: Results) -> list[str]:
     return [
         results.selection_sentence,
         "Worst class: the one whose test images are classified correctly least often, the first of several; every class is in "
-        "tables/classes.csv. Information: the entropy of the mean answer less the mean entropy of the answers; 0 where all images get "
-        "the same answer, at most the logarithm of the number of classes.",
+        "tables/classes.csv, with its number of images, the ECE of “is it this class?”, that ECE’s floor and p. Information: the "
+        "entropy of the mean answer less the mean entropy of the answers; 0 where all images get the same answer, at most the "
+        "logarithm of the number of classes.",
     ]
 
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from vicinal.claims import Number, infer
 from vicinal.report.evidence import scalar
+from vicinal.report.floors import FLOOR_NOTE, floor_words, has_floors
 from vicinal.report.rows import SCALED, Model, Results, Row, at_half, gain_at_half, mean_and_spread, versus_teacher
 from vicinal.report.words import inert_cell
 
@@ -37,6 +38,7 @@ class Column:
     signed: bool = False
     needs_scale: bool = True  # meaningless for a scale-free student
     key: str | None = None  # of the model's scalar, where its interval is shown
+    test_key: str | None = None  # of `calibration_tests`: how it stands above noise
     prior_key: str | None = None  # of `answers`: what the class shares alone reach
     digits: int = 3  # after the point, where it is no percentage
     cell: Callable[[Row], Cell] | None = None  # where the mean over seeds says nothing
@@ -92,8 +94,9 @@ COLUMNS = (
            key="accuracy", prior_key="prior_accuracy"),
     Column("Confidence %", "mean probability of the predicted class", _scalar("confidence"), _scaled_scalar("confidence"),
            percent=True, key="confidence"),
-    Column("ECE", "expected calibration error", _scalar("ece")),
-    Column("ECE scaled", "expected calibration error after temperature scaling", _scalar("ece" + SCALED), needs_scale=False),
+    Column("ECE", "expected calibration error", _scalar("ece"), test_key="ece"),
+    Column("ECE scaled", "expected calibration error after temperature scaling", _scalar("ece" + SCALED), needs_scale=False,
+           test_key="ece" + SCALED),
     Column("NLL", "negative log-likelihood, nats", _scalar("nll"), _scaled_scalar("nll"),
            key="nll", prior_key="prior_nll"),
     Column("NLL scaled", "negative log-likelihood after temperature scaling, nats", _scalar("nll" + SCALED), needs_scale=False,
@@ -159,6 +162,8 @@ def _cell(row: Row, column: Column, teacher: str | None, results: Results) -> Ce
             f"{len(row.models)} seeds and the images" if len(row.models) > 1 else "test images, of this network alone"
         )
         tooltip = f"{results.coverage} interval over {over}"
+    if column.test_key and (words := floor_words(row, column.test_key, results.confidence_level)):
+        small = f"{small}; {words}" if small else words
     scale_free = row.scale_free and column.needs_scale
     if scale_free:
         tooltip = "the scale of this student’s logits is arbitrary: see the note †"
@@ -214,6 +219,8 @@ def table_notes(results: Results) -> list[str]:
         notes.append(
             "Class shares: accuracy of always answering the test images’ commonest class, NLL of answering the shares each time."
         )
+    if has_floors(results):
+        notes.append(FLOOR_NOTE)
     if not results.raw["measures"].get("calibrated_on") and all(not row.values("ece" + SCALED) for row in results.rows):
         notes.append("No validation split, so nothing is temperature-scaled.")
     unfitted = [row.name for row in results.rows if len(row.values("fitted_temperature")) < len(row.models)]
