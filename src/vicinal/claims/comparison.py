@@ -22,13 +22,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
+from scipy.special import fdtrc, stdtr, stdtrit
 
 from vicinal.claims.numbers import EPSILON, Deviations, Number, difference
 
 POWER = 0.8  # of the smallest effect that is said to be detectable
 LARGE = 1e6  # degrees of freedom of what is as good as known
 RESAMPLES_FREEDOM = 1e5
+OWN_SPREAD_LEVEL = 0.01  # of the F test below which a number's seeds spread more than the pool of all arms says
 
 
 @dataclass(frozen=True)
@@ -120,18 +121,25 @@ def infer(number: Number) -> Inference | None:
 
 
 def _seed_parts(number: Number) -> list[tuple[float, float]] | None:
-    """(variance, degrees of freedom) of the seeds' part; None where one seed tells nothing of them."""
+    """(variance, degrees of freedom) of the seeds' part; None where one seed tells nothing of them.
+
+    From the pools of its arms; from its own seeds where it has none, or where these spread clearly more than the pools say.
+    """
     seeds = len(number.by_seed)
     if seeds < 2:
         return None
-    if number.loads is not None and all(
+    own = [(float(np.var(list(number.by_seed.values()), ddof=1)) / seeds, seeds - 1.0)]
+    if number.loads is None or not all(
         load.arm in load.pool.arms and load.pool.seeds == seeds for load in number.loads
     ):
-        parts = []
-        for pool in {load.pool for load in number.loads}:
-            parts += pool.parts({load.arm: load.weight for load in number.loads if load.pool is pool})
-        return parts
-    return [(float(np.var(list(number.by_seed.values()), ddof=1)) / seeds, seeds - 1.0)]
+        return own
+    parts: list[tuple[float, float]] = []
+    for pool in {load.pool for load in number.loads}:
+        parts += pool.parts({load.arm: load.weight for load in number.loads if load.pool is pool})
+    variance, squares = sum(part for part, _ in parts), sum(part**2 / freedom for part, freedom in parts)
+    if variance > 0 and fdtrc(seeds - 1, variance**2 / squares, own[0][0] / variance) < OWN_SPREAD_LEVEL:
+        return own
+    return parts
 
 
 def _image_part(number: Number) -> list[tuple[float, float]] | None:

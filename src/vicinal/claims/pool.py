@@ -11,7 +11,9 @@ from typing import Literal, Self
 
 import numpy as np
 
-HOMOGENEITY_LEVEL = 0.05  # below which arms are taken to differ in their spread
+HOMOGENEITY_LEVEL = 0.1  # below which arms are taken to differ in their spread
+LEVEL_OF_THE_REST = 0.25  # that the rest has to reach without the arms that differ most
+MOST_LEFT_OUT = 0.25  # share of the arms; where more differ there is no pool
 Role = Literal["teacher", "student"]
 
 
@@ -24,7 +26,7 @@ class SeedPool:
 
     Args:
         role: whose figure; a teacher's and a student's are taken to move independently.
-        arms: that are in it; arms that spread differently (Bartlett's test) are not, and go by their own seeds.
+        arms: that are in it; a few arms that spread differently (Bartlett's test) are not, and go by their own seeds.
         mean_square_rest, mean_square_seeds: of the analysis of variance, on (A − 1)(S − 1) and S − 1 degrees of freedom.
     """
 
@@ -36,22 +38,23 @@ class SeedPool:
 
     @classmethod
     def of(cls, role: Role, by_arm: Mapping[str, Sequence[float]]) -> Self | None:
-        """The pool of arms that have S figures each; None of fewer than two arms or seeds.
+        """The pool of arms that have S figures each; None of fewer than two arms or seeds, and where the arms spread differently.
 
         Args:
             by_arm: (S,) figures by seed, every arm in the same order of seeds.
         """
-        arms = list(by_arm)
-        while len(arms) > 1 and len(by_arm[arms[0]]) > 1:
+        arms, level = list(by_arm), HOMOGENEITY_LEVEL
+        while len(arms) > 1 and len(by_arm[arms[0]]) > 1 and len(arms) >= (1 - MOST_LEFT_OUT) * len(by_arm):
             values = np.array([by_arm[arm] for arm in arms], dtype=np.float64)
             rest = values - values.mean(1, keepdims=True) - values.mean(0, keepdims=True) + values.mean()
-            outlier = _outlier(rest)
+            outlier = _outlier(rest, level)
             if outlier is None:
                 count, seeds = values.shape
                 square = float((rest**2).sum()) / ((count - 1) * (seeds - 1))
                 of_seeds = count * float(((values.mean(0) - values.mean()) ** 2).sum()) / (seeds - 1)
                 return cls(role, frozenset(arms), seeds, square, of_seeds)
             arms.pop(outlier)
+            level = LEVEL_OF_THE_REST
         return None
 
     def parts(self, loads: Mapping[str, float]) -> list[tuple[float, float]]:
@@ -66,8 +69,8 @@ class SeedPool:
         return [part for part in (of_seeds, rest) if part[0] > 0]
 
 
-def _outlier(rest: np.ndarray) -> int | None:
-    """The arm to leave out: the one furthest from the others in its spread, where Bartlett's test says that arms differ."""
+def _outlier(rest: np.ndarray, level: float) -> int | None:
+    """The arm to leave out: the one furthest from the others in its spread, where Bartlett's p is below the level."""
     count, seeds = rest.shape
     variances = np.maximum((rest**2).sum(1) / (seeds - 1) * count / (count - 1), 1e-300)
     if count < 3 or float((rest**2).sum()) < 1e-24:
@@ -79,6 +82,6 @@ def _outlier(rest: np.ndarray) -> int | None:
     statistic /= 1 + (count + 1) / (3 * count * freedom)
     from scipy.special import chdtrc
 
-    if float(chdtrc(count - 1, statistic)) >= HOMOGENEITY_LEVEL:
+    if float(chdtrc(count - 1, statistic)) >= level:
         return None
     return int(np.argmax(np.abs(np.log(variances / np.median(variances)))))
