@@ -28,6 +28,7 @@ TABLES = (
     "between.csv",
     "budgets.md",
     "budgets.csv",
+    "budget_comparisons.csv",
     "optional.md",
     "optional.csv",
 )

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from made_up_budgets import with_budgets
 from made_up_results import make_results
 
-from vicinal.report.findings.budgets import MIXUP_QUESTION, ORDER_QUESTION, holm, over_budgets
+from vicinal.report.budget_comparisons import holm
+from vicinal.report.findings.budgets import MIXUP_QUESTION, ORDER_QUESTION, over_budgets
 from vicinal.report.findings.finding import Finding
 from vicinal.report.findings.findings import findings
 from vicinal.report.rows import arrange

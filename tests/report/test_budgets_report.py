@@ -80,5 +80,5 @@ def test_a_report_has_them_where_there_are_budgets(tmp_path: Path, budgets: bool
     write_results(tmp_path, raw)
     page = write_report(tmp_path).read_text(encoding="utf-8")
     assert ('id="budgets"' in page) is ('id="budgets_table"' in page) is budgets
-    for name in ("tables/budgets.csv", "tables/budgets.md", "figures/budgets.svg"):
+    for name in ("tables/budgets.csv", "tables/budgets.md", "tables/budget_comparisons.csv", "figures/budgets.svg"):
         assert (tmp_path / name).exists() is budgets

@@ -10,6 +10,7 @@ import statistics
 from pathlib import Path
 
 import pytest
+from made_up_budgets import with_budgets
 from made_up_results import SHAPES, make_results, write_results
 
 from scripts.keep_results import MARK, keep, page_of
@@ -74,6 +75,7 @@ NUMBER = re.compile(r"(?<![\w.@])[+−]?\d+(?:\.\d+)?(?![\w@]|\.\d)")
 CONSTANT = re.compile(
     r"D\(0\.5\)|λ = 0\.5|T = \S+|\d+(?:\.\d+)?\u00a0% interval|in 80\u00a0% of cases|p < 0\.001|between 0 and 1|includes 0"
     r"|(?:above|below|from) [01]\b|\d+ of \d+ λ|above 0 at \d+|at the other \d+|for \d+ students"
+    r"|(?:\d+, )*\d+ and \d+ epochs|(?:after|From \d+ to) \d+ epochs|(?:all|for|\d+ of) \d+ pairs of arms"
 )
 
 
@@ -100,6 +102,11 @@ def tables_of(folder):
                     found["between", name, line["versus_teacher"], line["quantity"], statistic] = [
                         float(line[statistic])
                     ]
+    for line in read_lines(folder / "budget_comparisons.csv") if (folder / "budget_comparisons.csv").exists() else ():
+        for statistic in ("difference", "lower", "upper", "p_value", "smallest_detectable"):
+            if line[statistic]:
+                key = ("budget_comparisons", line["first"], line["second"], line["quantity"], statistic)
+                found[key] = [float(line[statistic])]
     for line in read_lines(folder / "comparisons.csv"):
         quantity = f"{line['quantity']}|{line['quantity_second']}"
         for statistic in ("difference", "lower", "upper", "p_value", "smallest_detectable"):
@@ -156,6 +163,27 @@ def test_every_number_of_a_page_stands_in_its_tables(folder):
 def test_every_number_of_a_sentence_stands_in_the_tables(kept):
     _, folder = kept
     assert check_numbers(folder) > 10
+
+
+@pytest.mark.parametrize("width", [0.002, 0.01, 0.05])
+def test_every_number_about_budgets_stands_in_the_tables(tmp_path, width):
+    """Narrow intervals make arms change places, wide ones leave it open."""
+    gains = {
+        "baseline": (0.80, 0.80, 0.80),
+        "mixup": (0.79, 0.81, 0.82),
+        "kd": (0.83, 0.83, 0.83),
+        "kd_mixup": (0.82, 0.84, 0.85),
+    }
+    run = write_results(tmp_path / "run", with_budgets(gains, width=width))
+    write_report(run)
+    keep(run, tmp_path / "kept")
+    assert check_numbers(tmp_path / "kept") > 30
+    said = [
+        line["question"]
+        for line in read_lines(tmp_path / "kept" / "findings.csv")
+        if line["table"] == "budget_comparisons"
+    ]
+    assert len(set(said)) == 2
 
 
 def test_a_number_that_is_in_no_table_is_found(kept, tmp_path):

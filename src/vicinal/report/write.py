@@ -24,6 +24,7 @@ from vicinal.report.rows import load_results
 from vicinal.report.tables import (
     between_csv,
     between_markdown,
+    budget_comparisons_csv,
     budgets_csv,
     budgets_markdown,
     calibration_csv,
@@ -50,6 +51,7 @@ OPTIONAL = {
     "tables/classes.md",
     "tables/budgets.csv",
     "tables/budgets.md",
+    "tables/budget_comparisons.csv",
     *(f"figures/{name}.svg" for name in ("budgets", "scaled_curves", "pareto", "risk_coverage", "information")),
 }
 
@@ -79,6 +81,7 @@ def write_report(folder: Path) -> Path:
         "tables/classes.md": classes_markdown(results),
         "tables/budgets.csv": budgets_csv(results),
         "tables/budgets.md": budgets_markdown(results),
+        "tables/budget_comparisons.csv": budget_comparisons_csv(results),
     }
     files = {
         "tables/summary.csv": summary_csv(results),

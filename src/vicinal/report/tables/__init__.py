@@ -1,7 +1,7 @@
 """The tables, as CSV, Markdown and for the page."""
 
 from vicinal.report.tables.between import between_csv, between_markdown, between_tables
-from vicinal.report.tables.budgets import budgets_context, budgets_csv, budgets_markdown
+from vicinal.report.tables.budgets import budget_comparisons_csv, budgets_context, budgets_csv, budgets_markdown
 from vicinal.report.tables.calibration import calibration_context, calibration_csv, calibration_markdown
 from vicinal.report.tables.classes import classes_context, classes_csv, classes_markdown
 from vicinal.report.tables.comparisons import comparisons_csv
@@ -31,6 +31,7 @@ __all__ = [
     "between_csv",
     "between_markdown",
     "between_tables",
+    "budget_comparisons_csv",
     "budgets_context",
     "budgets_csv",
     "budgets_markdown",

@@ -5,6 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from vicinal.claims import Inference
+from vicinal.report.budget_comparisons import (
+    TURNS,
+    at_budget,
+    changes_of_mixup,
+    holm,
+    over_all,
+    pairs_of_arms,
+)
 from vicinal.report.budgets import BudgetLine, budget_lines, epochs_of, images_seen
 from vicinal.report.rows import SCALED, Model, Results, Row, mean_and_spread
 from vicinal.report.tables.core import (
@@ -56,6 +65,37 @@ def budgets_csv(results: Results) -> str | None:
         for m in row.models
     ]
     return csv_text(header, rows)
+
+
+def budget_comparisons_csv(results: Results) -> str | None:
+    """The comparisons behind the sentences about budgets, in points; None as `budgets_context`."""
+    if not budget_lines(results):
+        return None
+    header = [
+        "first",
+        "second",
+        "selection",
+        "quantity",
+        "difference",
+        "lower",
+        "upper",
+        "p_value",
+        "smallest_detectable",
+    ]
+    pairs, lines = pairs_of_arms(results), []
+    for pair, corrected in zip(pairs, holm([pair.turn[0] for pair in pairs]), strict=True):
+        who = [pair.first.row.name, pair.second.row.name, results.selection]
+        rows = zip(pair.first.rows, pair.gaps, strict=True)
+        lines += [[*who, at_budget(row), *_numbers(gap)] for row, gap in rows]
+        lines.append([*who, TURNS, None, None, None, corrected, None])
+    for one in changes_of_mixup(results):
+        who = [one.line.row.name, one.plain.row.name, results.selection]
+        lines.append([*who, over_all(one.line), *_numbers(one.change)])
+    return csv_text(header, lines)
+
+
+def _numbers(found: Inference) -> list[float]:
+    return [found.value, *found.interval, found.p_value(), found.detectable]
 
 
 def _scalar(key: str) -> Callable[[Model, str | None], float | None]:
