@@ -62,7 +62,8 @@ def draw_same_class_pairs(labels: Tensor, spec: VicinitySpec) -> Tensor:
     P is a fifth of `spec.pairs` and at least `SAME_CLASS_PAIRS`, or fewer where a class has too few images for its share.
     """
     order = _generator(len(labels), spec, stream=1).permutation(len(labels))
-    members = [order[labels.numpy()[order] == label] for label in labels.unique().tolist()]
+    order = order[np.argsort(labels.numpy()[order], kind="stable")]
+    members = np.split(order, np.cumsum(labels.unique(return_counts=True)[1].numpy())[:-1])
     sizes = np.array([len(own) for own in members], dtype=np.float64)
     shares = sizes * (sizes - 1) / max(1.0, (sizes * (sizes - 1)).sum())
     wanted = shares * max(SAME_CLASS_PAIRS, spec.pairs // 5)

@@ -72,6 +72,7 @@ class StudyPredictions:
         self.corrupted = (
             CorruptedSet.of(measures.corruptions, context.data, data.split_seed) if measures.corruptions else None
         )
+        self._made: dict[VicinitySpec, PredictionInputs] = {}
         self.other = load_other(measures.ood, context.data, data.image_size) if measures.ood else None
 
     @property
@@ -80,9 +81,11 @@ class StudyPredictions:
         return self._inputs(self.vicinity)
 
     def _inputs(self, vicinity: VicinitySpec) -> PredictionInputs:
-        context, main = self.context, self.context.main_network
-        images, preparation = context.training_images(main), context.preparation(main)
-        return PredictionInputs(context.data, images, preparation, vicinity, context.device)
+        if vicinity not in self._made:
+            context, main = self.context, self.context.main_network
+            images, preparation = context.training_images(main), context.preparation(main)
+            self._made[vicinity] = PredictionInputs(context.data, images, preparation, vicinity, context.device)
+        return self._made[vicinity]
 
     @property
     def optional_count(self) -> int:
@@ -121,7 +124,7 @@ class StudyPredictions:
         """Where the outcome of the first teacher's pilot is kept."""
         measures = self.context.spec.measures
         value = {
-            **self._inputs(measures.vicinity).images,
+            "inputs": self._inputs(measures.vicinity).fingerprint(),
             "vicinity": measures.vicinity.model_dump(mode="json"),
             "confidence_level": measures.confidence_level,
         }
