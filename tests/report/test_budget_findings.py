@@ -28,7 +28,7 @@ def answer(question: str, gains: dict[str, tuple[float, float, float]], **shape:
 def test_arms_that_change_places_are_named_with_both_differences():
     found = answer(ORDER_QUESTION, TURNS)
     assert found.verdict == "yes"
-    assert "Yes: KD is more accurate than KD + mixup after 30 epochs, +1.00 points (+0.7" in found.text
+    assert "KD is more accurate than KD + mixup after 30 epochs, +1.00 points (+0.7" in found.text
     assert "and less accurate after 120 epochs, −2.00 points (−" in found.text
     assert "after Holm’s correction for 3 pairs of arms." in found.text
 
@@ -37,7 +37,7 @@ def test_an_order_that_stays_is_clear_at_every_budget():
     found = answer(ORDER_QUESTION, STAYS)
     assert found.verdict == "no"
     assert found.text == (
-        "No: all 3 pairs of arms stand in one order of accuracy at 30, 60 and 120 epochs, clear at each of them."
+        "All 3 pairs of arms stand in one order of accuracy at 30, 60 and 120 epochs, clear at each of them."
     )
 
 

@@ -24,6 +24,7 @@ from vicinal.report.rows import Results
 
 ORDER_QUESTION = "Does longer training change the order of the arms?"
 MIXUP_QUESTION = "Does mixup need longer training?"
+MOST_NAMED = 6  # pairs of arms in a sentence
 TABLE = "budget_comparisons"
 
 
@@ -81,11 +82,11 @@ def _order(results: Results) -> Finding | None:
     verdict: Verdict = "yes" if turned else "undecided" if opened else "no"
     several = len(pairs) > 1
     if turned:
-        text = f"Yes: {'; '.join(_turned(said, pair, p) for pair, p in turned)}"
+        text = "; ".join(_turned(said, pair, p) for pair, p in turned)
         text += f", after Holm’s correction for {len(pairs)} pairs of arms." if several else "."
     elif not opened:
-        arms = f"all {len(pairs)} pairs of arms" if several else "the two arms"
-        text = f"No: {arms} stand in one order of accuracy at {at}, clear at each of them."
+        arms = f"All {len(pairs)} pairs of arms" if several else "The two arms"
+        text = f"{arms} stand in one order of accuracy at {at}, clear at each of them."
     else:
         text = _nothing_clear(said, pairs, opened, corrected, at)
     return Finding(ORDER_QUESTION, verdict, text, tuple(said.quotes), pairs[0].gaps[0].of_networks)
@@ -110,14 +111,15 @@ def _nothing_clear(
     gap, pair, k = max(
         ((gap, pair, k) for pair in opened for k, gap in enumerate(pair.gaps)), key=lambda one: one[0].detectable
     )
-    names = listed([f"{said.name(one.first)} against {said.name(one.second)}" for one in opened])
+    open_pairs = [f"{said.name(one.first)} against {said.name(one.second)}" for one in opened[:MOST_NAMED]]
+    open_pairs += [f"{len(opened) - MOST_NAMED} more"] if len(opened) > MOST_NAMED else []
     alike = len(pairs) - len(opened)
     count = f"{alike} of {len(pairs)} pairs of arms stand clearly" if several else "the two arms do not stand"
     detectable = said.detectable(gap, pair.first, pair.second, at_budget(pair.first.rows[k]))
     return (
         f"No change of places is clear (least {said.p_value(corrected[least], pairs[least])}"
-        f"{' after Holm’s correction' * several}), and {count} in one order of accuracy at {at}. Open at one or more: {names}; "
-        f"differences of {detectable} points would have been found."
+        f"{' after Holm’s correction' * several}), and {count} in one order of accuracy at {at}. Open at one or more: "
+        f"{listed(open_pairs)}; differences of {detectable} points would have been found."
     )
 
 
@@ -131,13 +133,13 @@ def _mixup(results: Results) -> Finding | None:
         _lead(said, one, "the lead in accuracy of" if one is found[0] else "that of", one is found[0]) for one in found
     ]
     text = {
-        "yes": "Yes: what mixup brings grows with the training.",
-        "no": "No: what mixup brings does not grow with the training.",
+        "yes": "What mixup brings grows with the training.",
+        "no": "What mixup brings does not grow with the training.",
     }.get(verdict, "")
     if not text:
         widest = max(found, key=lambda one: one.change.detectable)
         shown = said.detectable(widest.change, widest.line, widest.plain, over_all(widest.line))
-        text = f"Undecided: a change of {shown} points would have been found."
+        text = f"A change of {shown} points would have been found."
     text += f" From {first} to {last} epochs {listed(leads)}."
     return Finding(MIXUP_QUESTION, verdict, text, tuple(said.quotes), found[0].change.of_networks)
 
