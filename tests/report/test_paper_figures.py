@@ -97,7 +97,7 @@ def test_whiskers_of_one_seed_average_the_paired_intervals(tmp_path):
     assert mean_gain_bounds(model, "contrast") == pytest.approx(expected)
     figure = next(f for f in paper_figures(arrange(raw), tmp_path) if f.number == 6)
     assert cells(figure.numbers)["Contrast", "third"]["gain"].interval == pytest.approx(expected)
-    assert "paired bootstrap intervals" in figure.figure.caption
+    assert "paired intervals (Tango’s)" in figure.figure.caption
 
 
 def test_figure_7_compares_only_the_papers_classes(raw, figures, tmp_path):
