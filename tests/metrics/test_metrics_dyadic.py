@@ -118,18 +118,19 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say(images: int, pairs:
 )
 def test_intervals_of_nl_d_and_gain_hold_the_truth(images: int, pairs: int, effects: float):
     found, as_if_independent = coverage(images, pairs, effects, skewed=False, trials=2000)
-    # Of few images and many pairs without images' own effects, c is held above its noise: never too narrow.
-    most = 0.97 if effects and images > 30 else 0.985
-    assert all(0.925 <= share <= most for share in found.values()), found
+    # Of few images and many pairs without images' own effects, c is held above its noise: never too narrow. 2000 trials: ± .01.
+    least, most = 0.915 if images < 30 else 0.93, 0.975 if effects and images > 30 else 0.985
+    assert all(least <= share <= most for share in found.values()), found
     if effects == 2 and pairs > images:
         assert as_if_independent["NL"] < 0.8
     skewed = coverage(images, pairs, effects, skewed=True, trials=2000)[0]
-    assert all((0.88 if images < 100 else 0.92) <= share <= 0.99 for share in skewed.values()), skewed
+    # Six exponential values have an interval that holds their mean in .88; from 100 images on skewness costs little.
+    assert all((0.86 if images < 100 else 0.92) <= share <= 0.99 for share in skewed.values()), skewed
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("images", "pairs", "validation"), [(400, 200, 200), (2000, 1000, 1000)])
 def test_intervals_after_temperature_scaling_hold_the_truth(images: int, pairs: int, validation: int):
     found, without = scaled_coverage(images, pairs, validation, trials=400)
-    assert all(0.91 <= share <= 0.98 for share in found.values()), found  # 400 trials: ± .02
+    assert all(0.9 <= share <= 0.98 for share in found.values()), found  # 400 trials: ± .02
     assert max(without.values()) < 0.85
