@@ -21,9 +21,10 @@ SLACK = 0.025  # more than two standard errors of a share of .05 in 400 studies
 @pytest.mark.parametrize("seeds", verdicts.SEEDS)
 def test_without_an_effect_a_verdict_is_rare(name: str, seeds: int) -> None:
     keys = verdicts.ACCURACY + verdicts.ECE
+    most = (0.05 if verdicts.NOISE[name].uneven == 1 else 0.1) + SLACK  # uneven arms: see docs/statistics.md
     for key, found in verdicts.shares(STUDIES, seeds, verdicts.NOISE[name], 0.0, keys).items():
-        assert found["supported"] <= 0.05 + SLACK, key
-        assert found["contradicted"] <= 0.05 + SLACK, key
+        assert found["supported"] <= most, key
+        assert found["contradicted"] <= most, key
         assert (found["not testable"] == 1) == (seeds == 1), key
 
 
