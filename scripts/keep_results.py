@@ -24,6 +24,8 @@ TABLES = (
     "claims.md",
     "claims.csv",
     "comparisons.csv",
+    "calibration.md",
+    "calibration.csv",
     "between.md",
     "between.csv",
     "budgets.md",
@@ -78,6 +80,7 @@ def page_of(folder: Path) -> str:
     sections = [
         ("What came out", text("findings.md")),
         ("Teachers and arms", text("summary.md")),
+        ("Calibration above its noise", text("calibration.md")),
         ("Between images", text("between.md")),
         ("Over the images seen", text("budgets.md")),
         ("The paper's claims, judged on these runs", text("claims.md")),

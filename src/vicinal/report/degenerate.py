@@ -102,6 +102,6 @@ def what_it_tells(row: Row) -> str:
     )
 
 
-def some(names: list[str], most: int = 5) -> str:
+def some(names: list[str], most: int = 5, kind: str = "classes") -> str:
     """a, b and c; of many the first few and how many more."""
-    return listed(names) if len(names) <= most else f"{', '.join(names[:most])} and {len(names) - most} more classes"
+    return listed(names) if len(names) <= most else f"{', '.join(names[:most])} and {len(names) - most} more {kind}"

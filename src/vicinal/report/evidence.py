@@ -269,7 +269,7 @@ def _student(row: Row, results: Results) -> ModelResults:
     own = ModelResults(
         row.label, row.arm, row.teacher, row.temperature, row.model_name, scale_free=row.scale_free,
         uninformative=uninformative(row, results),
-        numbers=_numbers(row, results), curves=_curves(row, results), corruption_gain=_corruption_gain(row, results),
+        numbers=_numbers(row, results), curves=_curves(row, results), corruption_gain=corruption_gain_numbers(row, results),
         versus_teacher=_beside_teachers(row, results),
     )  # fmt: skip
     return replace(
@@ -417,7 +417,7 @@ def _curves(row: Row, results: Results, scaled: str = "", held_out: str = "") ->
     return {name: curve for name in names if (curve := vicinal_curve_numbers(results, row, name, scaled, held_out))}
 
 
-def _corruption_gain(row: Row, results: Results) -> dict[str, dict[int, Number]]:
+def corruption_gain_numbers(row: Row, results: Results) -> dict[str, dict[int, Number]]:
     """Percentage points over the baseline by corruption and severity; empty where they were not measured."""
     gains: dict[str, dict[int, Number]] = {}
     numbers = numbers_of(results)
@@ -430,6 +430,21 @@ def _corruption_gain(row: Row, results: Results) -> dict[str, dict[int, Number]]
             if number is not None:
                 gains.setdefault(name, {})[severity] = number
     return gains
+
+
+def corrupted_accuracy_number(results: Results, row: Row, name: str, severity: int) -> Number | None:
+    """Accuracy under one corruption at one severity, percent; None where it was not measured."""
+    numbers, position = numbers_of(results), SEVERITIES.index(severity)
+
+    def value(model: Model) -> float | None:
+        found = corruption_values(model, name, "accuracy").get(severity)
+        return None if found is None else 100 * found
+
+    def moved(model: Model) -> Deviations | None:
+        found = numbers.moved(model, f"corruptions.{name}.accuracy", position)
+        return None if found is None else 100 * found
+
+    return numbers.number(row, f"accuracy under {name} {severity}", value, moved)
 
 
 def _gain(name: str, severity: int, model: Model) -> float | None:

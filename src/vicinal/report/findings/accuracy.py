@@ -83,7 +83,11 @@ def _against_baseline(results: Results, baseline: Row, others: Sequence[Row], te
     shown = f"{who} the baseline’s {base}: {quotes.difference(top)}"
     if above:
         others_too = [one.first.name for one in above if one is not top]
-        also = f" Clearly above it{', too' if top in above else ''}: {listed(others_too)}." if others_too else ""
+        also = (
+            f" Clearly above it{', too' if top in above else ''}: {some(others_too, kind='students')}."
+            if others_too
+            else ""
+        )
         clear = f"clear{many}" if top in above else f"not clear{many}"
         return quotes.finding(question, "yes", f"{text}. {shown}, {clear}.{also}")
     if len(below) == len(found):

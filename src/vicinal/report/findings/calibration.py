@@ -11,6 +11,8 @@ from vicinal.report.findings.accuracy import baseline_of, mean_of, power_words
 from vicinal.report.findings.finding import Finding, Quotes, Verdict, scale_sentence
 from vicinal.report.rows import SCALED, Results, Row
 
+MANY = 2  # students of one teacher above which they are told in groups
+
 
 def verdict_of(signs: Sequence[int]) -> Verdict:
     """Yes where every sign is +1, no where every sign is -1, else undecided."""
@@ -27,9 +29,16 @@ def better_probabilities(results: Results, teacher: Row, rows: Sequence[Row]) ->
     baseline, quotes = baseline_of(results), Quotes(results)
     if baseline is None or mean_of(baseline, "nll") is None or not rows:
         return None
-    answers = [_against(results, row, baseline, quotes) for row in rows]
+    own = Quotes(results) if len(rows) > MANY else quotes  # what many rows say is not shown one by one
+    answers = [_against(results, row, baseline, own) for row in rows]
     start = f"The baseline has NLL {quotes.mean(baseline, 'nll')} and ECE {ece_words(quotes, baseline)}"
-    text = f"{start}. {' '.join(words for words, _, _ in answers)}"
+    if len(rows) > MANY:
+        raw = [compared(results, row, baseline, "nll") for row in rows if not row.scale_free]
+        after = [compared(results, row, baseline, "nll" + SCALED) for row in rows]
+        words = f"{of_many(quotes, raw)} After temperature scaling of both: {of_many(quotes, after)}"
+    else:
+        words = " ".join(words for words, _, _ in answers)
+    text = f"{start}. {words}"
     verdict = verdict_of([raw for _, raw, _ in answers])
     scaled = [sign for _, _, sign in answers if sign is not None]
     if len(scaled) == len(rows):
@@ -37,6 +46,20 @@ def better_probabilities(results: Results, teacher: Row, rows: Sequence[Row]) ->
     return quotes.finding(
         f"Teacher {teacher.label}: are its student’s probabilities better than the baseline’s?", verdict, text
     )
+
+
+def of_many(quotes: Quotes, found: Sequence[Compared | None]) -> str:
+    """Students by the sign of their difference in NLL, each group with its smallest and largest difference."""
+    known = [one for one in found if one is not None]
+    clauses = []
+    for sign, word in ((-1, "clearly lower for"), (1, "clearly higher for"), (0, "not told apart for")):
+        group = sorted((one for one in known if one.sign == sign), key=lambda one: one.effect.value)
+        if not group:
+            continue
+        ends = [group[0]] if len(group) == 1 else [group[0], group[-1]]
+        shown = " to ".join(quotes.difference(one) for one in ends)
+        clauses.append(f"{word} {', '.join(one.first.label for one in group)} ({shown})")
+    return f"NLL is {'; '.join(clauses)}." if clauses else "Nothing is known of the students’ NLL."
 
 
 def _against(results: Results, row: Row, baseline: Row, quotes: Quotes) -> tuple[str, int, int | None]:
@@ -85,19 +108,21 @@ def beyond_one_number(results: Results, teacher: Row, rows: Sequence[Row]) -> Fi
         return None
     found: list[Compared] = []
     parts = []
+    own = Quotes(results) if len(rows) > MANY else quotes
     for row in rows:
         one = compared(results, row, baseline, key if row.scale_free else "nll", key)
         if one is None or uninformative(row, results):
             continue
         found.append(one)
         scaled = ", scaled too," if row.scale_free else ""
-        parts.append(f"{row.label}{scaled} against that {quotes.difference(one)}")
+        parts.append(f"{row.label}{scaled} against that {own.difference(one)}")
     if not found:
         return None
     text = (
         f"One temperature fitted on validation images brings the baseline to NLL {quotes.mean(baseline, key)} and ECE "
-        f"{ece_words(quotes, baseline, 'ece' + SCALED)}. NLL of {'; '.join(parts)}."
+        f"{ece_words(quotes, baseline, 'ece' + SCALED)}. "
     )
+    text += of_many(quotes, found) if len(rows) > MANY else f"NLL of {'; '.join(parts)}."
     open_ones = [one for one in found if one.sign == 0]
     if open_ones:
         text += power_words(quotes, open_ones[0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from vicinal.report.findings.accuracy import answering, most_accurate
 from vicinal.report.findings.budgets import over_budgets
 from vicinal.report.findings.calibration import (
@@ -15,7 +17,8 @@ from vicinal.report.findings.linearity import dominance, gains
 from vicinal.report.rows import Results, Row
 
 
-def findings(results: Results) -> list[Finding]:
+@lru_cache(maxsize=2)  # the page and two files ask
+def findings(results: Results) -> tuple[Finding, ...]:
     """Everything that the results at hand can answer."""
     found: list[Finding | None] = [most_accurate(results), answering(results), *over_budgets(results)]
     studied = _studied(results)
@@ -39,7 +42,7 @@ def findings(results: Results) -> list[Finding]:
                 "networks. Of the arms that made them, another seed may say something else.",
             )
         )
-    return [finding for finding in found if finding is not None]
+    return tuple(finding for finding in found if finding is not None)
 
 
 def _studied(results: Results) -> list[Row]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from vicinal.claims import corruption_heading
+from vicinal.claims import corruption_heading, infer, mean
 from vicinal.config import CORRUPTIONS, SEVERITIES, Corruption
 from vicinal.paper import printed_numbers
+from vicinal.report.evidence import corruption_gain_numbers
 from vicinal.report.figures import (
     Curve,
     FigureSet,
@@ -28,7 +30,7 @@ from vicinal.report.paper.cells import (
 )
 from vicinal.report.paper.paper_figure import PaperFigure, figure_notes, keys_of_teachers, main_students
 from vicinal.report.paper.table import PaperTable, Quantity, TableRow, Value
-from vicinal.report.rows import Model, Results, Row, corruption_gain_bounds, corruption_values
+from vicinal.report.rows import Model, Results, Row, corruption_values
 
 
 def mean_gain(model: Model, corruption: str) -> float | None:
@@ -37,13 +39,11 @@ def mean_gain(model: Model, corruption: str) -> float | None:
     return sum(gains[s] for s in SEVERITIES) / len(SEVERITIES) if set(SEVERITIES) <= gains.keys() else None
 
 
-def mean_gain_bounds(model: Model, corruption: str) -> tuple[float, float] | None:
-    """The ends of the paired intervals, averaged over severities: never narrower than the interval of the mean."""
-    bounds = corruption_gain_bounds(model, corruption)
-    if not set(SEVERITIES) <= bounds.keys():
-        return None
-    low, high = (sum(bounds[s][side] for s in SEVERITIES) / len(SEVERITIES) for side in (0, 1))
-    return low, high
+def mean_gain_interval(results: Results, student: Row, corruption: str) -> tuple[float, float] | None:
+    """The comparator's interval of the mean gain, over seeds and images; None where its error is not known."""
+    gains = corruption_gain_numbers(student, results).get(corruption) or {}
+    found = infer(mean([gains[s] for s in SEVERITIES])) if set(SEVERITIES) <= gains.keys() else None
+    return None if found is None else found.interval
 
 
 def corruption_gains(results: Results, data_set: str | None) -> PaperFigure:
@@ -60,20 +60,13 @@ def corruption_gains(results: Results, data_set: str | None) -> PaperFigure:
         return PaperFigure(6, title, missing=(*needs, "measures.corruptions"))
     teacher_keys = keys_of_teachers(results)
     keys = [Key(teacher_keys[t].label, teacher_keys[t].colour, marker=teacher_keys[t].marker) for t, _ in pairs]
-    gains = {(t, c): _gain_value(s, c, _paper_gain(t, c, data_set)) for t, s in pairs for c in CORRUPTIONS}
-    panels = [_gain_bars([t for t, _ in pairs], keys, gains), *_gain_by_severity(pairs, keys)]
-    whiskers = (
-        "one sample standard deviation over seeds"
-        if len(results.seeds) > 1
-        else (
-            f"the ends of the {results.coverage} paired intervals (Tango’s) over test images, averaged over severities, which is "
-            "rather too wide than too narrow"
-        )
-    )
+    gains = {(t, c): _gain_value(results, s, c, _paper_gain(t, c, data_set)) for t, s in pairs for c in CORRUPTIONS}
+    panels = [_gain_bars([t for t, _ in pairs], keys, gains), *_gain_by_severity(results, pairs, keys)]
+    over = "seeds and test images" if len(results.seeds) > 1 else "test images, of these networks alone"
     caption = (
         "Accuracy of each teacher’s KD + mixup student minus the baseline student’s of the same seed, in percentage points: the mean "
-        "over the five severities (bars), then by severity with its paired interval or, over seeds, its spread. "
-        f"Whiskers: {whiskers}. {' '.join(main_temperature_note(results))}"
+        "over the five severities (bars), then by severity. "
+        f"Whiskers and bands: {results.coverage} intervals over {over}. {' '.join(main_temperature_note(results))}"
     )
     rows = []
     for corruption in CORRUPTIONS:
@@ -85,7 +78,7 @@ def corruption_gains(results: Results, data_set: str | None) -> PaperFigure:
             printed = (
                 printed_numbers()["figure6_extreme_teacher_gain_pp"][corruption] if data_set == "cifar100" else None
             )
-            value = Value(extreme.seeds, printed)
+            value = Value(extreme.seeds, printed, known=extreme.known)
             rows.append(TableRow((name, f"Most extreme: {teacher_label(teacher)}"), {"gain": value}))
     extra = (
         "The paper’s figure 6 gives a number to the longest bar of a corruption only; its gains by teacher follow from its table 7.",
@@ -98,7 +91,8 @@ def corruption_gains(results: Results, data_set: str | None) -> PaperFigure:
         (Quantity("gain", "Gain", "Gain", 1, "pp", signed=True),),
         tuple(rows),
         notes=(
-            *figure_notes(results, "test images, paired"),
+            *figure_notes(results, ""),
+            f"Ranges are {results.coverage} intervals over {over}.",
             *(extra if data_set == "cifar100" else ()),
         ),
         setting=setting_notes(results, data_set == "cifar100"),
@@ -107,10 +101,9 @@ def corruption_gains(results: Results, data_set: str | None) -> PaperFigure:
     return PaperFigure(6, title, drawn, numbers)
 
 
-def _gain_value(student: Row, corruption: str, paper: float | None) -> Value | None:
-    return value_of(
-        student.models, lambda m: mean_gain(m, corruption), paper, lambda m: mean_gain_bounds(m, corruption)
-    )
+def _gain_value(results: Results, student: Row, corruption: str, paper: float | None) -> Value | None:
+    found = value_of(student.models, lambda m: mean_gain(m, corruption), paper)
+    return None if found is None else replace(found, known=mean_gain_interval(results, student, corruption))
 
 
 def _paper_gain(teacher: Row, corruption: str, data_set: str | None) -> float | None:
@@ -138,10 +131,8 @@ def _gain_bars(
                 continue
             y = place * group + gap / 2 + (k + 0.5) * bar
             axes.barh(y, value.mean, height=bar - 1.6, color=sentinel(key.colour), linewidth=0, zorder=3)
-            low, high = value.interval or (None, None)
-            if value.spread is not None:
-                low, high = value.mean - value.spread, value.mean + value.spread
-            if low is not None and high is not None:
+            if value.interval is not None:
+                low, high = value.interval
                 axes.plot([low, high], [y, y], color=sentinel("ink"), linewidth=1.0, zorder=4, solid_capstyle="butt")
     axes.axvline(0, color=sentinel("ink"), linewidth=1.0, zorder=5)
     axes.set_ylim(group * len(CORRUPTIONS), 0)
@@ -151,19 +142,19 @@ def _gain_bars(
     return render(figure, "paper6", "Mean accuracy gain over the baseline by corruption and teacher")
 
 
-def _gain_by_severity(pairs: Sequence[tuple[Row, Row]], keys: Sequence[Key]) -> list[Panel]:
+def _gain_by_severity(results: Results, pairs: Sequence[tuple[Row, Row]], keys: Sequence[Key]) -> list[Panel]:
     curves: dict[tuple[Row, str], Curve] = {}
     for teacher, student in pairs:
         for corruption in CORRUPTIONS:
-            models = [model for model in student.models if mean_gain(model, corruption) is not None]
-            if not models:
+            gains = corruption_gain_numbers(student, results).get(corruption) or {}
+            if not set(SEVERITIES) <= gains.keys():
                 continue
-            stack = [[corruption_values(m, corruption, "gain_pp")[s] for s in SEVERITIES] for m in models]
-            found = corruption_gain_bounds(models[0], corruption)
+            values = [gains[s].value for s in SEVERITIES]
+            inferred = [found for s in SEVERITIES if (found := infer(gains[s])) is not None]
             bounds = None
-            if set(SEVERITIES) <= found.keys():
-                bounds = {side: [found[s][k] for s in SEVERITIES] for k, side in enumerate(("lower", "upper"))}
-            curves[teacher, corruption] = over_seeds(SEVERITIES, stack, bounds)
+            if len(inferred) == len(values):
+                bounds = {side: [found.interval[k] for found in inferred] for k, side in enumerate(("lower", "upper"))}
+            curves[teacher, corruption] = over_seeds(SEVERITIES, [values], bounds)
     parts = [part for c in curves.values() for part in (c.y, c.lower, c.upper) if part is not None]
     low, high = min(0.0, *(float(p.min()) for p in parts)), max(0.0, *(float(p.max()) for p in parts))
     pad = 0.06 * (high - low or 1.0)

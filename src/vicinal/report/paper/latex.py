@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from vicinal.report.paper.table import WIDE, PaperTable, Quantity, Value
+from vicinal.report.paper.table import WIDE, PaperTable, Quantity, Value, spread_text
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -38,7 +38,7 @@ def latex_number(text: str) -> str:
 
 
 def latex_cell(value: Value | None, column: Quantity) -> str:
-    """A value with its marks and its spread over seeds."""
+    """A value with its marks and its spread over seeds, or the interval that stands in its place."""
     if value is None:
         return "--"
     text = latex_number(column.text(value.mean))
@@ -46,6 +46,8 @@ def latex_cell(value: Value | None, column: Quantity) -> str:
         text = rf"\textbf{{{text}}}"
     if value.scale_free:
         text += r"$^\dagger$"
+    if value.known is not None:
+        return f"{text} {{\\scriptsize ({latex_escape(spread_text(value, column))})}}"
     spread = f" {{\\scriptsize $\\pm$ {value.spread:.{column.digits}f}}}" if value.spread is not None else ""
     return text + spread
 

@@ -55,6 +55,7 @@ class Value:
     paper: float | None = None
     scale_free: bool = False  # depends on the scale of logits that have none of their own
     best: bool = False  # of its column's comparison, where the paper marks it
+    known: Bounds | None = None  # its interval over seeds and images, by the comparator
 
     @property
     def mean(self) -> float:
@@ -69,7 +70,9 @@ class Value:
 
     @property
     def interval(self) -> Bounds | None:
-        """The interval; of one seed only, since it says nothing of other trainings."""
+        """The comparator's, where it was asked; else the stored one of one seed."""
+        if self.known is not None:
+            return self.known
         only = self.seeds[0] if len(self.seeds) == 1 else None
         return (only.lower, only.upper) if only and only.lower is not None and only.upper is not None else None
 
@@ -178,11 +181,9 @@ class PaperTable:
 
 
 def spread_text(value: Value, column: Quantity) -> str:
-    """± the spread over seeds, or the interval of one seed, or nothing."""
-    if value.spread is not None:
-        return f"± {value.spread:.{column.digits}f}"
+    """The interval, or ± the spread over seeds, or nothing."""
     if value.interval is None:
-        return ""
+        return "" if value.spread is None else f"± {value.spread:.{column.digits}f}"
     low, high = map(column.text, value.interval)
     return f"{low} to {high}" if column.signed else f"{low}–{high}"
 

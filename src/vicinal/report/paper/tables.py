@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from vicinal.claims import corruption_heading
+from vicinal.claims import compare, corruption_heading, infer
 from vicinal.config import CORRUPTIONS, SEVERITIES
 from vicinal.paper import DATA_SETS, PERFORMANCE_TABLES, printed_numbers
-from vicinal.report.evidence import mean_nonlinearity
+from vicinal.report.evidence import corrupted_accuracy_number, corruption_gain_numbers, mean_nonlinearity
 from vicinal.report.paper.cells import (
     MAIN_TEMPERATURE,
     has_corruptions,
@@ -36,7 +36,6 @@ from vicinal.report.rows import (
     Model,
     Results,
     Row,
-    corruption_gain_bounds,
     corruption_values,
     temperature_label,
     versus_teacher,
@@ -300,7 +299,11 @@ def alignment_table(results: Results, data_set: str | None) -> PaperTable:
                 found: float | None = (versus_teacher(model, teacher.label).get("alignment") or {}).get(key)
                 return found
 
-            return value_of(row.models, get, value, scale_free=row.scale_free)
+            def bounds(model: Model) -> Any:
+                part = versus_teacher(model, teacher.label).get("alignment") or {}
+                return (part.get("intervals") or {}).get(key)
+
+            return value_of(row.models, get, value, bounds, scale_free=row.scale_free)
 
         cells = keep(
             peak_gain=peak_gain(row, teacher, printed[0]),
@@ -319,7 +322,7 @@ def alignment_table(results: Results, data_set: str | None) -> PaperTable:
         Quantity("independent_response", "Independent response", "Independent response", 3, "nats"),
     )
     notes = [
-        *value_notes(results, "pairs of images (the gain, paired, at its peak’s λ)"),
+        *value_notes(results, "the images of the pairs (the gain, paired, at its peak’s λ)"),
         *main_temperature_note(results),
     ]
     if any(value.scale_free for row in rows for value in row.cells.values()):
@@ -339,7 +342,7 @@ def corruption_table(results: Results, data_set: str | None) -> PaperTable:
     baseline = undistilled(results, "baseline")
     students: list[tuple[str, Row | None, str | None]] = [("None (baseline)", baseline, "baseline")]
     students += [(teacher_label(t), main_student(results, t), papers_name(t)) for t in results.teachers]
-    rows: list[TableRow] = []
+    shown: list[tuple[TableRow, Row, str]] = []
     for label, row, name in students:
         if row is None or not has_corruptions(row):
             continue
@@ -347,11 +350,12 @@ def corruption_table(results: Results, data_set: str | None) -> PaperTable:
             printed = (paper.get(name or "") or {}).get(corruption) or (None,) * len(SEVERITIES)
             cells = keep(
                 **{f"severity_{s}": _accuracy_under(row, corruption, s, printed[s - 1]) for s in SEVERITIES},
-                **{f"gain_{s}": _gain_under(row, corruption, s) for s in SEVERITIES},
+                **{f"gain_{s}": _gain_under(results, row, corruption, s) for s in SEVERITIES},
             )
             if cells:
-                rows.append(TableRow((label, corruption_heading(corruption)), cells, starts=position == 0))
-    if not rows:
+                line = TableRow((label, corruption_heading(corruption)), cells, starts=position == 0)
+                shown.append((line, row, corruption))
+    if not shown:
         return replace(table, missing=("measures.corruptions",))
     missing = [] if has_corruptions(baseline) else ["the arm baseline"]
     missing += [] if any(has_corruptions(row) for _, row, _ in students[1:]) else ["the arm kd_mixup"]
@@ -363,9 +367,9 @@ def corruption_table(results: Results, data_set: str | None) -> PaperTable:
         *value_notes(results, ""),
         *prior_note(results),
         *main_temperature_note(results),
-        "Bold: the best student of a corruption and severity."
+        "Bold: the best student of a corruption and severity, and those not told apart from it."
         + (
-            " Its gain over the baseline, with paired intervals over test images, is in table7.csv."
+            " The gains over the baseline, with intervals over seeds and images, are in table7.csv."
             if baseline is not None
             else ""
         ),
@@ -373,7 +377,7 @@ def corruption_table(results: Results, data_set: str | None) -> PaperTable:
     return replace(
         table,
         columns=columns,
-        rows=_with_best(rows),
+        rows=_with_best(results, shown),
         missing=tuple(missing),
         notes=tuple(notes),
         setting=setting_notes(results, paper),
@@ -384,29 +388,42 @@ def _accuracy_under(row: Row, corruption: str, severity: int, paper: float | Non
     return value_of(row.models, lambda m: corruption_values(m, corruption, "accuracy").get(severity), paper, scale=100)
 
 
-def _gain_under(row: Row, corruption: str, severity: int) -> Value | None:
-    return value_of(
-        row.models,
-        lambda m: corruption_values(m, corruption, "gain_pp").get(severity),
-        None,
-        lambda m: corruption_gain_bounds(m, corruption).get(severity),
-    )
+def _gain_under(results: Results, row: Row, corruption: str, severity: int) -> Value | None:
+    found = value_of(row.models, lambda m: corruption_values(m, corruption, "gain_pp").get(severity))
+    number = (corruption_gain_numbers(row, results).get(corruption) or {}).get(severity)
+    inferred = None if number is None else infer(number)
+    return found if found is None or inferred is None else replace(found, known=inferred.interval)
 
 
-def _with_best(rows: Sequence[TableRow]) -> tuple[TableRow, ...]:
-    """The rows of table 7 with the best student of every corruption and severity marked."""
-    highest: dict[tuple[str, str], float] = {}
-    for row in rows:
-        for key, value in row.cells.items():
-            place = row.labels[1], key
-            highest[place] = max(highest.get(place, value.mean), value.mean)
+def _with_best(results: Results, shown: Sequence[tuple[TableRow, Row, str]]) -> tuple[TableRow, ...]:
+    """The rows of table 7 with the best student of every corruption and severity marked, and those not told apart from it.
+
+    Args:
+        shown: a line with its row and its corruption.
+    """
+    marked = {(k, key) for corruption in CORRUPTIONS for s in SEVERITIES
+              for k, key in _best_of(results, [(k, *entry) for k, entry in enumerate(shown) if entry[2] == corruption], s)}  # fmt: skip
     return tuple(
-        replace(
-            row,
-            cells={
-                key: replace(value, best=key.startswith("severity") and value.mean == highest[row.labels[1], key])
-                for key, value in row.cells.items()
-            },
-        )
-        for row in rows
+        replace(line, cells={key: replace(value, best=(k, key) in marked) for key, value in line.cells.items()})
+        for k, (line, _, _) in enumerate(shown)
     )
+
+
+def _best_of(
+    results: Results, entries: Sequence[tuple[int, TableRow, Row, str]], severity: int
+) -> set[tuple[int, str]]:
+    key = f"severity_{severity}"
+    found = [(k, line.cells[key].mean, row, corruption) for k, line, row, corruption in entries if key in line.cells]
+    if not found:
+        return set()
+    best, highest, best_row, corruption = max(found, key=lambda entry: entry[1])
+    first = corrupted_accuracy_number(results, best_row, corruption, severity)
+    marked = {(k, key) for k, value, _, _ in found if value == highest}
+    for k, _, row, _ in found:
+        other = corrupted_accuracy_number(results, row, corruption, severity)
+        if k == best or first is None or other is None:
+            continue
+        gap = compare(first, other)
+        if gap.sign == 0 and gap.inference is not None:
+            marked.add((k, key))
+    return marked
