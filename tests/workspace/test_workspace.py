@@ -426,6 +426,15 @@ def test_what_rests_on_the_mark_is_written_again(run: RunFolder, name: str):
     assert run.summary()["log"] == LOG
 
 
+def test_what_an_older_version_wrote_is_no_damage(run: RunFolder):
+    path = finished(run).path / "spec.json"
+    whole = read_sealed_json(path)
+    older = {key: value for key, value in whole.items() if key != "validate_every_epochs"}
+    write_sealed_json(path, older)
+    assert run.mend() == []
+    assert read_sealed_json(path) == whole
+
+
 def test_a_mark_of_another_run_is_none(run: RunFolder, tmp_path: Path):
     other = RunFolder(tmp_path, run.spec.model_copy(update={"seed": 4}))
     finished(run)

@@ -117,11 +117,14 @@ class RunFolder:
         return [line for line in lines if line]
 
     def _mend_spec(self) -> str:
-        """Make spec.json say what defines the run; a line where it said something else."""
+        """Make spec.json say what defines the run; a line where it was damaged. An older version's lacks keys, and is whole."""
         path = self.path / "spec.json"
-        was = path.exists()
-        written = _write_where_other(path, self.spec.model_dump(mode="json"))
-        return f"{path} is damaged; it is written again" if was and written else ""
+        try:
+            whole = not path.exists() or bool(read_sealed_json(path))
+        except DamagedError:
+            whole = False
+        _write_where_other(path, self.spec.model_dump(mode="json"))
+        return "" if whole else f"{path} is damaged; it is written again"
 
     def describe(self, meaning: Mapping[str, Any]) -> None:
         """Write `network.json`, unless it says that already. Raises VicinalError where it cannot be written."""
