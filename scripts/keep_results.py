@@ -65,9 +65,16 @@ def keep(run: Path, folder: Path) -> Path:
     for path in wanted:
         if path.is_file():
             shutil.copyfile(path, folder / path.name)
+    run_words = folder / "run.md"
+    run_words.write_text(without_folders(run_words.read_text(encoding="utf-8")), encoding="utf-8")
     page = folder / "README.md"
     page.write_text(page_of(folder), encoding="utf-8")
     return page
+
+
+def without_folders(text: str) -> str:
+    """Text with absolute paths as their last part: a machine's folders say nothing to a reader."""
+    return re.sub(r"(?<=[=\s'])/(?:[^/\s']+/)+", "", text)
 
 
 def page_of(folder: Path) -> str:

@@ -13,7 +13,7 @@ import pytest
 from made_up_budgets import with_budgets
 from made_up_results import SHAPES, make_results, write_results
 
-from scripts.keep_results import MARK, keep, page_of
+from scripts.keep_results import MARK, keep, page_of, without_folders
 from vicinal.report import write_report
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
@@ -51,6 +51,15 @@ def test_what_was_kept_before_goes_and_other_files_stay(kept):
     _, folder = kept
     assert not (folder / "figure10.svg").exists()
     assert (folder / "notes.txt").read_text() == "mine"
+
+
+def test_a_page_has_no_folders_of_the_machine(kept):
+    command = (
+        "vicinal run study.yaml --out /home/me/runs/lite data.source=/data/cifar 'weights=/a/b/c.safetensors' lr=1/2"
+    )
+    shown = "vicinal run study.yaml --out lite data.source=cifar 'weights=c.safetensors' lr=1/2"
+    assert without_folders(command) == without_folders(shown) == shown.replace("'weights=/a/b/", "'weights=")
+    assert "\n/" not in (kept[1] / "README.md").read_text(encoding="utf-8")
 
 
 def test_a_changed_sentence_is_seen(kept, tmp_path):
