@@ -8,16 +8,16 @@ NOT_COVERING = "ece by percentiles"  # what intervals of ECE were
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("scale", "factor"), [(2.0, 1.0), (2.0, 1.5), (6.0, 1.5)])
-def test_intervals_of_one_classifier_cover(scale: float, factor: float) -> None:
-    """200 sets: the standard error of a coverage of 0.95 is 0.015."""
-    population = Population(scale, factor)
-    for images in (200, 1000):
-        found = coverage(population, images, 200)
+@pytest.mark.parametrize("factor", [1.0, 1.5])
+def test_intervals_of_one_classifier_cover(factor: float) -> None:
+    """200 sets: the standard error of a coverage of 0.95 is 0.015; of 120 sets 0.02. NLL of 200 images is skewed: 0.92."""
+    population = Population(2.0, factor)
+    for images, sets in ((200, 200), (1000, 120)):
+        found = coverage(population, images, sets)
         assert set(truths(population)) == set(found)
         for name, (held, _) in found.items():
             if name != NOT_COVERING:
-                assert held >= 0.89, (name, images, held)
+                assert held >= 0.9, (name, images, held)
         if factor == 1:
             assert found[NOT_COVERING][0] < 0.05
 
