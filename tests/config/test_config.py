@@ -340,8 +340,8 @@ def folders(
     return plan
 
 
-TEACHER, BASELINE = ("one", 0), ("baseline", None, None, 0)
-KD, SIGMA = ("kd_mixup", "one", 2.0, 0), ("kd_mixup", "one", "sigma", 0)
+TEACHER, BASELINE = ("one", 0), ("baseline", None, None, 0, 1.0)
+KD, SIGMA = ("kd_mixup", "one", 2.0, 0, 1.0), ("kd_mixup", "one", "sigma", 0, 1.0)
 
 
 def test_titles_paths_and_runtime_change_no_run(folders, tmp_path: Path, image_folder: Path):

@@ -14,15 +14,18 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from vicinal.results.study import StudyResults
 from vicinal.workspace import write_atomically
 
+if TYPE_CHECKING:  # and inside the functions that need it: the schema is printed without numpy
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Deviations = Mapping[str, NDArray[np.floating]]  # of one network, by key: (R, ...)
+
 RESAMPLES_FILE = "resamples.npz"
-Deviations = Mapping[str, NDArray[np.floating]]  # of one network, by key: (R, ...)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +38,8 @@ class _Figure:
     shape: tuple[int, ...]  # of one resample: (), (L,) or (S,)
 
     def of(self, network: int) -> NDArray[np.float64] | None:
+        import numpy as np
+
         if network not in self.networks:
             return None
         at = self.networks.index(network)
@@ -77,6 +82,8 @@ def write_resamples(folder: Path, deviations: Sequence[Deviations]) -> str:
 
     Raises VicinalError where it cannot be written.
     """
+    import numpy as np
+
     keys = list(dict.fromkeys(key for own in deviations for key in own))
     arrays: dict[str, NDArray[np.generic]] = {"keys": np.array(keys, dtype=np.str_)}
     for number, key in enumerate(keys):
@@ -130,6 +137,8 @@ def read_resamples(
 
 
 def _parsed(data: bytes) -> Resamples:
+    import numpy as np
+
     figures, resamples = {}, 0
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         for number, key in enumerate(arrays["keys"].tolist()):

@@ -21,7 +21,18 @@ from vicinal.workspace.terminal import say
 STUDY_FILE = "study.json"
 _MARK_KEYS = {"schema", "version", "study"}
 # What a study leaves in its folder.
-_OWN = {LOCK_FILE, STUDY_FILE, "runs", "banks", "results.json", "report.html", "tables", "figures", "paper"}
+_OWN = {
+    LOCK_FILE,
+    STUDY_FILE,
+    "runs",
+    "banks",
+    "results.json",
+    "resamples.npz",
+    "report.html",
+    "tables",
+    "figures",
+    "paper",
+}
 
 
 def open_study_folder(folder: Path, study: str) -> None:
