@@ -95,6 +95,7 @@ def scalar(results: Results, row: Row, key: str, factor: float = 1.0) -> Number 
     return numbers.number(row, f"{key} x {factor:g}", value, moved, bounds, images or None, least_error)
 
 
+@lru_cache(maxsize=8192)
 def vicinal_curve_numbers(
     results: Results, row: Row, quantity: str, scaled: str = "", held_out: str = ""
 ) -> dict[float, Number]:
@@ -139,6 +140,7 @@ def number_at_half(curve: Curve) -> Number | None:
     return at_half_of(curve)
 
 
+@lru_cache(maxsize=8192)
 def student_versus_teacher(
     results: Results, row: Row, teacher: str, scaled: str = "", held_out: str = ""
 ) -> StudentVersusTeacher | None:
@@ -194,7 +196,8 @@ def _alignment(numbers: StudyNumbers, row: Row, teacher: str, key: str, scaled: 
         found: _Bounds = (part(model).get("intervals") or {}).get(key)
         return found
 
-    return numbers.number(row, f"{held_out}{key} to {teacher}{scaled}", lambda m: part(m).get(key), moved, bounds)
+    name = f"{held_out}{key} to {teacher}{scaled}"
+    return numbers.number(row, name, lambda m: part(m).get(key), moved, bounds, pooled=False)
 
 
 def _by_lam(numbers: StudyNumbers, row: Row, key: str, values: Any, moved: Any, bounds: Any) -> dict[float, Number]:
@@ -209,7 +212,7 @@ def _by_lam(numbers: StudyNumbers, row: Row, key: str, values: Any, moved: Any, 
             continue
         number = numbers.number(
             row, f"{key} at {at}", partial(_entry, values=values, position=k), partial(_at, moved, k),
-            partial(_bounds, bounds=bounds, position=k),
+            partial(_bounds, bounds=bounds, position=k), pooled=False,
         )  # fmt: skip
         if number is not None:
             curve[float(at)] = number
@@ -355,6 +358,7 @@ def _vicinal_numbers(row: Row, results: Results, scaled: str = "", held_out: str
     average = numbers.number(
         row, f"mean of {key}", lambda m: _mean_over_lam(_curves_of(m, scaled, held_out)),
         lambda m: mean_of_curve(lam, numbers.moved(m, key)), lambda m: _mean_bounds(_curves_of(m, scaled, held_out)),
+        pooled=False,
     )  # fmt: skip
     found = {} if average is None else {"nl_mean": average}
     curve = vicinal_curve_numbers(results, row, "nonlinearity", scaled, held_out)

@@ -29,7 +29,7 @@ class StudyNumbers:
         self.results = results
         networks = [*results.raw["teachers"], *results.raw["students"]]
         self._position = {id(model): position for position, model in enumerate(networks)}
-        self._pools: dict[tuple[bool, str], SeedPool | None] = {}
+        self._pools: dict[str, SeedPool | None] = {}
         self._arm = {row: f"{position}" for position, row in enumerate((*results.rows, *results.other_budgets))}
 
     def number(
@@ -41,6 +41,7 @@ class StudyNumbers:
         bounds: Callable[[Model], Bounds] = lambda _: None,
         images: int | None = None,
         least_error: float = 0.0,
+        pooled: bool = True,
     ) -> Number | None:
         """A figure of a row over its seeds; None where no seed has it.
 
@@ -49,6 +50,8 @@ class StudyNumbers:
             value: of one network, None or not finite where it was not measured.
             deviations: (R,) of one network, in the unit of `value`.
             bounds: the stored interval of one network, used where there are no resamples.
+            pooled: whether students' seeds share the figure's spread. Not what follows the teacher of the seed (NL, gains, KL): there
+                students of one teacher move together and others do not, and an arm's own seeds tell its spread better.
         """
         models = {model["seed"]: model for model in row.models if _is_there(value(model))}
         by_seed = {seed: float(value(model) or 0.0) for seed, model in models.items()}
@@ -60,7 +63,7 @@ class StudyNumbers:
         interval = None
         if len(stored) == len(models):
             interval = fmean(low for low, _ in stored), fmean(high for _, high in stored)
-        pool = self._pool(row, key, value)
+        pool = self._pool(key, value) if pooled and not row.is_teacher else None
         return Number(
             fmean(by_seed.values()),
             by_seed,
@@ -73,20 +76,18 @@ class StudyNumbers:
             level=self.results.confidence_level,
         )
 
-    def _pool(self, row: Row, key: str, value: Value) -> SeedPool | None:
-        """What all rows of a role that have the figure for every seed show of its spread between seeds."""
-        place = (row.is_teacher, key)
-        if place not in self._pools:
-            students = (*self.results.students, *self.results.other_budgets)
-            rows = self.results.teachers if row.is_teacher else students
+    def _pool(self, key: str, value: Value) -> SeedPool | None:
+        """What all students that have the figure for every seed show of its spread between seeds."""
+        if key not in self._pools:
+            rows = self.results.students
             by_arm: dict[str, list[float]] = {}
             seeds = max((tuple(model["seed"] for model in one.models) for one in rows), key=len, default=())
             for one in rows:
                 values = [value(model) for model in one.models]
                 if tuple(model["seed"] for model in one.models) == seeds and all(map(_is_there, values)):
                     by_arm[self._arm[one]] = [float(found or 0.0) for found in values]
-            self._pools[place] = SeedPool.of("teacher" if row.is_teacher else "student", by_arm)
-        return self._pools[place]
+            self._pools[key] = SeedPool.of("student", by_arm)
+        return self._pools[key]
 
     def moved(self, model: Model, key: str, position: int | None = None) -> Deviations | None:
         """The (R,) deviations of one network's figure, or of one point of its (R, L) or (R, S) figure; None where none are kept."""
