@@ -363,6 +363,7 @@ KINDS = {
     "log.jsonl": "runs/*/log.jsonl",
     "study.json": "study.json",
     "results.json": "results.json",
+    "resamples.npz": "resamples.npz",
     "a bank's answers": "banks/*/*.bin",
     "bank.json": "banks/*/bank.json",
 }
@@ -404,7 +405,7 @@ def judge(torture: Torture, part: Part, out: Path, path: Path, content: bytes, k
             part.fault(f"{kind}, {how}: {answer.err[-300:]}")
         return
     unequal = torture.unequal(out)
-    made_anew = kind in ("results.json", "a bank's answers")  # whatever was there
+    made_anew = kind in ("results.json", "resamples.npz", "a bank's answers")  # whatever was there
     if unequal:
         part.fault(f"{kind}, {how}: {unequal}")
     elif path.name in answer.err:

@@ -691,6 +691,8 @@ def imagenet_shaped(root: Path) -> Path:
 def test_the_imagenet_study_from_a_folder_end_to_end(tmp_path: Path, vicinal, protocol: str):
     teachers = ["convnext_large", "vit_base_patch16", "resnet152", "convnext_tiny"]
     small = [f"teachers.{name}={{model: vicinal_resnet8, epochs: 1, batch_size: 16}}" for name in teachers]
+    if protocol == "sound":
+        small.append("teachers.convnext_tiny.logit_scale=[0.5, 1, 2]")
     answer = vicinal(
         "run",
         f"imagenet-{protocol}",
@@ -715,7 +717,7 @@ def test_the_imagenet_study_from_a_folder_end_to_end(tmp_path: Path, vicinal, pr
     )
     assert answer.code == 0, answer.err
     results = read(tmp_path / "out")
-    assert len(results["teachers"]) == 4
+    assert len(results["teachers"]) == (6 if protocol == "sound" else 4)  # one at three scales of its logits
     arms = {"baseline", "mixup", "kd", "kd_mixup"}
     assert {s["arm"] for s in results["students"]} == (
         arms if protocol == "paper" else arms | {"label_smoothing", "linear_target"}

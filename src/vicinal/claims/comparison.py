@@ -150,7 +150,7 @@ def _image_part(number: Number) -> list[tuple[float, float]] | None:
     if number.interval is None:
         return None
     low, high = number.interval
-    half = _quantile(0.5 + number.level / 2, LARGE)
+    half = _quantile(0.5 + number.level / 2, freedom)
     return [(((high - low) / 2 / half) ** 2, freedom)]
 
 

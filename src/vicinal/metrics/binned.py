@@ -21,7 +21,14 @@ _HALVINGS = 60
 
 @dataclass(frozen=True)
 class BinnedGaps:
-    """Accuracy less confidence in bins of confidence, (..., B) each but for `samples`."""
+    """Accuracy less confidence in bins of confidence, (..., B) each but for `samples`.
+
+    Example:
+        >>> import torch
+        >>> one_bin = torch.ones(4, 1)
+        >>> BinnedGaps.of(torch.full((4,), 0.5), torch.tensor([1, 1, 1, 0]), one_bin).gap.tolist()
+        [0.25]
+    """
 
     samples: int  # N
     share: Tensor  # of the samples, p_b

@@ -72,7 +72,13 @@ def interval(
 
 
 def percentiles(drawn: Tensor, confidence_level: float = 0.95) -> tuple[Tensor, Tensor]:
-    """(lower, upper) that hold the middle `confidence_level` of (R, ...) resampled values: (...,) float64 each."""
+    """(lower, upper) that hold the middle `confidence_level` of (R, ...) resampled values: (...,) float64 each.
+
+    Example:
+        >>> import torch
+        >>> [round(float(bound)) for bound in percentiles(torch.arange(101.0).double(), 0.9)]
+        [5, 95]
+    """
     tail = (1 - confidence_level) / 2
     bounds = torch.quantile(drawn, torch.tensor([tail, 1 - tail], dtype=torch.float64), dim=0)
     return bounds[0], bounds[1]

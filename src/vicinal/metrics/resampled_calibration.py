@@ -33,6 +33,12 @@ def resampled_figures(
         log_temperatures: (R,) log of what each resample's logits are divided by; None for 1.
 
     Raises ValueError for shapes that do not fit, and answers that are NaN.
+
+    Example:
+        >>> import torch
+        >>> logits, labels = torch.tensor([[2.0, 0.0], [0.0, 1.0]]).double(), torch.tensor([0, 0])
+        >>> resampled_figures(logits, labels, 10, torch.tensor([[1, 1], [2, 0]]))["accuracy"].tolist()
+        [0.5, 1.0]
     """
     if counts.dim() != 2 or counts.shape[1] != len(logits):
         raise ValueError(f"expected (R, {len(logits)}) counts, got {tuple(counts.shape)}")

@@ -105,6 +105,12 @@ def corruption_deviations(
     """How far accuracy and ECE under each corruption move over resamples of the images: (R, S) float64 each, fractions.
 
     Every corruption, severity and network sees the same resamples (`resample_counts`). Arguments as `measure_corruptions`.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[3.0, 0.0], [0.0, 3.0]]).repeat(2, 1, 1)  # the same at each of two severities
+        >>> corruption_deviations({"fog": logits}, torch.tensor([0, 1]), resamples=3)["fog"]["accuracy"].tolist()
+        [[0.0, 0.0], [0.0, 0.0], [0.0, 0.0]]
     """
     counts = resample_counts(len(labels), resamples)
     found = {}

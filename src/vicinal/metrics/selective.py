@@ -66,6 +66,12 @@ def resampled_aurc(logits: Tensor, labels: Tensor, counts: Tensor) -> Tensor:
 
     Args:
         logits: (N, K); labels: (N,) int64; counts: (R, N) how often each resample counts each sample, rows with sum N.
+
+    Example:
+        >>> import torch
+        >>> logits, labels = torch.tensor([[2.0, 0.0], [0.0, 1.0], [3.0, 0.0], [0.0, 0.5]]), torch.tensor([0, 1, 0, 0])
+        >>> resampled_aurc(logits, labels, torch.ones(1, 4)).tolist()
+        [0.0625]
     """
     scores, correct = confidence_score(logits), logits.argmax(-1) == labels
     order = (-scores).argsort(stable=True)
@@ -187,6 +193,12 @@ def class_calibration(
     Returns:
         images, ece, floor and p_value, lists of K each: the p of each class stands for itself, so that of 100 calibrated classes
         five are below .05.
+
+    Example:
+        >>> import torch
+        >>> answers, labels = torch.tensor([[0.9, 0.1], [0.2, 0.8]]).repeat(50, 1), torch.tensor([0, 1]).repeat(50)
+        >>> [round(ece, 2) for ece in class_calibration(answers, labels)[0]["ece"]]
+        [0.15, 0.15]
     """
     own = class_expected_calibration_errors(probabilities, labels, bins)
     drawn = classwise_calibrated_errors(probabilities, bins, resamples, seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -146,8 +147,9 @@ class Learner:
             logits = predict(self.network, data.selection_images, data.preparation, self.device)
             labels = data.selection_images.labels
             entry["selection_accuracy"] = float((logits.argmax(1) == labels).double().mean())
-            entry["selection_loss"] = float(cross_entropy(logits.double(), labels))
-            watch_plateau(state, run.network, entry["selection_accuracy"], entry["selection_loss"])
+            loss = float(cross_entropy(logits.double(), labels))
+            entry["selection_loss"] = loss if math.isfinite(loss) else None
+            watch_plateau(state, run.network, entry["selection_accuracy"], loss)
             _keep_best(state, run, self.network, epoch, entry["selection_accuracy"])
         state.epoch_loss, state.epoch_images = 0.0, 0
         self._log.append({**entry, "seconds": round(state.seconds, 3)})
