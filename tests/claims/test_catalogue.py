@@ -408,6 +408,7 @@ def test_no_difference_is_not_a_lack_of_data():
 
     alike, unknown = judge(claim("beats_mixup"), of(0.1)), judge(claim("beats_mixup"), of(3.0))
     assert (alike.verdict, unknown.verdict) == ("no difference", "undecided")
+    assert alike.detail == "Shown to lie within 1 points of none in the one there is: A (T = 2)."
     assert "runs like these find an effect of" in unknown.detail
     assert judge(claim("beats_mixup"), replace(of(0.1), margins={"points": 0.01})).verdict == "undecided"
 
@@ -453,6 +454,7 @@ def test_an_order_of_magnitude_needs_a_baseline_above_the_floor():
         judged = judge(claim("ece_order"), replace(evidence, students=(with_floor, baseline)))
         assert judged.verdict == verdict
     assert "0.0070, lies below the 0.0080 that a perfectly calibrated student shows" in judged.detail
+    assert (judged.count(-1), judged.count(0)) == (0, 1)
 
 
 def test_an_effect_of_scale_is_said():

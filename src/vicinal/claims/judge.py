@@ -162,8 +162,8 @@ class Judgement:
     held_out: Verdict | None = None  # on pairs of test images; None where they do not matter, or were not measured
 
     def count(self, sign: int) -> int:
-        """How many cases hold (1), fail (−1) or are not decided (0)."""
-        return sum(case.sign == sign for case in self.cases)
+        """How many cases hold (1), fail (−1) or are not decided (0), as those are that cannot be tested."""
+        return sum((0 if case.barrier else case.sign) == sign for case in self.cases)
 
     def as_data(self) -> dict[str, Any]:
         """The verdict as plain data, without the claim's own words."""
@@ -238,6 +238,7 @@ def _judge(claim: Claim, evidences: Sequence[Evidence]) -> Judgement:
     margins = [evidence.margins.get(case.effect.unit) if case.effect is not None else None for case, evidence in found]
     cases = tuple(after_holm([case for case, _ in found]))
     verdict = _verdict(cases, [case.is_within(margin) for case, margin in zip(cases, margins, strict=True)])
+    margin = f"{margins[0]:g} {cases[0].effect.unit}" if margins[0] is not None and cases[0].effect is not None else ""
     effects = [outcome.effect for _, outcome in outcomes if outcome.effect is not None]
     if not effects:
         effects = [
@@ -248,7 +249,7 @@ def _judge(claim: Claim, evidences: Sequence[Evidence]) -> Judgement:
     effect = min(effects, key=lambda found: (found.value, found.subject), default=None)
     remarks = list(dict.fromkeys(outcome.remark for _, outcome in outcomes if outcome.remark and outcome.cases))
     alone = f"{with_cases[0].data}: " if len(evidences) > 1 and not several else ""
-    return Judgement(claim, verdict, effect, alone + " ".join([_detail(verdict, cases), *remarks]), cases)
+    return Judgement(claim, verdict, effect, alone + " ".join([_detail(verdict, cases, margin), *remarks]), cases)
 
 
 def _verdict(cases: Sequence[Case], within: Sequence[bool]) -> Verdict:
@@ -287,9 +288,9 @@ def after_holm(cases: Sequence[Case]) -> list[Case]:
     return changed
 
 
-def _detail(verdict: Verdict, cases: Sequence[Case]) -> str:
+def _detail(verdict: Verdict, cases: Sequence[Case], margin: str) -> str:
     """Which cases hold and which fail, in one line: all are counted, and the ones that made the verdict are named."""
-    holds, fails, opens = ([case for case in cases if case.sign == sign] for sign in (1, -1, 0))
+    holds, fails, opens = ([case for case in cases if case.sign == sign and not case.barrier] for sign in (1, -1, 0))
     total = len(cases)
 
     def count(found: Sequence[Case]) -> str:
@@ -303,6 +304,9 @@ def _detail(verdict: Verdict, cases: Sequence[Case]) -> str:
             if any(case.barrier == ONE_SEED for case in barred):
                 parts.append(_of_networks(cases))
             return _sentence(parts, cases)
+    if verdict == "no difference":
+        parts.append(f"shown to lie within {margin} of none in {count(cases)}: {_names(cases)}")
+        return _sentence(parts, cases)
     if fails:
         parts.append(f"fails in {count(fails)}: {_names(fails)}")
     if opens:
