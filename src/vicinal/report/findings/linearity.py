@@ -39,7 +39,8 @@ def all_along(results: Results, curve: Curve) -> AllAlong | None:
     rest = count - above - below
     known = "its interval includes 0" if inferred else "no interval was stored"
     if below:
-        words = f"below 0 at {below} of {count} λ between 0 and 1, above 0 at {above}"
+        words = f"below 0 at {below} of {count} λ between 0 and 1"
+        words += f", above 0 at {above} of {count} λ" if above else ""
         return AllAlong("no", f"{words}; at the other {rest} {known}" if rest else words, True)
     return AllAlong(
         "undecided", f"above 0 at {above} of {count} λ between 0 and 1; at the other {rest} {known}", bool(inferred)
