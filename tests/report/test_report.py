@@ -358,4 +358,4 @@ def test_one_teacher_for_all_seeds(tmp_path):
     results["teachers"] = [{**teacher, "seed": 7} for teacher in results["teachers"] if teacher["seed"] == 0]
     html = write_report(write_results(tmp_path, results)).read_text(encoding="utf-8")
     assert "Seeds 0, 1, 2." in html
-    assert "for a network of one seed its 95\u00a0% bootstrap interval" in html
+    assert "for a network of one seed its 95\u00a0% interval by resampling the images of the pairs" in html

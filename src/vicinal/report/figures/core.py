@@ -245,14 +245,14 @@ def common_limits(curves: Sequence[Curve], zero: bool) -> tuple[float, float]:
 
 
 def band_words(results: Results, unit: str) -> str:
-    """What the bands of a caption are: over seeds, or a bootstrap interval over a unit such as "test images"."""
+    """What the bands of a caption are: over seeds, or an interval by resampling a unit such as "test images"."""
     if len(results.seeds) > 1:
         words = "Lines: mean over seeds; bands: one sample standard deviation either side"
         single = any(len(row.models) == 1 for row in results.rows)
         return words + (
-            f", for a network of one seed its {results.coverage} bootstrap interval over {unit}." if single else "."
+            f", for a network of one seed its {results.coverage} interval by resampling {unit}." if single else "."
         )
-    return f"Bands: {results.coverage} bootstrap interval over {unit}."
+    return f"Bands: {results.coverage} interval by resampling {unit}."
 
 
 def dagger_words(rows: Sequence[Row]) -> str:
@@ -320,7 +320,7 @@ def vicinal_curves(results: Results, styles: Styles) -> FigureSet:
                 )
             panels.append(render(figure, f"vc{number}-{quantity}", f"{label} over λ: {name} and its students"))
     few = all(len(rows) <= MOST_BANDS for _, rows in blocks(results))
-    bands = band_words(results, "pairs of images") + (
+    bands = band_words(results, "the images of the pairs") + (
         "" if few else " With this many curves only the teacher’s band is drawn."
     )
     return FigureSet(
@@ -356,7 +356,7 @@ def linearity_gain(results: Results, styles: Styles) -> FigureSet:
         "linearity_gain",
         "Linearity gain over the teacher",
         "NL of the teacher minus NL of the student: above 0 the student is the more linear of the two. Students without "
-        f"a teacher are compared with each. {band_words(results, 'pairs of images')}{dagger_words(rows)}",
+        f"a teacher are compared with each. {band_words(results, 'the images of the pairs')}{dagger_words(rows)}",
         styles.keys(rows),
         tuple(panels),
         min(3, max(1, len(panels))),

@@ -57,7 +57,7 @@ def scaled_curves(results: Results) -> FigureSet | None:
         "Between training images, after temperature scaling",
         "NL, D and Δ_lin again, the logits of every network divided by the one temperature that suits its validation images. What "
         "differs from the curves as measured is an effect of confidence scale: a network that is surer of everything has the larger "
-        f"NL without being less linear in any other way. {band_words(results, 'pairs of images')}",
+        f"NL without being less linear in any other way. {band_words(results, 'the images of the pairs')}",
         keys,
         tuple(panels),
         3,

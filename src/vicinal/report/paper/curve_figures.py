@@ -99,7 +99,7 @@ def teachers_between_images(results: Results) -> PaperFigure:
 def _bands(rows: Sequence[Row], results: Results) -> str:
     """What the bands are of rows that need not have the seeds of the students."""
     if all(len(row.models) == 1 for row in rows):
-        return f"Bands: {results.coverage} bootstrap interval over pairs of images."
+        return f"Bands: {results.coverage} interval by resampling the images of the pairs."
     return band_words(results, "pairs of images")
 
 
