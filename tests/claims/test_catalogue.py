@@ -409,8 +409,32 @@ def test_no_difference_is_not_a_lack_of_data():
     alike, unknown = judge(claim("beats_mixup"), of(0.1)), judge(claim("beats_mixup"), of(3.0))
     assert (alike.verdict, unknown.verdict) == ("no difference", "undecided")
     assert alike.detail == "Shown to lie within 1 points of none in the one there is: A (T = 2)."
-    assert "runs like these find an effect of" in unknown.detail
+    assert "one such comparison finds an effect of" in unknown.detail
     assert judge(claim("beats_mixup"), replace(of(0.1), margins={"points": 0.01})).verdict == "undecided"
+
+
+def test_many_small_steps_are_no_small_difference():
+    rng = np.random.default_rng(2)
+
+    def of(step: float) -> Evidence:
+        values = {f"{k}": list(80 - step * k + 0.1 * rng.normal(size=8)) for k in range(5)}
+        pool = SeedPool.of("student", values)
+        found = tuple(
+            student(temperature=2.0 + float(k), numbers={"accuracy": Number(
+                float(np.mean(v)), dict(enumerate(v)), loads=(Load(pool, k, 1.0),), of_arm=True
+            )})
+            for k, v in values.items()
+        )  # fmt: skip
+        return Evidence("made up", (teacher(),), found)
+
+    assert judge(claim("accuracy_falls"), of(0.0)).verdict == "no difference"
+    assert judge(claim("accuracy_falls"), of(-0.02)).verdict == "no difference"
+    assert judge(claim("accuracy_falls"), of(-0.4)).verdict != "no difference"
+    rising = of(-0.2)  # each step well within a point, all four not
+    assert (
+        judge(claim("accuracy_falls"), rising).verdict != "no difference"
+        or abs(rising.students[0].numbers["accuracy"].value - rising.students[4].numbers["accuracy"].value) < 0.9
+    )
 
 
 def test_holms_correction_is_for_failing_cases():

@@ -95,6 +95,18 @@ def test_one_seed_speaks_of_networks():
     assert infer(alone).error == pytest.approx(1, rel=0.05)
 
 
+def test_an_arm_of_one_seed_beside_one_of_five_speaks_of_networks():
+    moved = np.random.default_rng(3).normal(size=(5, 300))
+    five = of_seeds([1.0, 1.1, 0.9, 1.2, 0.8], moved)
+    lone = Number(2.0, {3: 2.0}, deviations=moved[:1], of_arm=True)
+    gap = difference(lone, five)
+    assert gap.by_seed == {3: pytest.approx(0.8)}
+    assert infer(gap).of_networks
+    shared = replace(lone, of_arm=False)
+    assert len(difference(shared, five).by_seed) == 5
+    assert not infer(difference(shared, five)).of_networks
+
+
 def test_answers_that_are_all_right_have_an_error_all_the_same():
     number = Number(100.0, {0: 100.0}, deviations=np.zeros((1, 100)), least_error=100 / 52, images=50)
     low, high = infer(number).interval

@@ -64,7 +64,7 @@ BUMP = 0.1 + LAM * (1 - LAM)
     [
         (BUMP, 0.01, "yes", "above 0 at every λ"),
         (-BUMP, 0.01, "no", "below 0 at every λ"),
-        (BUMP, 0.5, "undecided", "above 0 at 0 of 19 λ between 0 and 1; at the other 19 its interval includes 0"),
+        (BUMP, 0.5, "undecided", "above 0 at 0 of 10 λ up to ½; at the other 10 it is not decided"),
         (np.where(LAM < 0.5, 0.2, -0.2), 0.01, "no", "below 0 at 10 of 19 λ between 0 and 1, above 0 at 9 of 19 λ"),
     ],
 )

@@ -1,10 +1,11 @@
 """The paper's claims as code and the one comparator that judges them, on the paper's tables and on every study."""
 
+from vicinal.claims.between_images import once
 from vicinal.claims.by_arm import ORDER_OF_MAGNITUDE
 from vicinal.claims.catalogue import CLAIMS, judge_all
 from vicinal.claims.comparison import POWER, Comparison, Inference, compare, decide, infer, why_undecided
 from vicinal.claims.evidence import MARGINS, Evidence, ModelResults, StudentVersusTeacher
-from vicinal.claims.judge import RULE, VERDICTS, Effect, Judgement, Unit, Verdict, judge
+from vicinal.claims.judge import RULE, VERDICTS, Case, Effect, Judgement, Unit, Verdict, after_holm, judge
 from vicinal.claims.numbers import (
     EPSILON,
     Curve,
@@ -38,6 +39,7 @@ __all__ = [
     "SMOOTH_CORRUPTIONS",
     "TEMPERATURE_SYMBOLS",
     "VERDICTS",
+    "Case",
     "Comparison",
     "Curve",
     "Deviations",
@@ -52,6 +54,7 @@ __all__ = [
     "StudentVersusTeacher",
     "Unit",
     "Verdict",
+    "after_holm",
     "compare",
     "constant",
     "corruption_heading",
@@ -66,6 +69,7 @@ __all__ = [
     "mean",
     "mean_gain_by_corruption",
     "mean_robustness_gain",
+    "once",
     "p_value_text",
     "ratio",
     "temperature_text",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 from vicinal.claims.cases import (
+    as_sure_as,
     at_temperature,
     ece_pair,
     mixed_and_plain,
@@ -92,7 +93,7 @@ def confidence_passes(evidence: Evidence) -> Outcome:
         if gap is not None and not student.scale_free:
             words = "overconfident" if side > 0 else "underconfident"
             case = Case.of(teacher.name, words, gap if side > 0 else -gap, "points")
-            cases.append(unless_uninformative(case, student))
+            cases.append(unless_uninformative(as_sure_as(case, overconfidence(teacher)), student))
     return Outcome(
         tuple(cases), remark=remark, missing="teachers clearly over- or underconfident and KD + mixup students"
     )
@@ -130,26 +131,31 @@ def _above_the_floor(case: Case, baseline: Number, floor: Number | None) -> Case
         f"a tenth of the baseline’s ECE, {baseline.value / ORDER_OF_MAGNITUDE:.4f}, lies below the {floor.value:.4f} that a perfectly "
         "calibrated student shows on so many images"
     )
-    return replace(case, barrier=case.barrier or barrier)
+    return replace(case, barrier=barrier)
 
 
 def falls_with_temperature(key: str, unit: Unit) -> Callable[[Evidence], Outcome]:
     """A number falls from each fixed temperature to the next."""
 
     def cases(evidence: Evidence) -> Outcome:
-        found = []
+        found, spans = [], []
         for teacher in evidence.plain_teachers:
             students = [
                 s
                 for s in evidence.distilled("kd_mixup", teacher)
                 if s.has_fixed_temperature and s.temperature is not None and key in s.numbers
             ]
+            spans += [difference(a.numbers[key], b.numbers[key]) for a, b in combinations(students, 2)]
             for lower, higher in pairwise(students):
                 fall = evidence.gap(key, lower, higher)
                 assert fall is not None
                 step = f"T = {temperature_text(lower.temperature or 0)}→{temperature_text(higher.temperature or 0)}"
                 found.append(Case.of(teacher.name, step, fall, unit))
-        return Outcome(tuple(found), missing="KD + mixup students of one teacher at two fixed temperatures or more")
+        return Outcome(
+            tuple(found),
+            missing="KD + mixup students of one teacher at two fixed temperatures or more",
+            spans=tuple(spans),
+        )
 
     return cases
 

@@ -42,6 +42,16 @@ def unless_uninformative(case: Case, student: ModelResults) -> Case:
     return replace(case, sign=0, why=f"the student {student.uninformative}")
 
 
+def as_sure_as(case: Case, condition: Number | None) -> Case:
+    """A case that rests on another number's sign as well: no surer than that is."""
+    found = infer(condition) if condition is not None else None
+    if found is None or case.p_for is None or case.p_against is None:
+        return case
+    least = min(found.p_above(), found.p_below())
+    p_for, p_against, level = max(case.p_for, least), max(case.p_against, least), (1 - found.level) / 2
+    return replace(case, p_for=p_for, p_against=p_against, sign=1 if p_for < level else -1 if p_against < level else 0)
+
+
 def pairs_of(evidence: Evidence) -> Iterator[tuple[ModelResults, ModelResults, StudentVersusTeacher]]:
     """Each plain teacher with the student that stands for KD + mixup, and that student beside it; scale-free ones are left out."""
     for teacher in evidence.plain_teachers:

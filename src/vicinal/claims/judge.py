@@ -124,6 +124,11 @@ class Case:
         return self.inference.p_outside(margin, self.threshold) < EQUIVALENCE_LEVEL
 
 
+def _is_within(number: Number, margin: float | None) -> bool:
+    found = infer(number)
+    return margin is not None and found is not None and found.p_outside(margin) < EQUIVALENCE_LEVEL
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a judge found in one evidence."""
@@ -132,6 +137,9 @@ class Outcome:
     effect: Effect | None = None  # of the whole, where that is no case's
     remark: str = ""
     missing: str = ""  # what the evidence would have to contain, where there are no cases
+    spans: tuple[
+        Number, ...
+    ] = ()  # what has to lie within the margin as well for "no difference": many small steps are a large one
 
 
 @dataclass(frozen=True)
@@ -237,7 +245,9 @@ def _judge(claim: Claim, evidences: Sequence[Evidence]) -> Judgement:
         return Judgement(claim, "no data", None, f"Needs {missing}.", ())
     margins = [evidence.margins.get(case.effect.unit) if case.effect is not None else None for case, evidence in found]
     cases = tuple(after_holm([case for case, _ in found]))
-    verdict = _verdict(cases, [case.is_within(margin) for case, margin in zip(cases, margins, strict=True)])
+    within = [case.is_within(margin) for case, margin in zip(cases, margins, strict=True)]
+    within += [_is_within(span, margins[0]) for _, outcome in outcomes for span in outcome.spans]
+    verdict = _verdict(cases, within)
     margin = f"{margins[0]:g} {cases[0].effect.unit}" if margins[0] is not None and cases[0].effect is not None else ""
     effects = [outcome.effect for _, outcome in outcomes if outcome.effect is not None]
     if not effects:
@@ -301,8 +311,8 @@ def _detail(verdict: Verdict, cases: Sequence[Case], margin: str) -> str:
     if barred:
         parts.append(_barred(barred, total))
         if verdict == "not testable":
-            if any(case.barrier == ONE_SEED for case in barred):
-                parts.append(_of_networks(cases))
+            if one_seed := [case for case in cases if case.barrier == ONE_SEED]:
+                parts.append(_of_networks(one_seed))
             return _sentence(parts, cases)
     if verdict == "no difference":
         parts.append(f"shown to lie within {margin} of none in {count(cases)}: {_names(cases)}")
@@ -354,7 +364,7 @@ def _detectable(opens: Sequence[Case]) -> str:
         return ""
     size, effect = max(able, key=lambda pair: pair[0])
     shown = f"{size:.{DECIMALS[effect.unit]}f} {effect.unit}"
-    return f"runs like these find an effect of {shown} in {100 * POWER:.0f} % of cases"
+    return f"one such comparison finds an effect of {shown} in {100 * POWER:.0f} % of repetitions"
 
 
 def _names(cases: Iterable[Case]) -> str:

@@ -99,7 +99,13 @@ def combine(function: Callable[..., Any], *numbers: Number) -> Number:
 
 
 def _seeds(numbers: Sequence[Number]) -> list[int]:
-    """The seeds of a combination: those that all numbers of several have; else the one that there is."""
+    """The seeds of a combination: those that all numbers of several have; else the one that there is.
+
+    An arm of one seed leaves that one: set against every seed of another arm, its own training would look like no chance at all.
+    """
+    lone = [seed for number in numbers if number.of_arm and len(number.by_seed) == 1 for seed in number.by_seed]
+    if lone:
+        return lone[:1]
     several = [number.by_seed for number in numbers if len(number.by_seed) > 1]
     if several:
         return [seed for seed in several[0] if all(seed in by_seed for by_seed in several)]
@@ -108,7 +114,7 @@ def _seeds(numbers: Sequence[Number]) -> list[int]:
 
 
 def _of_seed(number: Number, seed: int) -> float:
-    return number.by_seed[seed] if len(number.by_seed) > 1 else number.value
+    return number.by_seed.get(seed, number.value) if len(number.by_seed) > 1 else number.value
 
 
 def _slopes(function: Callable[..., Any], values: Sequence[float]) -> list[float]:
@@ -148,7 +154,8 @@ def _moves(number: Number, seed: int) -> Deviations:
     """(R,) deviations of one seed."""
     if number.deviations is None:
         return np.zeros(1)
-    found: Deviations = number.deviations[list(number.by_seed).index(seed) if len(number.deviations) > 1 else 0]
+    seeds = list(number.by_seed)
+    found: Deviations = number.deviations[seeds.index(seed) if len(number.deviations) > 1 and seed in seeds else 0]
     return found
 
 

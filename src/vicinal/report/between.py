@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from vicinal.claims import Number
@@ -43,11 +44,12 @@ def by_class(results: Results, row: Row, kind: str, quantity: str, scaled: str =
     def part(model: Model) -> Mapping[str, Any]:
         return _inside(model, path) or {}
 
-    return numbers_of(results).number(
+    found = numbers_of(results).number(
         row, f"{path}.{quantity}", lambda model: part(model).get(quantity),
         lambda model: numbers_of(results).moved(model, f"{path}.{quantity}"),
         lambda model: (part(model).get("intervals") or {}).get(quantity), pooled=False,
     )  # fmt: skip
+    return replace(found, log=True) if found is not None and quantity == "dominance" and found.value > 0 else found
 
 
 def _path(place: str, key: str) -> str:

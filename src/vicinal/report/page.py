@@ -243,7 +243,7 @@ def what_was_selected(results: Results) -> list[str]:
     if measures.get("bootstrap_resamples"):
         lines.append(
             f"Intervals: {results.coverage}, from {measures['bootstrap_resamples']:,} bootstrap resamples of test images or of the "
-            "images that pairs are made of; of an accuracy Wilson’s, of two accuracies on the same images Tango’s, of an ECE by "
+            "images that pairs are made of; of an accuracy Wilson’s, of an ECE by "
             "inverting the distribution of the bins’ gaps."
         )
     temperatures = [row for row in results.rows if row.values("fitted_temperature")]

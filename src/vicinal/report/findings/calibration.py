@@ -58,7 +58,8 @@ def of_many(quotes: Quotes, found: Sequence[Compared | None]) -> str:
             continue
         ends = [group[0]] if len(group) == 1 else [group[0], group[-1]]
         shown = " to ".join(quotes.difference(one) for one in ends)
-        clauses.append(f"{word} {', '.join(one.first.label for one in group)} ({shown})")
+        labels = [one.first.label + (" (scaled too)" if one.first.scale_free else "") for one in group]
+        clauses.append(f"{word} {', '.join(labels)} ({shown})")
     return f"NLL is {'; '.join(clauses)}." if clauses else "Nothing is known of the students’ NLL."
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from vicinal.claims import Curve, decide, infer
+from vicinal.claims import Case, Curve, after_holm, decide, infer, once
 from vicinal.report.between import curve_at_half, gain
 from vicinal.report.degenerate import uninformative, what_it_tells
 from vicinal.report.evidence import student_versus_teacher
@@ -24,27 +24,27 @@ class AllAlong:
 
 def all_along(results: Results, curve: Curve) -> AllAlong | None:
     """Whether Δ_lin is above 0 at every λ between 0 and 1: yes where it is clearly so at each, no where it is clearly below at one
-    after Bonferroni's correction for all, the same rule as the claim's. None without such λ."""
-    inner = [number for lam, number in curve.items() if 0 < lam < 1]
+    after Holm's correction for all, as the claim has it. λ and 1 − λ count once. None without such λ."""
+    inner = [number for _, number in once([(lam, number) for lam, number in sorted(curve.items()) if 0 < lam < 1])]
     if not inner:
         return None
-    count, above = len(inner), sum(decide(number) > 0 for number in inner)
-    tail = (1 - results.confidence_level) / 2
-    inferred = [found for number in inner if (found := infer(number)) is not None]
-    below = sum(found.p_below() * count < tail for found in inferred)
+    cases = after_holm([Case.of("", "", replace(number, of_arm=False), "nats") for number in inner])
+    count, above, below = len(cases), sum(case.sign > 0 for case in cases), sum(case.sign < 0 for case in cases)
+    known, among = (
+        any(infer(number) is not None for number in inner),
+        "λ between 0 and 1" if len(inner) > len(curve) / 2 else "λ up to ½",
+    )
     if above == count:
         return AllAlong("yes", f"above 0 at every λ between 0 and 1, its {results.coverage} interval included", True)
     if below == count:
         return AllAlong("no", f"below 0 at every λ between 0 and 1, its {results.coverage} interval included", True)
     rest = count - above - below
-    known = "its interval includes 0" if inferred else "no interval was stored"
+    left = f"; at the other {rest} it is not decided" if known else "; no interval was stored"
     if below:
-        words = f"below 0 at {below} of {count} λ between 0 and 1"
+        words = f"below 0 at {below} of {count} {among}"
         words += f", above 0 at {above} of {count} λ" if above else ""
-        return AllAlong("no", f"{words}; at the other {rest} {known}" if rest else words, True)
-    return AllAlong(
-        "undecided", f"above 0 at {above} of {count} λ between 0 and 1; at the other {rest} {known}", bool(inferred)
-    )
+        return AllAlong("no", words + (left if rest else ""), True)
+    return AllAlong("undecided", f"above 0 at {above} of {count} {among}{left}", known)
 
 
 def gains(results: Results, teacher: Row, rows: Sequence[Row]) -> list[Finding | None]:
@@ -56,6 +56,7 @@ def gains(results: Results, teacher: Row, rows: Sequence[Row]) -> list[Finding |
     for row, finding in zip(rows, each, strict=True):
         if finding is not None:
             scale = f", {SCALE_WORDS}" if SCALE_WORDS in finding.text else ""
+            scale = f", which may be {SCALE_WORDS}" if f"may be {SCALE_WORDS}" in finding.text else scale
             answers.setdefault((finding.verdict, scale), []).append(row.label)
     words: dict[Verdict, str] = {
         "yes": "above 0 at every λ between 0 and 1, interval included, for",
