@@ -131,6 +131,14 @@ def test_a_ratio_is_judged_by_its_logarithm():
     assert found.detectable > 1
 
 
+def test_a_ratio_that_is_not_known_at_all_has_an_interval_of_floats():
+    found = infer(replace(Number(1.0, {0: 1.0}, (-1e6, 1e6)), log=True))
+    low, high = found.interval
+    assert 0 <= low < 1e-9
+    assert 1e9 < high < np.inf
+    assert np.isfinite(found.detectable)
+
+
 def test_equivalence_is_two_one_sided_tests():
     by_seed = [0.1, -0.2, 0.05, 0.0, 0.1]
     found = infer(of_seeds(by_seed))

@@ -156,13 +156,14 @@ def gain_order(evidence: Evidence) -> Outcome:
 def kl_mixed(evidence: Evidence) -> Outcome:
     """KL mixed above KL real; the remark says whether it is so without mixup too."""
     cases = [
-        Case.of(teacher.name, "", versus_teacher.independent_response, "nats")
-        for teacher, _, versus_teacher in pairs_of(evidence)
+        unless_uninformative(Case.of(teacher.name, "", versus_teacher.independent_response, "nats"), student)
+        for teacher, student, versus_teacher in pairs_of(evidence)
         if versus_teacher.independent_response is not None
     ]
-    return Outcome(
-        tuple(cases), remark=_without_mixup(evidence), missing="KD + mixup students with KL to their teacher"
-    )
+    remark = (
+        _without_mixup(evidence) if all(case.sign > 0 for case in cases) else ""
+    )  # else there is nothing to explain
+    return Outcome(tuple(cases), remark=remark, missing="KD + mixup students with KL to their teacher")
 
 
 def _without_mixup(evidence: Evidence) -> str:

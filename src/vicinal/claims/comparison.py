@@ -27,6 +27,7 @@ from scipy.special import fdtrc, stdtr, stdtrit
 from vicinal.claims.numbers import EPSILON, Deviations, Number, difference
 
 POWER = 0.8  # of the smallest effect that is said to be detectable
+LARGEST_LOGARITHM = 300.0  # of a factor: what is that uncertain is not known at all
 LARGE = 1e6  # degrees of freedom of what is as good as known
 RESAMPLES_FREEDOM = 1e5
 OWN_SPREAD_LEVEL = 0.01  # of the F test below which a number's seeds spread more than the pool of all arms says
@@ -54,6 +55,7 @@ class Inference:
         """The two-sided interval at `level`."""
         half = _quantile(0.5 + self.level / 2, self.freedom) * self.error
         if self.log:
+            half = min(half, LARGEST_LOGARITHM)
             return self.value * math.exp(-half), self.value * math.exp(half)
         return self.value - half, self.value + half
 
@@ -82,7 +84,7 @@ class Inference:
     def detectable(self) -> float:
         """The smallest effect that would have been found in `POWER` of repetitions: in the number's unit; of a ratio a factor."""
         quantiles = _quantile(0.5 + self.level / 2, self.freedom) + _quantile(POWER, self.freedom)
-        return math.exp(quantiles * self.error) if self.log else quantiles * self.error
+        return math.exp(min(quantiles * self.error, LARGEST_LOGARITHM)) if self.log else quantiles * self.error
 
     def _distance(self, threshold: float) -> float:
         if not self.log:

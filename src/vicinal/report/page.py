@@ -246,6 +246,11 @@ def what_was_selected(results: Results) -> list[str]:
             "images that pairs are made of; of an accuracy Wilson’s, of an ECE by "
             "inverting the distribution of the bins’ gaps."
         )
+    if results.resamples is None:
+        lines.append(
+            "No resamples lie beside these results, so differences are compared as if networks had seen other images: intervals are "
+            "wider than they need be, and what rests on few of them is left open."
+        )
     temperatures = [row for row in results.rows if row.values("fitted_temperature")]
     if temperatures:
         fitted = [

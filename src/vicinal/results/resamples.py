@@ -120,10 +120,12 @@ def read_resamples(
     expected, path = results.measures.resamples_sha256, folder / RESAMPLES_FILE
     if expected is None:  # an older version's
         return None
-    again = "differences between networks have no intervals until the study's command is given again"
+    again = "differences are compared as if networks had seen other images until the study's command is given again"
     try:
-        data = path.read_bytes()
+        data = path.read_bytes() if path.is_file() else None
     except OSError:
+        data = None
+    if data is None:
         say(f"{path} cannot be read; {again}")
         return None
     if hashlib.sha256(data).hexdigest() != expected:
