@@ -23,7 +23,7 @@ from vicinal.claims import (
 )
 from vicinal.config import SEVERITIES
 from vicinal.report.degenerate import uninformative
-from vicinal.report.numbers import StudyNumbers, at_half_of, less, mean_of_curve, numbers_of
+from vicinal.report.numbers import StudyNumbers, less, mean_of_curve, numbers_of
 from vicinal.report.rows import (
     SCALED,
     Model,
@@ -137,7 +137,8 @@ def _beside(model: Model, teacher: str, held_out: str) -> Mapping[str, Any]:
 
 def number_at_half(curve: Curve) -> Number | None:
     """A curve at λ = 0.5."""
-    return at_half_of(curve)
+    position = half_position(list(curve))
+    return None if position is None else list(curve.values())[position]
 
 
 @lru_cache(maxsize=8192)

@@ -6,14 +6,14 @@ Shapes: R resamples, L values of λ, S severities.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from statistics import fmean
 
 import numpy as np
 
 from vicinal.claims import Deviations, Load, Number, SeedPool
-from vicinal.report.rows import Model, Results, Row, half_position
+from vicinal.report.rows import Model, Results, Row
 
 Value = Callable[[Model], float | None]
 Bounds = Sequence[float | None] | None
@@ -118,12 +118,6 @@ def numbers_of(results: Results) -> StudyNumbers:
 def less(a: Deviations | None, b: Deviations | None) -> Deviations | None:
     """a − b, where both are known."""
     return None if a is None or b is None else a - b
-
-
-def at_half_of(curve: Mapping[float, Number]) -> Number | None:
-    """A curve at λ = 0.5."""
-    position = half_position(list(curve))
-    return None if position is None else list(curve.values())[position]
 
 
 def mean_of_curve(lam: Sequence[float], moved: Deviations | None) -> Deviations | None:
