@@ -16,6 +16,7 @@ from vicinal.config.measures import (
 )
 from vicinal.config.network import AugmentSpec, NetworkSpec, TeacherVariant, refuse_pixels_to_255
 from vicinal.config.objective import ARMS, UNIFORM_MIXING, MixingSpec, Objective, Temperature
+from vicinal.config.preparation import CropMode, Interpolation, PreparationSpec
 from vicinal.config.run import RunSpec
 from vicinal.config.schema import study_file_schema
 from vicinal.config.study import SELECTION_SENTENCES, AnswersSpec, StudySpec
@@ -32,11 +33,14 @@ __all__ = [
     "AugmentSpec",
     "Corruption",
     "CorruptionsSpec",
+    "CropMode",
     "DataSpec",
+    "Interpolation",
     "MeasuresSpec",
     "MixingSpec",
     "NetworkSpec",
     "Objective",
+    "PreparationSpec",
     "RepresentationSpec",
     "RunSpec",
     "StudySpec",

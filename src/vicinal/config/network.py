@@ -19,6 +19,7 @@ from vicinal.config.base import (
     one_or_many,
 )
 from vicinal.config.objective import NO_MIXING, MixingSpec, Objective
+from vicinal.config.preparation import PreparationSpec
 
 _Epoch = Annotated[float, Field(ge=0, le=MOST_EPOCHS)]
 _Peak = Annotated[float, Field(gt=0, le=1000)]
@@ -119,6 +120,11 @@ class NetworkSpec(Frozen):
     )
     image_size: int | None = Field(
         None, ge=4, le=LARGEST_SIDE, description="the network resizes its input to this side; default: as given"
+    )
+    preparation: PreparationSpec | Literal["model", "data"] | None = Field(
+        None,
+        description="how its test images, and all that a kept classifier is shown, are made from the originals: model (as its weights "
+        "or timm state), data (from the study's stored images), or a mapping; default: model where a classifier is taken as it is",
     )
     mean: tuple[Annotated[float, Field(ge=-1000, le=1000)], ...] | None = Field(
         None, min_length=1, max_length=16, description="normalisation; default: the one timm states for the model"

@@ -4,6 +4,7 @@ from vicinal.data.corruptions import SIDES_PX, STRENGTHS_OF, Strengths, corrupt,
 from vicinal.data.load import load_data
 from vicinal.data.splits import stratified_subset
 from vicinal.data.types import ImageData, Images, ImageSet
+from vicinal.data.views import View
 
 __all__ = [
     "SIDES_PX",
@@ -12,6 +13,7 @@ __all__ = [
     "ImageSet",
     "Images",
     "Strengths",
+    "View",
     "corrupt",
     "load_data",
     "published_corruptions",

@@ -242,5 +242,5 @@ def _content_hash(source: Source, where: Mapping[Role, Assigned], sets: Mapping[
             order = np.argsort(np.concatenate([where[name].positions for name in parts]))
             labels = np.concatenate([sets[name].labels.numpy() for name in parts])[order]
             digests = np.concatenate([sets[name].digests for name in parts])[order]
-            digest.update(f"{role} {hash_of_images(sets['train'].images.shape[1:], labels, digests)}".encode())
+            digest.update(f"{role} {hash_of_images(sets['train'].form, labels, digests)}".encode())
     return digest.hexdigest()

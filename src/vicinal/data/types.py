@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, Protocol
@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vicinal.data.views import View
 from vicinal.workspace import ContentHashes, content_hashes_of, hashes_of_parts
 
 
@@ -55,12 +56,16 @@ class ImageSet:
     `images`: uint8 (N, H, W, C), C = 1 (grey) or 3 (RGB), contiguous; or lazy `Images`, which are read when asked for.
     `labels`: int64 (N,), positions in the class names.
     `known_digests`: uint8 (N, 32), the SHA-256 of each image's pixels where whoever read them has it; else it is computed.
+    `view`: how the pixels were made from the originals; None: as the study stores them for training, from which all networks cut.
+    `views`: the same images through other views.
     Raises ValueError where images and labels do not have this form.
     """
 
     images: Tensor | Images
     labels: Tensor
     known_digests: NDArray[np.uint8] | None = None
+    view: View | None = None
+    views: Mapping[View, ImageSet] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.images, Tensor):
@@ -79,7 +84,24 @@ class ImageSet:
         """The images at `index` (int64 positions, or a bool mask of length N), copied unless they are streamed."""
         images = self.images[index] if isinstance(self.images, Tensor) else self.images.subset(index)
         digests = None if self.known_digests is None else self.known_digests[index.cpu().numpy()]
-        return ImageSet(images, self.labels[index], digests)
+        views = {view: seen.subset(index) for view, seen in self.views.items()}
+        return ImageSet(images, self.labels[index], digests, self.view, views)
+
+    def as_seen(self, view: View | None) -> ImageSet:
+        """The same images through a view; None: as they are stored. Raises KeyError for a view that was not asked for in reading."""
+        return self if view is None or view == self.view else self.views[view]
+
+    def with_view(self, view: View) -> ImageSet:
+        """The same with a view of these pixels, which are the originals. Raises ValueError for lazy images."""
+        if not isinstance(self.images, Tensor):
+            raise ValueError("a view is made of original pixels in memory")
+        seen = ImageSet(view.pixels(self.images), self.labels, None, view)
+        return replace(self, views={**self.views, view: seen})
+
+    @property
+    def form(self) -> list[int | str]:
+        """(H, W, C), and how these pixels were made where that is another way than the default one."""
+        return [*self.images.shape[1:], *([] if self.view is None else [self.view.text])]
 
     @cached_property
     def digests(self) -> NDArray[np.uint8]:
@@ -96,7 +118,7 @@ class ImageSet:
 
     @cached_property
     def _content_hash(self) -> str:
-        return hash_of_images(self.images.shape[1:], self.labels.cpu().numpy(), self.digests)
+        return hash_of_images(self.form, self.labels.cpu().numpy(), self.digests)
 
 
 def digests_of(values: Iterable[bytes | memoryview]) -> NDArray[np.uint8]:
@@ -104,8 +126,8 @@ def digests_of(values: Iterable[bytes | memoryview]) -> NDArray[np.uint8]:
     return np.frombuffer(b"".join(hashlib.sha256(value).digest() for value in values), dtype=np.uint8).reshape(-1, 32)
 
 
-def hash_of_images(form: Sequence[int], labels: NDArray[np.int64], digests: NDArray[np.uint8]) -> str:
-    """SHA-256 (hex) over (H, W, C), labels (N,) and digests (N, 32): the one hash of images, whoever holds them."""
+def hash_of_images(form: Sequence[int | str], labels: NDArray[np.int64], digests: NDArray[np.uint8]) -> str:
+    """SHA-256 (hex) over `ImageSet.form`, labels (N,) and digests (N, 32): the one hash of images, whoever holds them."""
     digest = hashlib.sha256(json.dumps([len(labels), *form]).encode())
     digest.update(labels.astype("<i8").tobytes())
     digest.update(digests.tobytes())

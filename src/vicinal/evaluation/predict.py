@@ -24,12 +24,14 @@ def predict(
 ) -> Tensor:
     """(N, K) float32 logits on a set of images, in eval mode and fp32; the last partial batch included.
 
+    The images are seen through the view of the preparation, which the set must have.
+
     A network in train mode is put into eval mode and back.
     """
     answers = []
     # TF32 keeps ten bits, too few for a measure, and PyTorch's convolutions use it unasked.
     with evaluating(network), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        for part in images.images.split(EVALUATION_BATCH):
+        for part in images.as_seen(preparation.view).images.split(EVALUATION_BATCH):
             answers.append(network(preparation.pixels(part.to(device))).float().cpu())
             advance(len(part))
     return torch.cat(answers)

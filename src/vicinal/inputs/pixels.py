@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vicinal.config import AugmentSpec, fingerprint
+from vicinal.data import View
 
 
 def to_float(images: Tensor, size: int | None = None) -> Tensor:
@@ -35,14 +36,21 @@ NO_AUGMENT = AugmentSpec()
 class Preparation:
     """How a stored image becomes a network's input, in training (by `augment`) as at test time (by `pixels`).
 
-    `image_size` is the side in px that comes out; None keeps the images' own.
+    `image_size` is the side in px that comes out; None keeps the images' own. With a `view`, test images are those that
+    `ImageSet.as_seen` gives for it, made from the originals, and reach the network as they are; training images are the stored ones.
     """
 
     augment: AugmentSpec = NO_AUGMENT
     image_size: int | None = None
+    view: View | None = None
 
     def pixels(self, images: Tensor) -> Tensor:
-        """(B, H, W, C) uint8 to (B, C, side, side) as at test time: resized, and centre-cropped where training crops a resized one."""
+        """(B, H, W, C) uint8 to (B, C, side, side) as at test time: resized, and centre-cropped where training crops a resized one.
+
+        With a `view` the images are what it made, and only become floats.
+        """
+        if self.view is not None:
+            return to_float(images)
         if self.augment.crop != "resize":
             return to_float(images, self.image_size)
         assert self.augment.resize is not None  # held by AugmentSpec
@@ -53,4 +61,5 @@ class Preparation:
 
     def fingerprint(self) -> str:
         """12 hex digits over all that decides the pixels."""
-        return fingerprint({"augment": self.augment.model_dump(mode="json"), "image_size": self.image_size})
+        value = {"augment": self.augment.model_dump(mode="json"), "image_size": self.image_size}
+        return fingerprint(value if self.view is None else {**value, "view": self.view.text})
