@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import yaml
 from tiny_studies import merged
 from vicinal.config import StudySpec, load_study, packaged_studies
 from vicinal.config.load import parse_study
+from vicinal.config.overrides import apply_override
 from vicinal.errors import UsageError
 
 
@@ -103,7 +105,7 @@ def test_yes_is_no_number(file: Path, flag: str):
 def test_one_mistake_in_a_list_is_told_once(file: Path):
     message = refused(file, "seeds=[a]")
     assert "seeds.0" in message
-    assert "seeds: " in refused(file, "seeds=a")
+    assert "seeds.0: " in refused(file, "seeds=a")  # of a list of one
     assert "at least 1 item" not in message
 
 
@@ -227,6 +229,51 @@ def test_overrides_by_dotted_key(file: Path):
     assert spec.title == "a = b"
 
 
+@pytest.mark.parametrize(
+    ("override", "same_as"),
+    [
+        ("seeds=0,1,2", "seeds=[0, 1, 2]"),
+        ("seeds=4,", "seeds=[4]"),
+        ("arms=kd", "arms=[kd]"),
+        ("arms=baseline,{name: kd, temperature: [2, 4]}", "arms=[baseline, {name: kd, temperature: [2, 4]}]"),
+        ("arms.kd_mixup.temperature=2,4,sigma", "arms.kd_mixup.temperature=[2, 4, sigma]"),
+        ("arms.1.temperature=2,4", "arms.1.temperature=[2, 4]"),
+        ("teachers.one.logit_scale=0.5,1e0", "teachers.one.logit_scale=[0.5, 1]"),
+        ("data.class_order=cat,0224", "data.class_order=[cat, 0224]"),
+        ("data.class_order='a,b',c", "data.class_order=['a,b', c]"),
+        ("student.model_args.img_size=32,16", "student.model_args.img_size=[32, 16]"),
+        (
+            "student.lr_segments=[0,2,1,1,linear],[2,4,1,1,linear]",
+            "student.lr_segments=[[0,2,1,1,linear],[2,4,1,1,linear]]",
+        ),
+    ],
+)
+def test_commas_make_a_list_where_the_key_takes_one(tiny: dict[str, Any], override: str, same_as: str):
+    written, meant = copy.deepcopy(tiny), copy.deepcopy(tiny)
+    apply_override(written, override)
+    apply_override(meant, same_as)
+    assert written == meant
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        ("title=one, two", "one, two"),
+        ("data.source=a,b", "a,b"),
+        ("data.class_order=natural", "natural"),
+        ("student.lr=1,5", "1,5"),  # refused by the schema, as what it is
+        ("student.model_args.x='32,16'", "32,16"),
+        ("not.a.key=1,2", "1,2"),
+    ],
+)
+def test_commas_stay_text_where_the_key_takes_no_list(tiny: dict[str, Any], override: str, value: str):
+    written = copy.deepcopy(tiny)
+    apply_override(written, override)
+    for key in override.partition("=")[0].split("."):
+        written = written[key]
+    assert written == value
+
+
 def test_the_last_override_of_a_key_holds(file: Path):
     assert load_study(str(file), ["seeds=1", "seeds=2"]).seeds == (2,)
 
@@ -243,6 +290,10 @@ def test_the_last_override_of_a_key_holds(file: Path):
         ("teachers.one.epochs.x=1", "teachers.one.epochs"),
         ("student.epochs=[1", "student.epochs"),
         ("student={epochs: 1, epochs: 2}", "stands twice"),
+        ("seeds=0,,1", "nothing between two commas"),
+        ("seeds=,1", "nothing between two commas"),
+        ("seeds=0,a", "seeds.1"),
+        ("student.lr=1,5", "student.lr"),
     ],
 )
 def test_an_override_that_cannot_be_set(file: Path, override: str, words: str):

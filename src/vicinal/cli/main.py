@@ -25,8 +25,8 @@ class _Terminated(KeyboardInterrupt):
 _EXAMPLES = """\
 examples:
   vicinal run quickstart
-  vicinal run quickstart --out runs/q seeds=[0,1,2] student.epochs=10
-  vicinal run quickstart arms.kd_mixup.temperature=[2,4,sigma]
+  vicinal run quickstart --out runs/q seeds=0,1,2 student.epochs=10
+  vicinal run quickstart arms.kd_mixup.temperature=2,4,sigma
   vicinal plan my-study.yaml data.source=photos/
   vicinal bank build my-study.yaml --out runs/mine runtime.bank_gb=10
   vicinal report runs/q

@@ -12,7 +12,7 @@ from vicinal.workspace import check_out_folder, check_place, keep_freed_memory
 def add_study_arguments(parser: argparse.ArgumentParser) -> None:
     """STUDY, KEY=VALUE ... and --out."""
     parser.add_argument("study", metavar="STUDY", help="a packaged study (vicinal studies lists them) or a YAML file")
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="for example seeds=[0,1,2] student.epochs=10")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="for example seeds=0,1,2 student.epochs=10")
     parser.add_argument("--out", metavar="DIR", type=Path, help="study folder (default: runs/<name of the study>)")
 
 

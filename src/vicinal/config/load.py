@@ -1,4 +1,4 @@
-"""Study files: YAML and KEY=VALUE overrides to a `StudySpec`, and errors that name the key by its path and what is allowed."""
+"""Study files: YAML to a `StudySpec`, and errors that name the key by its path and what is allowed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from vicinal.config.explain import explain, shortened
+from vicinal.config.overrides import apply_override
 from vicinal.config.study import StudySpec
 from vicinal.config.yaml_values import MAX_CHARACTERS, MAX_DEPTH, read_yaml
 from vicinal.errors import UsageError
@@ -39,7 +40,7 @@ def load_study(study: str | Path | StudySpec, overrides: Sequence[str] = ()) -> 
     else:
         value, origin = _read_study(str(study), ())
     for override in overrides:
-        _apply_override(value, override)
+        apply_override(value, override)
     return parse_study(value, origin)
 
 
@@ -108,45 +109,3 @@ def parse_study(value: Mapping[str, Any], origin: str) -> StudySpec:
         return StudySpec.model_validate(value)
     except ValidationError as error:
         raise UsageError(f"{origin}: {explain(error, value)}") from None
-
-
-def _apply_override(study: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not key:
-        raise UsageError(
-            f"{shortened(override)!r} is not a KEY=VALUE override (for example seeds=[0,1,2] or student.epochs=10)"
-        )
-    value = read_yaml(text, f"the value of {shortened(key)}")
-    parts = key.split(".")
-    if len(parts) > MAX_DEPTH:
-        raise UsageError(f"{shortened(key)}: a key has at most {MAX_DEPTH} parts")
-    here: Any = study
-    for depth, part in enumerate(parts):
-        last = depth == len(parts) - 1
-        path = ".".join(parts[: depth + 1])
-        if isinstance(here, list):
-            where = _list_position(here, part, path)
-            if isinstance(here[where], str) and not last:
-                here[where] = {"name": here[where]}
-        elif isinstance(here, dict):
-            where = part  # type: ignore[assignment]
-            if not last and here.get(part) is None:
-                here[part] = {}
-        else:
-            raise UsageError(
-                f"{shortened('.'.join(parts[:depth]))} holds a single value, so it has no key {shortened(part)!r}"
-            )
-        if last:
-            here[where] = value
-        else:
-            here = here[where]
-
-
-def _list_position(items: list[Any], part: str, path: str) -> int:
-    names = [item.get("name") if isinstance(item, dict) else item for item in items]
-    if part in names:
-        return names.index(part)
-    if part in map(str, range(len(items))):
-        return int(part)
-    shown = shortened(", ".join(map(str, names)), 500)
-    raise UsageError(f"{shortened(path)}: no such item; it is one of {shown} (or a position from 0)")

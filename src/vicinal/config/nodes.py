@@ -30,6 +30,16 @@ class Node:
         """The keys that a mapping here may have; none where no mapping may stand here, or one with any keys."""
         return [key for shape in self._shapes for key in shape.get("properties", {})]
 
+    @property
+    def takes_list(self) -> bool:
+        """Whether a list may stand here."""
+        return any(shape.get("type") == "array" for shape in self._shapes)
+
+    @property
+    def takes_single(self) -> bool:
+        """Whether anything but a list or null may stand here."""
+        return any(shape.get("type") not in ("array", "null") for shape in self._shapes)
+
     def below(self, key: str | int) -> Node | None:
         """The place of a key or of a list's item; None where there is none."""
         for shape in self._shapes:
