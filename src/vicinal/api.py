@@ -6,7 +6,9 @@ No function here changes the process that calls it: threads, allocator and signa
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,15 +67,18 @@ def run(
         VicinalError: training failed; what was finished stays, and the same call continues.
     """
     from vicinal.study import Study, execute
-    from vicinal.workspace import printable
+    from vicinal.tracking import open_trackers
+    from vicinal.workspace import printable, say
 
     spec = load_study(study, overrides)
     folder = _folder(spec, out)
     if command is None:
         name = spec.name if isinstance(study, StudySpec) else str(study)
         command = printable(shlex.join(["vicinal", "run", name, *overrides, "--out", str(folder)]))
-    results = execute(Study(spec, folder), command, executor, progress)
-    report(folder)
+    opened = Study(spec, folder)
+    with open_trackers(spec, folder, partial(say, to=sys.stderr)) as trackers:
+        results = execute(opened, command, executor, progress, trackers)
+        trackers.report(report(folder))
     return results
 
 

@@ -18,6 +18,13 @@ DEVICE_PATTERN = r"^(auto|cpu|mps|cuda(:\d{1,3})?)$"
 MOST_RUNS = 100_000
 
 
+TrackerName = Literal["tensorboard", "wandb", "mlflow", "trackio"]
+
+
+def _in_a_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
 class RuntimeSpec(Frozen):
     """Where, how often and how fast; changes no result on one machine but in its last digits, so it is no part of a fingerprint."""
 
@@ -39,6 +46,15 @@ class RuntimeSpec(Frozen):
     compile: Literal["auto", "always", "never"] = Field(
         "auto",
         description="call networks through torch.compile; auto: on a GPU, where the training is long enough to pay for it",
+    )
+    trackers: Annotated[
+        tuple[TrackerName, ...],
+        AfterValidator(each_once),
+        BeforeValidator(_in_a_list, json_schema_input_type=TrackerName | tuple[TrackerName, ...]),
+    ] = Field(
+        (),
+        max_length=4,
+        description="experiment trackers that are told of every epoch, of the results and of the report; one or a list",
     )
 
 

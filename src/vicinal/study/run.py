@@ -26,6 +26,7 @@ from vicinal.study.networks import describe_networks, load_network
 from vicinal.study.plan import PlannedRun, StudyPlan, plan_study
 from vicinal.study.predict import StudyPredictions
 from vicinal.study.results import build_results
+from vicinal.tracking import Trackers
 from vicinal.training import train
 from vicinal.workspace import (
     DamagedError,
@@ -156,7 +157,11 @@ def run_job(spec: StudySpec, out: Path, runs: Sequence[str], progress: StudyProg
 
 
 def execute(
-    study: Study, command: str, executor: Executor | None = None, progress: StudyProgress | None = None
+    study: Study,
+    command: str,
+    executor: Executor | None = None,
+    progress: StudyProgress | None = None,
+    trackers: Trackers | None = None,
 ) -> StudyResults:
     """Train what is not done, predict with every network, measure, and write results.json. Returns what it holds.
 
@@ -164,6 +169,7 @@ def execute(
         command: that gives this study, as results.json states it.
         executor: that runs the jobs; default: one after the other in this process.
         progress: that a person sees; default: on stderr.
+        trackers: told of every epoch in this process, and of the results.
 
     Raises VicinalError where training fails; what was finished stays and the same command continues.
     """
@@ -175,6 +181,8 @@ def execute(
         unique = study.plan.unique_runs
         to_do = [run for run in unique if not run.folder.is_done]
         with progress or StudyProgress(sum(run.images for run in to_do)) as shown:
+            if trackers is not None:
+                shown.listen(trackers.epoch)
             for note in study.notes:
                 shown.say(f"note: {note}")
             if len(to_do) < len(unique):
@@ -206,7 +214,11 @@ def execute(
         value["measures"]["resamples_sha256"] = write_resamples(study.out, deviations)
         results = StudyResults.model_validate(value)
         write_results(study.out, results)
-        describe_networks(study.plan, [*value["teachers"], *value["students"]])
+        entries = [*value["teachers"], *value["students"]]
+        describe_networks(study.plan, entries)
+    for entry in entries:
+        if trackers is not None:
+            trackers.results(entry["run"], study.plan.named(entry["run"]).spec.model_dump(mode="json"), entry)
     return results
 
 

@@ -9,6 +9,7 @@ from vicinal.errors import VicinalError
 from vicinal.inputs import VicinalBatch
 from vicinal.training.learner import Learner
 from vicinal.training.state import Phase, TrainingData
+from vicinal.workspace import EpochListener
 
 
 class Group:
@@ -55,10 +56,17 @@ class Group:
         for learner in self.learners:
             learner.learn(batch, answers, phase, epoch, images)
 
-    def end_epoch(self, phase: Phase, epoch: int, data: TrainingData, speed: float) -> None:
-        """Look at the selection images where it is time to, log the epoch at so many images a second, keep the best weights."""
+    def end_epoch(
+        self, phase: Phase, epoch: int, data: TrainingData, speed: float, tell: EpochListener = lambda *_: None
+    ) -> None:
+        """Look at the selection images where it is time to, log the epoch at so many images a second, keep the best weights.
+
+        Args:
+            tell: told the line of each run's log.
+        """
         for learner in self.learners:
-            learner.end_epoch(phase, epoch, data, speed)
+            entry = learner.end_epoch(phase, epoch, data, speed)
+            tell(learner.folder.path.name, learner.run.model_dump(mode="json"), entry)
 
     def finish(self, train_images: int) -> None:
         """Leave the weights of those that are left."""

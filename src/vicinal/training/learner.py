@@ -138,8 +138,8 @@ class Learner:
     def _batch_mean(self, per_sample: Tensor, images: int) -> Tensor:
         return self._parallel.mean(per_sample.sum(), images)
 
-    def end_epoch(self, phase: Phase, epoch: int, data: TrainingData, speed: float) -> None:
-        """Look at the selection images where it is time to, log the epoch, keep the best weights."""
+    def end_epoch(self, phase: Phase, epoch: int, data: TrainingData, speed: float) -> dict[str, Any]:
+        """Look at the selection images where it is time to, log the epoch, keep the best weights; returns the log's new line."""
         run, state = self.run, self.state
         entry: dict[str, Any] = {"phase": phase.name, "epoch": epoch, "step": state.step, "lr": self.lr}
         entry |= {"loss": state.epoch_loss / state.epoch_images, "images_per_second": round(speed, 1)}
@@ -155,6 +155,7 @@ class Learner:
         self._log.append({**entry, "seconds": round(state.seconds, 3)})
         if self._parallel.is_main:
             self.folder.append_log(self._log[-1])
+        return self._log[-1]
 
     def finish(self, train_images: int, trained_together: int) -> None:
         """Leave the selected weights and the mark that they are whole. Raises VicinalError where they are not finite."""

@@ -132,7 +132,7 @@ def _train_together(  # the whole of training in one piece, so that it is read i
             # The epoch's end: look at the selection images, log, keep the best.
             speed = (group.lead.state.epoch_images - images_before) / (time.monotonic() - epoch_started)
             checkpoints.keep_time()
-            group.end_epoch(phase, epoch + 1, data, speed)
+            group.end_epoch(phase, epoch + 1, data, speed, progress.epoch)
             if checkpoints.are_due():
                 checkpoints.save(phase)
 

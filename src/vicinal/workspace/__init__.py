@@ -35,7 +35,7 @@ from vicinal.workspace.format import format_bytes, format_seconds
 from vicinal.workspace.lock import check_not_held, hold, locked
 from vicinal.workspace.machine import available_memory, environment, free_bytes, keep_freed_memory, processor
 from vicinal.workspace.place import check_place
-from vicinal.workspace.progress import StudyProgress
+from vicinal.workspace.progress import EpochListener, StudyProgress
 from vicinal.workspace.run_folder import RunFolder
 from vicinal.workspace.study_folder import STUDY_FILE, check_out_folder, check_study_folder, open_study_folder
 from vicinal.workspace.terminal import printable, say
@@ -44,6 +44,7 @@ __all__ = [
     "STUDY_FILE",
     "ContentHashes",
     "DamagedError",
+    "EpochListener",
     "RunFolder",
     "Seal",
     "StudyProgress",

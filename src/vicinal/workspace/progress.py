@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -14,6 +15,7 @@ from vicinal.workspace.format import format_seconds
 from vicinal.workspace.terminal import printable
 
 PLAIN_LINE_SECONDS = 10.0
+EpochListener = Callable[[str, Mapping[str, Any], Mapping[str, Any]], None]
 
 
 class StudyProgress:
@@ -29,6 +31,7 @@ class StudyProgress:
         self._total, self._done = total_images, 0
         self._started = time.monotonic()
         self._worked = 0
+        self._listeners: list[EpochListener] = []
         self._bars: Progress | None = None
         if self._console.is_terminal or self._console.is_jupyter:
             self._bars = Progress(
@@ -58,6 +61,19 @@ class StudyProgress:
             self._console.print(Text(printable(text)))
         except OSError:  # a full disk behind it: training goes on unseen
             self._console.quiet = True
+
+    def listen(self, listener: EpochListener) -> None:
+        """Have someone told of every epoch."""
+        self._listeners.append(listener)
+
+    def epoch(self, run: str, config: Mapping[str, Any], entry: Mapping[str, Any]) -> None:
+        """An epoch of a run ended.
+
+        Args:
+            run: name of its folder; config: what defines it, as plain values; entry: its line of the log.
+        """
+        for listener in self._listeners:
+            listener(run, config, entry)
 
     def run(self, title: str, total_images: int, done_images: int) -> RunProgress:
         """The progress of one run, of whose images some may be done already (a run that continues)."""
