@@ -6,7 +6,9 @@ from vicinal.networks.compiled import Compiled
 from vicinal.networks.cost import NetworkCost, call_seconds, compiling_pays, forward_flops, network_cost, try_training
 from vicinal.networks.fused import FUSING_IMAGES, fused
 from vicinal.networks.heads import ClassOrder
+from vicinal.networks.load import load_classifier
 from vicinal.networks.meaning import match_classes
+from vicinal.networks.naming import ModelName, model_name
 from vicinal.networks.weights import check_writable, read_weights, read_weights_file, save_weights
 
 __all__ = [
@@ -14,6 +16,7 @@ __all__ = [
     "ClassOrder",
     "Classifier",
     "Compiled",
+    "ModelName",
     "NetworkCost",
     "TimmClassifier",
     "build_classifier",
@@ -23,7 +26,9 @@ __all__ = [
     "evaluating",
     "forward_flops",
     "fused",
+    "load_classifier",
     "match_classes",
+    "model_name",
     "network_cost",
     "read_weights",
     "read_weights_file",

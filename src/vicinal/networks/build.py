@@ -18,22 +18,24 @@ from vicinal.config import AugmentSpec, NetworkSpec, refuse_pixels_to_255
 from vicinal.errors import UsageError
 from vicinal.inputs import Preparation
 from vicinal.networks import small  # noqa: F401  (registers the built-in networks with timm)
-from vicinal.networks.classifier import TimmClassifier
+from vicinal.networks.classifier import TimmClassifier, WholeModel
 from vicinal.networks.heads import kept_head, new_head, reorder_classes
 from vicinal.networks.meaning import are_numbers, match_classes, shown
+from vicinal.networks.naming import FOLDER_PREFIX, HUB_PREFIXES
 from vicinal.networks.timm_models import new_model, timm_model
 from vicinal.networks.weights import WeightsFile, one_line, read_weights_file
 from vicinal.networks.whole import (
     Normalisation,
     are_whole_classifiers,
     check_normalisation,
+    classes_of_whole,
     head_of,
     load_whole_classifier,
     normalisation_in,
     without_wrapping,
 )
 
-_HUB_PREFIXES = ("hf-hub:", "hf_hub:")  # timm's names for anyone's model on the Hugging Face hub
+_TIMM_PREFIXES = (*HUB_PREFIXES, FOLDER_PREFIX)
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class _Source:
 
 
 def build_classifier(
-    spec: NetworkSpec, classes: int, channels: int, class_names: Sequence[str] | None = None
+    spec: NetworkSpec, classes: int | None, channels: int, class_names: Sequence[str] | None = None
 ) -> TimmClassifier:
     """The network of a spec, in eval mode, with its weights loaded and a new head where it needs one.
 
@@ -56,7 +58,8 @@ def build_classifier(
     of the classes. `spec` of the network has them filled in, `notes` say what was decided.
 
     Args:
-        classes: K of the data; channels: of its images, 1 or 3.
+        classes: K of the data; None: as many as a kept head has.
+        channels: of the images, 1 or 3.
         class_names: of the data, in its order: a kept head's logits are put into it, by name; None: they stay as they are.
 
     Raises:
@@ -74,6 +77,8 @@ def build_classifier(
     model, spec = timm_model(spec, channels, source.model, notes)
     mean, std = _normalisation(spec, model, channels, source.normalisation)
     keeps = spec.head == "keep" or (spec.epochs == 0 and source.order is not None)
+    if classes is None:
+        classes = _classes_of(spec, source, model)
     if source.whole is not None and keeps:
         head_kind = "bottleneck" if head_of(source.whole) == "bottleneck" else "linear"
         backbone, head = new_head(spec.model_copy(update={"head": head_kind}), model, classes)
@@ -86,11 +91,25 @@ def build_classifier(
     if keeps or (spec.epochs == 0 and source.whole is not None):
         if source.order is not None:
             reorder_classes(network.head, source.order)
-        _name_classes(network, spec, source, class_names, notes)
+        _name_classes(network, spec, source, classes, class_names, notes)
     elif class_names is not None:
         network.class_names = tuple(class_names)
     network.notes = tuple(notes)
     return network.eval()
+
+
+def _classes_of(spec: NetworkSpec, source: _Source, model: nn.Module) -> int:
+    """How many classes a network has by itself. Raises UsageError where it has no classifier."""
+    if source.order is not None:
+        return len(source.order)
+    if source.whole is not None:
+        return classes_of_whole(spec, source.whole)
+    held = getattr(model, "num_classes", None)
+    if not isinstance(held, int) or held < 1:
+        raise UsageError(
+            f"the weights {spec.weights} of {spec.model} hold no classifier: there is nothing to take as it is"
+        )
+    return held
 
 
 def rebuilt_classifier(spec: NetworkSpec, weights: Mapping[str, Tensor], classes: int, channels: int) -> TimmClassifier:
@@ -164,20 +183,21 @@ def _preparation(source: _Source) -> Preparation | None:
 
 
 def _name_classes(
-    network: TimmClassifier, spec: NetworkSpec, source: _Source, wanted: Sequence[str] | None, notes: list[str]
+    network: TimmClassifier,
+    spec: NetworkSpec,
+    source: _Source,
+    classes: int,
+    wanted: Sequence[str] | None,
+    notes: list[str],
 ) -> None:
     """Put a kept head's logits into the order of the data's classes, by name; say so where there are no names."""
     held = spec.class_names or (source.file.meaning.class_names if source.file is not None else None)
-    what = f"the weights {_said(spec)}" if source.file is not None else f"the hub's weights of {spec.model}"
+    what = f"the weights {_said(spec)}" if source.file is not None else f"the weights of {spec.model}"
     if held is None and source.file is None:  # the hub's config may name them
-        told = (getattr(network.backbone, "pretrained_cfg", None) or {}).get("label_names")
-        known = (
-            wanted is not None and isinstance(told, Sequence) and not isinstance(told, str) and set(told) == set(wanted)
-        )
-        held = tuple(told) if known and told is not None else None
+        held = _names_told(network.backbone, classes)
+    if spec.class_names is not None and len(spec.class_names) != classes:
+        raise UsageError(f"class_names lists {len(spec.class_names)} classes for a head of {classes}")
     if held is not None and wanted is not None:
-        if spec.class_names is not None and len(held) != len(wanted):
-            raise UsageError(f"class_names lists {len(held)} classes for a head of {len(wanted)}")
         own = source.file.meaning.class_names if source.file is not None else None
         if spec.class_names and own and own != held and set(own) == set(held) and not are_numbers(own):
             raise UsageError(
@@ -198,9 +218,19 @@ def _name_classes(
     network.class_names = tuple(wanted) if wanted is not None else held
 
 
+def _names_told(model: nn.Module, classes: int) -> tuple[str, ...] | None:
+    """The classes that the config of a model on the hub, or in a folder, names; None where these are not one for each logit."""
+    if isinstance(model, WholeModel):
+        model = model.model
+    told = (getattr(model, "pretrained_cfg", None) or {}).get("label_names")
+    if not isinstance(told, list | tuple) or len(told) != classes or not all(isinstance(name, str) for name in told):
+        return None
+    return tuple(told)
+
+
 def _check_model_name(name: str) -> None:
     try:
-        known = timm.is_model(name) or name.startswith(_HUB_PREFIXES)
+        known = timm.is_model(name) or name.startswith(_TIMM_PREFIXES)
     except Exception:  # a name that timm cannot even take apart
         known = False
     if not known:

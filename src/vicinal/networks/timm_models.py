@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vicinal.config import NetworkSpec
 from vicinal.errors import UsageError
+from vicinal.networks.naming import FOLDER_PREFIX, read_config
 from vicinal.networks.weights import PREFIXES, check_kinds, first_difference, one_line, shapes_differ
 
 _BUILT_IN = ("vicinal_resnet8", "vicinal_mobilenet")
@@ -80,6 +81,8 @@ def new_model(
     try:
         return timm.create_model(spec.model, **wanted)
     except (OSError, ValueError) as error:
+        if spec.weights == "hub" and spec.model.startswith(FOLDER_PREFIX):
+            raise UsageError(f"{spec.model} cannot be loaded ({one_line(error)}): get its weights file again") from None
         if spec.weights == "hub":
             raise UsageError(
                 f"the hub's weights of {spec.model} could not be downloaded ({one_line(error)}); "
@@ -102,9 +105,19 @@ def _classes_held(spec: NetworkSpec, weights: Mapping[str, Tensor]) -> int | Non
 
 
 def _classifier_name(spec: NetworkSpec) -> str | None:
-    cfg = timm.get_pretrained_cfg(spec.model, allow_unregistered=True)
-    names = getattr(cfg, "classifier", None) or ("head" if spec.model in _BUILT_IN else None)
+    if spec.model.startswith(FOLDER_PREFIX):
+        config = read_config(Path(spec.model.removeprefix(FOLDER_PREFIX)))
+        names = (config.get("pretrained_cfg") or {}).get("classifier") or config.get("classifier")
+        names = names or _stated_classifier(str(config.get("architecture")))
+    else:
+        names = _stated_classifier(spec.model)
     return names if isinstance(names, str) else names[0] if isinstance(names, list | tuple) and names else None
+
+
+def _stated_classifier(model: str) -> Any:
+    """The names that timm states of a model's classifiers."""
+    cfg = timm.get_pretrained_cfg(model, allow_unregistered=True)
+    return getattr(cfg, "classifier", None) or ("head" if model in _BUILT_IN else None)
 
 
 def _without_company(spec: NetworkSpec, weights: Mapping[str, Tensor], notes: list[str]) -> Mapping[str, Tensor]:

@@ -74,6 +74,14 @@ def without_wrapping(file: WeightsFile) -> tuple[dict[str, Tensor], tuple[int, .
     return model, tuple(order)
 
 
+def classes_of_whole(spec: NetworkSpec, weights: Mapping[str, Tensor]) -> int:
+    """How many classes a whole classifier's head answers with. Raises UsageError where there is none."""
+    last = [n for n in weights if n.startswith("head.") and n.endswith("weight") and weights[n].dim() == 2]
+    if not last:
+        raise UsageError(f"the weights {spec.weights} hold no classifier for head: keep: get them again")
+    return len(weights[max(last)])
+
+
 def load_whole_classifier(
     network: TimmClassifier, weights: Mapping[str, Tensor], spec: NetworkSpec, classes: int
 ) -> None:
@@ -84,12 +92,7 @@ def load_whole_classifier(
     new_head = spec.head != "keep" and spec.epochs > 0
     taken = {name: t for name, t in weights.items() if not (new_head and name.startswith("head."))}
     if not new_head:
-        last = [
-            name for name in taken if name.startswith("head.") and name.endswith("weight") and taken[name].dim() == 2
-        ]
-        if not last:
-            raise UsageError(f"the weights {spec.weights} hold no classifier for head: keep: get them again")
-        check_class_count(spec, len(taken[max(last)]), classes)
+        check_class_count(spec, classes_of_whole(spec, taken), classes)
     assert spec.weights is not None
     check_kinds(spec.weights, taken, network.state_dict())
     try:

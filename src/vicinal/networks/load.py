@@ -1,0 +1,55 @@
+"""Any classifier by its name, taken as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from pydantic import ValidationError
+
+from vicinal.config import NetworkSpec
+from vicinal.errors import UsageError
+from vicinal.networks.build import build_classifier
+from vicinal.networks.classifier import Classifier
+from vicinal.networks.naming import model_name
+
+
+def load_classifier(
+    model: str,
+    weights: str | None = None,
+    *,
+    class_names: Sequence[str] | None = None,
+    channels: int = 3,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    device: torch.device | str = "cpu",
+) -> Classifier:
+    """Any classifier as it is, in eval mode: (B, C, H, W) float32 pixels in [0, 1] to (B, K) logits in its own order.
+
+    What is known of it is filled in: `preparation`, `class_names`; `notes` say in a sentence each what was taken.
+
+    Args:
+        model: a timm name, `hf-hub:OWNER/NAME`, `local-dir:FOLDER`, a folder with timm's config.json, the folder of a run, a weights
+            file that says which model it is of, or `NAME=FILE`.
+        weights: a file, or hub; default: the model's own.
+        class_names: what its logits stand for, in their order, where it does not say so itself.
+        channels: C of the images, 1 or 3.
+        mean, std: of its pixels in [0, 1], where neither the model nor its weights state them.
+
+    Raises:
+        UsageError: no such model, or weights that are missing, damaged, do not fit or hold no classifier.
+    """
+    name = model_name(model, weights)
+    values = {
+        "class_names": None if class_names is None else tuple(class_names),
+        "mean": None if mean is None else tuple(mean),
+        "std": None if std is None else tuple(std),
+        "model_args": dict(name.model_args),
+    }
+    try:
+        spec = NetworkSpec(model=name.model, weights=name.weights, head="keep", epochs=0, **values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"{model}: {first['msg'].removeprefix('Value error, ')}") from None
+    with torch.random.fork_rng(devices=[]):  # weights are drawn and at once replaced
+        return build_classifier(spec, None, channels).to(device)
