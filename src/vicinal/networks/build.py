@@ -20,8 +20,9 @@ from vicinal.inputs import Preparation
 from vicinal.networks import small  # noqa: F401  (registers the built-in networks with timm)
 from vicinal.networks.classifier import TimmClassifier, WholeModel
 from vicinal.networks.heads import kept_head, new_head, reorder_classes
-from vicinal.networks.meaning import are_numbers, match_classes, shown
+from vicinal.networks.meaning import Meaning, are_numbers, match_classes, shown
 from vicinal.networks.naming import FOLDER_PREFIX, HUB_PREFIXES
+from vicinal.networks.stated import stated_preparation
 from vicinal.networks.timm_models import new_model, timm_model
 from vicinal.networks.weights import WeightsFile, one_line, read_weights_file
 from vicinal.networks.whole import (
@@ -75,7 +76,7 @@ def build_classifier(
     notes = list(source.file.notes) if source.file is not None else []
     spec = _completed(spec, source, notes)
     model, spec = timm_model(spec, channels, source.model, notes)
-    mean, std = _normalisation(spec, model, channels, source.normalisation)
+    mean, std = _normalisation(spec, model, channels, source)
     keeps = spec.head == "keep" or (spec.epochs == 0 and source.order is not None)
     if classes is None:
         classes = _classes_of(spec, source, model)
@@ -88,6 +89,8 @@ def build_classifier(
     if source.whole is not None:
         load_whole_classifier(network, source.whole, spec, classes)
     network.preparation = _preparation(source)
+    meaning, cfg = source.file.meaning if source.file is not None else Meaning(), _config_of(model)
+    network.own_preparation = stated_preparation(meaning, cfg, spec.image_size)
     if keeps or (spec.epochs == 0 and source.whole is not None):
         if source.order is not None:
             reorder_classes(network.head, source.order)
@@ -218,11 +221,17 @@ def _name_classes(
     network.class_names = tuple(wanted) if wanted is not None else held
 
 
-def _names_told(model: nn.Module, classes: int) -> tuple[str, ...] | None:
-    """The classes that the config of a model on the hub, or in a folder, names; None where these are not one for each logit."""
+def _config_of(model: nn.Module) -> dict[str, Any]:
+    """timm's config of a model, as backbone or whole; empty where it has none."""
     if isinstance(model, WholeModel):
         model = model.model
-    told = (getattr(model, "pretrained_cfg", None) or {}).get("label_names")
+    cfg = getattr(model, "pretrained_cfg", None)
+    return cfg if isinstance(cfg, dict) else {}
+
+
+def _names_told(model: nn.Module, classes: int) -> tuple[str, ...] | None:
+    """The classes that the config of a model on the hub, or in a folder, names; None where these are not one for each logit."""
+    told = _config_of(model).get("label_names")
     if not isinstance(told, list | tuple) or len(told) != classes or not all(isinstance(name, str) for name in told):
         return None
     return tuple(told)
@@ -239,16 +248,17 @@ def _check_model_name(name: str) -> None:
         raise UsageError(f"no timm model is named {name!r}{hint}")
 
 
-def _normalisation(spec: NetworkSpec, backbone: nn.Module, channels: int, held: Normalisation | None) -> Normalisation:
+def _normalisation(spec: NetworkSpec, backbone: nn.Module, channels: int, source: _Source) -> Normalisation:
     """Mean and deviation, (C,) each: the weights' own, else the study's, else timm's.
 
     Raises UsageError where there are none, they are not for C, or the study states others than the weights have.
     """
-    if held is not None:
-        check_normalisation(spec, held, channels)
-        return held
-    cfg = getattr(backbone, "pretrained_cfg", None) or {}
-    mean, std = spec.mean or cfg.get("mean"), spec.std or cfg.get("std")
+    if source.normalisation is not None:
+        check_normalisation(spec, source.normalisation, channels)
+        return source.normalisation
+    said = source.file.meaning.data_args if source.file is not None else {}
+    cfg = _config_of(backbone)
+    mean, std = (stated or said.get(key) or cfg.get(key) for key, stated in (("mean", spec.mean), ("std", spec.std)))
     if not mean or not std:
         raise UsageError(
             f"timm does not state the normalisation of {spec.model}: give its 'mean' and 'std' in the study"

@@ -16,7 +16,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from vicinal.config import NetworkSpec
+from vicinal.config import NetworkSpec, PreparationSpec
 from vicinal.inputs import Preparation, resize
 
 HEAD_START_STD = 1e-3  # of a new classifier's weights: logits start near 0, so a short fine-tuning keeps its features
@@ -35,6 +35,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.preparation = preparation
         self.class_names = None if class_names is None else tuple(class_names)
+        self.own_preparation: PreparationSpec | None = None  # as its weights or its model state it, from the originals
         self.notes: tuple[str, ...] = ()  # what was decided in its making, a sentence each
         self.classes_are_guessed = False  # its logits are taken to be the data's classes in the data's order
 

@@ -8,7 +8,9 @@ import torch
 from pydantic import ValidationError
 
 from vicinal.config import NetworkSpec
+from vicinal.data import View
 from vicinal.errors import UsageError
+from vicinal.inputs import Preparation
 from vicinal.networks.build import build_classifier
 from vicinal.networks.classifier import Classifier
 from vicinal.networks.naming import model_name
@@ -52,4 +54,8 @@ def load_classifier(
         first = error.errors()[0]
         raise UsageError(f"{model}: {first['msg'].removeprefix('Value error, ')}") from None
     with torch.random.fork_rng(devices=[]):  # weights are drawn and at once replaced
-        return build_classifier(spec, None, channels).to(device)
+        network = build_classifier(spec, None, channels)
+    if network.own_preparation is not None:
+        view = View.of(network.own_preparation, tuple(network.mean.flatten().tolist()))
+        network.preparation = Preparation(image_size=view.side, view=view)
+    return network.to(device)

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vicinal.config import PreparationSpec
+from vicinal.data import View
 from vicinal.errors import UsageError
 from vicinal.networks.classifier import Classifier, TimmClassifier
 
@@ -25,25 +27,40 @@ class Meaning:
     crop_resize: int | None = None  # side before the centre crop of test images, where they are cropped
     model: str | None = None
     model_args: dict[str, Any] = field(default_factory=dict)
+    preparation: PreparationSpec | None = None  # of its images, where they are made from the originals
+    data_args: dict[str, Any] = field(default_factory=dict)  # what timm's train.py was told of it, as timm calls it
 
     @classmethod
     def of(cls, network: Classifier) -> Meaning:
         """What is known of a network."""
         preparation = network.preparation
         size = preparation.image_size if preparation is not None else None
+        view = preparation.view if preparation is not None else None
+        seen = None if view is None else _as_spec(view)
         if not isinstance(network, TimmClassifier):
-            return cls(network.class_names, size)
+            return cls(network.class_names, size, preparation=seen)
         return cls(
             network.class_names,
             network.image_size or size,
             preparation.augment.resize if preparation is not None else None,
             network.spec.model if network.spec is not None else None,
             dict(network.spec.model_args) if network.spec is not None else {},
+            seen,
         )
+
+    def values(self) -> dict[str, Any]:
+        """As plain values of JSON; without a preparation from the originals, those that older versions had."""
+        value = asdict(self)
+        del value["data_args"]
+        if self.preparation is None:
+            del value["preparation"]
+        else:
+            value["preparation"] = self.preparation.model_dump(mode="json", exclude_defaults=True)
+        return value
 
     def to_json(self) -> str:
         """As one line of JSON, always the same for the same meaning."""
-        return json.dumps(asdict(self), sort_keys=True)
+        return json.dumps(self.values(), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str | None, path: Path) -> Meaning:
@@ -60,11 +77,27 @@ class Meaning:
             right &= names is None or (isinstance(names, list) and all(isinstance(name, str) for name in names))
             if not right:
                 raise ValueError
-            return cls(**known | {"class_names": None if names is None else tuple(names)})
+            known["class_names"] = None if names is None else tuple(names)
+            if known.get("preparation") is not None:
+                known["preparation"] = PreparationSpec.model_validate(known["preparation"])
+            known.pop("data_args", None)
+            return cls(**known)
         except (ValueError, TypeError, AttributeError, RecursionError):
             raise UsageError(
                 f"{path}: what it says of itself (metadata {METADATA_KEY!r}) is damaged; get it again"
             ) from None
+
+
+def _as_spec(view: View) -> PreparationSpec:
+    """The preparation that makes a view."""
+    resize = view.resize if view.resize != view.side else None
+    return PreparationSpec(
+        image_size=view.side,
+        resize=resize,
+        crop_mode=view.mode,
+        interpolation=view.interpolation,
+        fill=view.fill or None,
+    )
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,8 @@ class _SmallNetwork(nn.Module):
         return self.forward_head(self.forward_features(x))
 
 
-_FASHION_MNIST_CFG = {"mean": (0.286,), "std": (0.353,), "input_size": (1, 28, 28), "num_classes": 10}
+_FASHION_MNIST_CFG: dict[str, Any] = {"mean": (0.286,), "std": (0.353,), "input_size": (1, 28, 28), "num_classes": 10}
+_FASHION_MNIST_CFG |= {"crop_pct": 1.0, "interpolation": "bilinear"}
 
 
 def _small(blocks: nn.Sequential, features: int, kwargs: dict[str, Any]) -> nn.Module:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
@@ -18,18 +15,17 @@ from torch import Tensor
 
 from vicinal.errors import UsageError
 from vicinal.networks.classifier import Classifier
+from vicinal.networks.inert import is_inert, read_torch_file
 from vicinal.networks.meaning import METADATA_KEY, Meaning
+from vicinal.networks.said import said_in
 from vicinal.workspace import Seal, safetensors_seal, write_sealed_tensors
 
 # Under which names training scripts keep a state_dict: PyTorch's examples, timm, Lightning, mmpretrain, DeiT, kuangliu's.
 PLAIN_KEYS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "weights", "params")
 EMA_KEYS = ("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema", "params_ema")
 # What DataParallel, torch.compile, Lightning and wrappers of their kind put before every name.
-PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
+PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.")
 _DEEPEST = 8  # wrappings of one file
-# Records that training scripts put beside the weights: they hold plain values and run no code.
-_PLAIN_CLASSES: list[Any] = [argparse.Namespace, np.dtype, np.ndarray, *(type(np.dtype(kind)) for kind in "fdilqbB?")]
-_PLAIN_CLASSES += [(np._core.multiarray.scalar, "numpy.core.multiarray.scalar"), np._core.multiarray.scalar]  # type: ignore[attr-defined]
 _UNSCALED = (torch.bool, torch.int8, torch.uint8, torch.int16, torch.complex64, torch.complex128, torch.complex32)
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _FLOATING_NAMES = ("weight", "bias", "running_mean", "running_var", "mean", "std")
@@ -88,7 +84,14 @@ def read_weights_file(path: Path, ema: bool = False) -> WeightsFile:
     if _is_safetensors(path):
         value, meaning = _read_safetensors(path)
     else:
-        value = _read_torch(path)
+        value, classes = read_torch_file(path)
+        meaning = said_in(value)
+        _refuse_objects(path, value)
+        if classes:
+            more = f", and {len(classes) - 3} more" if len(classes) > 3 else ""
+            notes.append(
+                f"{path.name}: what it holds of other kinds ({', '.join(classes[:3])}{more}) is left out, unread."
+            )
     tensors = _unwrapped(path, value, ema, notes)
     _check_tensors(path, tensors)
     return WeightsFile(path, tensors, meaning, tuple(notes))
@@ -120,16 +123,15 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Meaning]:
         raise UsageError(f"{path} is not a readable safetensors file ({reason}); get it again") from None
 
 
-def _read_torch(path: Path) -> Any:
-    try:
-        with torch.serialization.safe_globals(_PLAIN_CLASSES), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what is wrong is said below
-            with path.open("rb") as file:  # opened here: given a name, torch goes by its ending
-                return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise UsageError(
-            f"{path} is not a file of plain tensors ({type(error).__name__}); save the model's state_dict as safetensors"
-        ) from None
+def _refuse_objects(path: Path, value: Any) -> None:
+    """Raises UsageError for a file that holds a whole pickled network and not its weights."""
+    inside = [value, *(value.get(key) for key in (*PLAIN_KEYS, *EMA_KEYS))] if isinstance(value, Mapping) else [value]
+    for part in inside:
+        name = is_inert(part)
+        if name is not None:
+            raise UsageError(
+                f"{path} holds a whole object of the class {name}, which only code could read: save model.state_dict() in its place"
+            )
 
 
 def _unwrapped(path: Path, value: Any, ema: bool, notes: list[str]) -> dict[str, Tensor]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -53,7 +52,7 @@ def describe_networks(plan: StudyPlan, entries: Sequence[Mapping[str, Any]]) -> 
         folder = folders[name]
         file, fitted = read_weights_file(folder.weights), entry["fitted_temperature"]
         value: dict[str, Any] = {
-            **asdict(file.meaning),
+            **file.meaning.values(),
             **{key: file.tensors[key].flatten().tolist() for key in ("mean", "std") if key in file.tensors},
             "fitted_temperature": None if fitted is None else fitted / entry.get("logit_scale", 1.0),
             "no_fitted_temperature": entry["no_fitted_temperature"],
