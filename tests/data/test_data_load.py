@@ -5,10 +5,10 @@ import pytest
 import torch
 from sources_on_disk import pixels, png, write_classes
 
-import vicinal.data.load
+import vicinal.data.find
 from vicinal.config import DataSpec
 from vicinal.data import ImageSet, load_data
-from vicinal.data.load import SourceKind
+from vicinal.data.find import SourceKind
 from vicinal.data.types import Source, split_of_arrays
 from vicinal.errors import UsageError
 
@@ -120,7 +120,7 @@ def test_a_new_kind_of_source_is_a_reader_and_a_line(monkeypatch):
     kind = SourceKind(
         "stripes/", "stripes/ANYTHING", lambda source: source.startswith("stripes/"), find_stripes, ("root",)
     )
-    monkeypatch.setattr(vicinal.data.load, "KINDS", (kind, *vicinal.data.load.KINDS))
+    monkeypatch.setattr(vicinal.data.find, "KINDS", (kind, *vicinal.data.find.KINDS))
     data = load("stripes/here", root="afar", test=0.5)
     assert (data.name, data.class_names) == ("stripes from afar", ("odd", "even"))
     assert (len(data.train), len(data.validation), len(data.test)) == (18, 2, 20)
@@ -139,4 +139,4 @@ def test_the_help_lists_every_kind():
         "WebDataset",
         "class folders",
     ):
-        assert words in vicinal.data.load.SOURCES_HELP
+        assert words in vicinal.data.find.SOURCES_HELP

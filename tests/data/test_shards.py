@@ -47,7 +47,8 @@ def test_damaged_and_missing_shards(tmp_path: Path):
     (tmp_path / "train-0.tar").write_bytes(b"no tar at all")
     with pytest.raises(UsageError, match=r"train-0\.tar cannot be read"):
         load_data(spec(tmp_path))
-    (tmp_path / "train-0.tar").rename(tmp_path / "val-0.tar")
+    (tmp_path / "train-0.tar").unlink()
+    shard(tmp_path / "val-0.tar", sound())
     with pytest.raises(UsageError, match=r"none named train"):
         load_data(spec(tmp_path))
 

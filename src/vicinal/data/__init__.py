@@ -1,12 +1,14 @@
 """Where images come from: a table of kinds of sources, as uint8 tensors or lazily read, with stratified, seeded splits; corruptions."""
 
 from vicinal.data.corruptions import SIDES_PX, STRENGTHS_OF, Strengths, corrupt, published_corruptions, strengths_for
-from vicinal.data.load import load_data
+from vicinal.data.image_list import IMAGES_FILE, write_image_list
+from vicinal.data.load import load_data, load_test_images
 from vicinal.data.splits import stratified_subset
 from vicinal.data.types import ImageData, Images, ImageSet
 from vicinal.data.views import View
 
 __all__ = [
+    "IMAGES_FILE",
     "SIDES_PX",
     "STRENGTHS_OF",
     "ImageData",
@@ -16,7 +18,9 @@ __all__ = [
     "View",
     "corrupt",
     "load_data",
+    "load_test_images",
     "published_corruptions",
     "stratified_subset",
     "strengths_for",
+    "write_image_list",
 ]

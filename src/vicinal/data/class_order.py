@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -40,6 +41,69 @@ def in_class_order(source: Source, spec: DataSpec) -> Source:
     return replace(source, class_names=wanted, splits=splits, class_order=said)
 
 
+def in_classes_of(source: Source, class_names: Sequence[str]) -> Source:
+    """A source whose labels are positions among a classifier's classes, found by their names.
+
+    Names that differ in case or Unicode form alone are the same class, and so is one of the synonyms of a name that lists them
+    (`tench, Tinca tinca`); classes without names, or named by whole numbers alone, are positions. Each where it leaves no two ways.
+
+    Raises UsageError for a class that the classifier does not have.
+    """
+    wanted = tuple(class_names)
+    number, note = _positions(source, wanted)
+    lost = np.append(number, -1)
+    splits = {
+        role: replace(
+            split, labels=np.where(_known(split.labels, number), lost[split.labels % len(number)], split.labels)
+        )
+        for role, split in source.splits.items()
+    }
+    notes = (*source.notes, note) if note else source.notes
+    return replace(source, class_names=wanted, splits=splits, class_order="as given", notes=notes)
+
+
+def _positions(source: Source, wanted: Sequence[str]) -> tuple[NDArray[np.int64], str | None]:
+    """(classes of the source,) positions in `wanted`, and what is to be said."""
+    held = source.class_names
+    readings: list[tuple[Callable[[str], list[str]], str | None]] = [
+        (lambda name: [name], None),
+        (lambda name: [_folded(name)], "Classes were matched by name without regard to case or Unicode form."),
+        (
+            lambda name: [_folded(name), *map(_folded, name.split(", "))],
+            "Classes were matched by one of the names that the classifier gives them.",
+        ),
+    ]
+    for read, note in readings:
+        place: dict[str, int] = {}
+        twice = set()
+        for i, name in enumerate(wanted):
+            for form in dict.fromkeys(read(name)):
+                twice |= {form} if form in place else set()
+                place.setdefault(form, i)
+        found = [place.get(form) if (form := read(name)[0]) not in twice else None for name in held]
+        if None not in found and len(set(found)) == len(held):
+            return np.array(found, dtype=np.int64), note
+    if all(name.isdecimal() for name in held):
+        numbers = [int(name) for name in held]
+        if len(set(numbers)) == len(held) and max(numbers) < len(wanted):
+            return np.array(
+                numbers, dtype=np.int64
+            ), "Classes are numbers: they were taken as positions of the classifier's logits."
+    unknown = [name for name in held if _folded(name) not in set(map(_folded, wanted))] or list(held)
+    raise UsageError(
+        f"{source.name} has the classes {_listed(held)}, and the classifier knows {_listed(wanted)}: it has none called "
+        f"{_listed(unknown)}; rename the classes, or leave out what it does not know"
+    )
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:5])) + (f", ... ({len(names):,} in all)" if len(names) > 5 else "")
+
+
 def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Sorts names as timm does: numbers in them by their value, letters without regard to case; then as text."""
     parts = re.split(r"(\d+)", name.lower())
@@ -52,7 +116,7 @@ def _number_key(digits: str) -> tuple[int, int, str]:
     return (0, len(plain), plain)
 
 
-def _known(labels: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.bool_]:
+def _known(labels: NDArray[np.int64], names: Sequence[str] | NDArray[np.int64]) -> NDArray[np.bool_]:
     return (labels >= 0) & (labels < len(names))
 
 

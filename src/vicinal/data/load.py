@@ -9,66 +9,22 @@ import hashlib
 import json
 import os
 import re
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from vicinal.config import DataSpec
-from vicinal.data.class_order import in_class_order
+from vicinal.data.class_order import in_class_order, in_classes_of
 from vicinal.data.decode import BrokenImageError, Reader, broken_headers, broken_sentence, decode_splits
+from vicinal.data.find import check_labels, check_names, check_trainable, find_source
 from vicinal.data.lazy import LazyImages
 from vicinal.data.leaks import leak_notes
-from vicinal.data.sources import (
-    KNOWN,
-    find_embedded,
-    find_folders,
-    find_hub,
-    find_named,
-    find_parquet,
-    find_shards,
-    is_parquet,
-    is_shards,
-)
-from vicinal.data.splits import Assigned, assign
+from vicinal.data.splits import Assigned, all_to_measure, assign
 from vicinal.data.types import ROLES, ImageData, ImageSet, Role, Source, hash_of_images
 from vicinal.errors import UsageError
-
-
-@dataclass(frozen=True)
-class SourceKind:
-    """A kind of source: how a user writes it, when `data.source` means it, its reader, and the options that only some take."""
-
-    name: str
-    written: str
-    means: Callable[[str], bool]
-    find: Callable[[DataSpec], Source]
-    options: tuple[str, ...] = ()
-
-
-def _under(prefix: str) -> Callable[[str], bool]:
-    return lambda source: source.startswith(prefix)
-
-
-COLUMNS = ("image_column", "label_column")
-# The first kind that a source means reads it: to add one, write a reader in sources/ and a line here.
-KINDS: tuple[SourceKind, ...] = (
-    SourceKind("embedded/", "embedded/fashion-mnist", _under("embedded/"), find_embedded),
-    SourceKind("torch/", ", ".join(f"torch/{name}" for name in KNOWN), _under("torch/"), find_named, ("root",)),
-    SourceKind("hfds/", "hfds/OWNER/NAME", _under("hfds/"), find_hub, COLUMNS),
-    SourceKind("Parquet", "Parquet (a file or a folder)", is_parquet, find_parquet, COLUMNS),
-    SourceKind("WebDataset", "a folder of WebDataset shards (train*.tar, val*.tar, test*.tar)", is_shards, find_shards),
-    SourceKind(
-        "class folder",
-        "a folder of class folders (or of train/, val/, test/ with class folders)",
-        lambda source: Path(source).expanduser().is_dir(),
-        find_folders,
-    ),
-)
-SOURCES_HELP = ", ".join(kind.written for kind in KINDS[:-1]) + f", or {KINDS[-1].written}"
 
 
 def load_data(spec: DataSpec, stored_side: int | None = None) -> ImageData:
@@ -85,15 +41,59 @@ def load_data(spec: DataSpec, stored_side: int | None = None) -> ImageData:
     Raises UsageError, in one line, for a source or an option that cannot be used, and VicinalError if the embedded
     images are damaged.
     """
-    source = _find(spec)
-    _check_names(source)
+    source = find_source(spec)
+    check_trainable(source, spec.source)
     source = in_class_order(source, spec)
-    _check_labels(source)
+    check_labels(source, for_training=True)
     where, notes = assign(source, spec)
     side = spec.image_size if stored_side is None else stored_side
     read = _lazy_sets if spec.lazy else _decoded_sets
     sets, where, remembered, more = read(source, spec, where, side)
     _check_classes_left(source, sets["train"])
+    return _image_data(source, spec, where, sets, remembered, (*notes, *more))
+
+
+def load_test_images(
+    source: DataSpec | str | Path, *, class_names: Sequence[str] | None = None, stored_side: int | None = None
+) -> ImageData:
+    """Images to measure a classifier on: every one given, none cut off, and none needed to train on.
+
+    - Test images: the source's test split; else its validation split; else all that it has, as of a folder of class folders.
+    - Validation images: the source's validation split if it serves as no other. No image is a training image.
+    - A split may lack classes, and there may be but one.
+
+    Args:
+        source: as `data.source` of a study has it, or a whole `DataSpec` (`test_images` then keeps that many; shares are not used).
+        class_names: the classifier's K names, in the order of its logits: labels become positions among them, found by name.
+            None: the source's own classes.
+        stored_side: in px, as `load_data` takes it.
+
+    Raises UsageError, in one line, for a source that cannot be used, or for classes that the classifier does not have.
+    """
+    spec = source if isinstance(source, DataSpec) else DataSpec(source=str(source))
+    found = find_source(spec)
+    check_names(found)
+    found = in_class_order(found, spec) if class_names is None else in_classes_of(found, class_names)
+    check_labels(found, for_training=False)
+    where, notes = all_to_measure(found, spec)
+    side = spec.image_size if stored_side is None else stored_side
+    read = _lazy_sets if spec.lazy else _decoded_sets
+    sets, where, remembered, more = read(found, spec, where, side)
+    return _image_data(found, spec, where, sets, remembered, (*notes, *more))
+
+
+def _image_data(
+    source: Source,
+    spec: DataSpec,
+    where: Mapping[Role, Assigned],
+    sets: Mapping[Role, ImageSet],
+    remembered: int,
+    notes: Sequence[str],
+) -> ImageData:
+    sets = {
+        role: images.with_names(source.splits[where[role].split].names(where[role].split, where[role].positions))
+        for role, images in sets.items()
+    }
     leaks = leak_notes(sets, source.class_names, lambda role, i: _name_of(source, where[role], i))
     return ImageData(
         name=source.name,
@@ -105,7 +105,7 @@ def load_data(spec: DataSpec, stored_side: int | None = None) -> ImageData:
         test=sets["test"],
         class_order=source.class_order,
         remembered_hashes=remembered,
-        notes=tuple(_without_root(note, spec) for note in (*source.notes, *notes, *more, *leaks)),
+        notes=tuple(_without_root(note, spec) for note in (*source.notes, *notes, *leaks)),
     )
 
 
@@ -125,7 +125,7 @@ def _decoded_sets(source: Source, spec: DataSpec, where: Mapping[Role, Assigned]
     parts = [(source.splits[where[name].split], where[name].positions) for name in filled]
     decoded = decode_splits(parts, side, spec.on_error == "skip")
     found = dict(zip(filled, decoded.parts, strict=True))
-    shape = found["train"].pixels.shape[1:]
+    shape = next(iter(found.values())).pixels.shape[1:]
     sets: dict[Role, ImageSet] = {}
     kept = dict(where)
     for name in ROLES:
@@ -170,57 +170,6 @@ def _skipped(broken: Sequence[BrokenImageError]) -> str:
 
 def _name_of(source: Source, at: Assigned, position: int) -> str:
     return next(source.splits[at.split].items(at.positions[position : position + 1]))[1]
-
-
-def _find(spec: DataSpec) -> Source:
-    """The source that `data.source` means, images unread. Raises UsageError where it means none or cannot be read."""
-    kind = next((kind for kind in KINDS if kind.means(spec.source)), None)
-    if kind is None and Path(spec.source).expanduser().is_file():
-        raise UsageError(f"data.source={spec.source} is a file, but no .parquet file: allowed are {SOURCES_HELP}")
-    if kind is None:
-        raise UsageError(
-            f"data.source={spec.source}: no such folder or file, and no known name; allowed are {SOURCES_HELP}"
-        )
-    for option in dict.fromkeys(option for each in KINDS for option in each.options):
-        if getattr(spec, option) is not None and option not in kind.options:
-            takers = " and ".join(each.name for each in KINDS if option in each.options)
-            raise UsageError(f"data.{option} goes with {takers} sources, not with {spec.source}: leave it out")
-    try:
-        return kind.find(spec)
-    except OSError as error:
-        raise UsageError(f"cannot read {spec.source} ({error}): check the path and its permissions") from None
-
-
-def _check_names(source: Source) -> None:
-    """Networks and people know classes by their names. Told before anything is done with them: a file can name millions."""
-    names, images = source.class_names, len(source.splits["train"].labels)
-    if len(names) > images:
-        raise UsageError(
-            f"{source.name} names {len(names):,} classes and has {images:,} training images: every class needs one, so add images "
-            "or name the classes of these alone"
-        )
-    if len(set(names)) < len(names):
-        twice = next(name for name, count in Counter(names).items() if count > 1)
-        raise UsageError(f"{source.name} names two classes {twice[:100]!r}: give every class a name of its own")
-
-
-def _check_labels(source: Source) -> None:
-    classes = len(source.class_names)
-    if classes < 2:
-        raise UsageError(f"{source.name} has one class: a classifier needs at least two")
-    for role, split in source.splits.items():
-        wrong = np.flatnonzero((split.labels < 0) | (split.labels >= classes))
-        if len(wrong):
-            raise UsageError(
-                f"{source.name}: image {wrong[0]} (from 0) of the {role} split has label {split.labels[wrong[0]]}, "
-                f"but labels are 0 to {classes - 1}: correct or remove it"
-            )
-    counts = np.bincount(source.splits["train"].labels, minlength=classes)
-    if not counts.all():
-        name = source.class_names[int(np.argmin(counts))]
-        raise UsageError(
-            f"{source.name}: class {name!r} has no training image: add some, or number the classes without it"
-        )
 
 
 def _check_classes_left(source: Source, train: ImageSet) -> None:

@@ -117,6 +117,25 @@ def assign(source: Source, spec: DataSpec) -> tuple[dict[Role, Assigned], list[s
     }, notes
 
 
+def all_to_measure(source: Source, spec: DataSpec) -> tuple[dict[Role, Assigned], list[str]]:
+    """All images that a classifier is to be measured on, as test images, and the source's validation images; notes on both."""
+    role: Role = next(role for role in ("test", "validation", "train") if role in source.splits)
+    test = torch.arange(len(source.splits[role].labels))
+    if spec.test_images is not None:
+        test = _keep(source, role, test, "test_images", spec.test_images, spec.split_seed)
+    notes = []
+    if role != "test" and len(source.splits) > 1:
+        notes.append("The source has no test split: its validation split is the test split.")
+    validation_role: Role = "validation" if role == "test" and "validation" in source.splits else role
+    count = len(source.splits[validation_role].labels) if validation_role != role else 0
+    nothing = np.empty(0, dtype=np.int64)
+    return {
+        "train": Assigned(role, nothing),
+        "validation": Assigned(validation_role, np.arange(count)),
+        "test": Assigned(role, test.numpy()),
+    }, notes
+
+
 def _labels(source: Source, role: Role, index: Tensor) -> Tensor:
     return torch.from_numpy(source.splits[role].labels)[index]
 

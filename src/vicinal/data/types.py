@@ -58,6 +58,7 @@ class ImageSet:
     `known_digests`: uint8 (N, 32), the SHA-256 of each image's pixels where whoever read them has it; else it is computed.
     `view`: how the pixels were made from the originals; None: as the study stores them for training, from which all networks cut.
     `views`: the same images through other views.
+    `names`: each image's place in its source (a path relative to it, or `FILE#row`); None: unknown. No part of any hash.
     Raises ValueError where images and labels do not have this form.
     """
 
@@ -66,8 +67,11 @@ class ImageSet:
     known_digests: NDArray[np.uint8] | None = None
     view: View | None = None
     views: Mapping[View, ImageSet] = field(default_factory=dict)
+    names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
+        if self.names is not None and len(self.names) != len(self.labels):
+            raise ValueError(f"{len(self.names)} names for {len(self.labels)} images")
         if not isinstance(self.images, Tensor):
             return
         if self.images.dtype != torch.uint8 or self.images.ndim != 4 or self.images.shape[3] not in (1, 3):
@@ -85,7 +89,8 @@ class ImageSet:
         images = self.images[index] if isinstance(self.images, Tensor) else self.images.subset(index)
         digests = None if self.known_digests is None else self.known_digests[index.cpu().numpy()]
         views = {view: seen.subset(index) for view, seen in self.views.items()}
-        return ImageSet(images, self.labels[index], digests, self.view, views)
+        names = None if self.names is None else tuple(np.array(self.names, dtype=object)[index.cpu().numpy()])
+        return ImageSet(images, self.labels[index], digests, self.view, views, names)
 
     def as_seen(self, view: View | None) -> ImageSet:
         """The same images through a view; None: as they are stored. Raises KeyError for a view that was not asked for in reading."""
@@ -95,8 +100,12 @@ class ImageSet:
         """The same with a view of these pixels, which are the originals. Raises ValueError for lazy images."""
         if not isinstance(self.images, Tensor):
             raise ValueError("a view is made of original pixels in memory")
-        seen = ImageSet(view.pixels(self.images), self.labels, None, view)
+        seen = ImageSet(view.pixels(self.images), self.labels, None, view, names=self.names)
         return replace(self, views={**self.views, view: seen})
+
+    def with_names(self, names: tuple[str, ...]) -> ImageSet:
+        """The same with the place of each image in its source."""
+        return replace(self, names=names, views={view: seen.with_names(names) for view, seen in self.views.items()})
 
     @property
     def form(self) -> list[int | str]:
@@ -162,12 +171,20 @@ class ImageData:
 class Split:
     """One split of a source, images unread: labels int64 (N,), and a way to read those at sorted positions.
 
-    `contents` hashes the encoded bytes of the images at positions (n,); a source without it cannot be read lazily.
+    `contents` hashes the encoded bytes of the images at positions (n,); a source without it cannot be read lazily. `place` says
+    where the image at a position lies in the source, for people; without it that is its number in the split.
     """
 
     labels: NDArray[np.int64]
     items: Callable[[NDArray[np.int64]], Iterator[Item]]
     contents: Callable[[NDArray[np.int64]], ContentHashes] | None = None
+    place: Callable[[int], str] | None = None
+
+    def names(self, role: Role, positions: NDArray[np.int64]) -> tuple[str, ...]:
+        """The place in the source of the images at positions (n,) of this split, which is the source's `role`."""
+        if self.place is None:
+            return tuple(f"{role}#{position}" for position in positions.tolist())
+        return tuple(map(self.place, positions.tolist()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,6 +196,7 @@ class Source:
     splits: Mapping[Role, Split]
     notes: tuple[str, ...] = ()
     class_order: str = "source"  # what the numbers of the classes go by: the source's own, or names as "text"
+    unfit_for_training: str | None = None  # why a classifier can be measured on it and none trained, with the way out
 
 
 def split_of_arrays(images: NDArray[np.uint8], labels: NDArray[np.int64], name: str) -> Split:

@@ -8,6 +8,7 @@ OUT/runs/<run>/spec.json     what defines the run
                network.json  when it is measured: classes, side, normalisation, fitted temperature
                predictions-<fingerprint>.safetensors   its logits, which every measure is computed from; and further answers
 OUT/banks/<fingerprint>/      teachers' answers along a plan, read by every arm that shares it; may be deleted
+OUT/images.csv                which image stands at which position of the stored logits
 OUT/results.json, resamples.npz, report.html, tables/, figures/
 """
 

@@ -26,6 +26,7 @@ _OWN = {
     STUDY_FILE,
     "runs",
     "banks",
+    "images.csv",
     "results.json",
     "resamples.npz",
     "report.html",

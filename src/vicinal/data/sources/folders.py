@@ -68,38 +68,33 @@ def find_folders(spec: DataSpec) -> Source:
         if role in by_role:
             raise UsageError(f"{root} holds both {by_role[role].name}/ and {folder.name}/: keep one for {role}")
         by_role[role] = folder
-    if "train" not in by_role:
-        found = ", ".join(f"{f.name}/" for f in splits)
-        raise UsageError(
-            f"{root} holds {found} but no train/ with class folders: add it, or give a folder of class folders"
-        )
     return _source(spec, root, by_role, [f.name for f in folders if f not in splits])
 
 
 def _source(spec: DataSpec, root: Path, by_role: Mapping[Role, Path], unused: list[str]) -> Source:
     notes = [f"Folders beside the splits that were not used: {_some(unused)}."] * bool(unused)
     folders = {role: _class_folders(folder) for role, folder in by_role.items()}
-    classes = list(folders["train"])
-    _check_classes(by_role, folders)
+    classes = sorted({name for by_class in folders.values() for name in by_class})
+    unfit = _unfit(root, by_role, folders)
     found, splits = _Found(), {}
     for role, by_class in folders.items():
         paths: list[Path] = []
         labels: list[int] = []
         for label, name in enumerate(classes):
             images = _images_below(by_class[name], found) if name in by_class else []
-            if not images and role == "train":
-                raise UsageError(
-                    f"the class folder {by_class[name]} holds no images ({' '.join(SUFFIXES)}): "
-                    + (_tables_below(by_class[name]) or "add some or remove it")
+            if not images and role == "train" and unfit is None:
+                unfit = f"the class folder {by_class[name]} holds no images ({' '.join(SUFFIXES)}): " + (
+                    _tables_below(by_class[name]) or "add some or remove it"
                 )
             if not images:
                 notes.append(f"No {role} image is of the class {name!r}.")
             paths += images
             labels += [label] * len(images)
-        splits[role] = _split(paths, labels)
+        splits[role] = _split(root, paths, labels)
     if found.broken and spec.on_error == "raise":
         raise UsageError(broken_sentence(found.broken))
-    _check_not_one_level_up(by_role["train"], folders["train"])
+    for role, folder in by_role.items():
+        _check_not_one_level_up(folder, folders[role])
     beside = sum(_is_image(p.name) for folder in by_role.values() for p in folder.iterdir() if not p.is_dir())
     for folder in by_role.values():
         hidden = (path for path in folder.iterdir() if path.name.startswith(".") and path.is_dir())
@@ -109,7 +104,7 @@ def _source(spec: DataSpec, root: Path, by_role: Mapping[Role, Path], unused: li
             packed
         )
     source_notes = [*notes, *_unicode_notes(folders), *_notes(found, beside)]
-    return Source(f"{root.resolve().name} (folder)", tuple(classes), splits, tuple(source_notes), "text")
+    return Source(f"{root.resolve().name} (folder)", tuple(classes), splits, tuple(source_notes), "text", unfit)
 
 
 def _class_folders(folder: Path) -> dict[str, Path]:
@@ -126,11 +121,20 @@ def _class_folders(folder: Path) -> dict[str, Path]:
     return found
 
 
+def shown_path(path: Path) -> str:
+    """A path as text, bytes that are no UTF-8 as \\xe9."""
+    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
+
+
 def _class_name(name: str) -> str:
     return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "backslashreplace"))
 
 
-def _check_classes(by_role: Mapping[Role, Path], folders: Mapping[Role, Mapping[str, Path]]) -> None:
+def _unfit(root: Path, by_role: Mapping[Role, Path], folders: Mapping[Role, Mapping[str, Path]]) -> str | None:
+    """Why no classifier can be trained on these class folders, as far as their names tell."""
+    if "train" not in by_role:
+        found = ", ".join(f"{folder.name}/" for folder in by_role.values())
+        return f"{root} holds {found} but no train/ with class folders: add it, or give a folder of class folders"
     classes = folders["train"]
     for role, by_class in folders.items():
         extra = sorted(set(by_class) - set(classes))
@@ -140,15 +144,15 @@ def _check_classes(by_role: Mapping[Role, Path], folders: Mapping[Role, Mapping[
             other = f" ({extra[0]} and {near} differ by case only)" if near else ""
             missing = sorted(set(classes) - set(by_class))
             lacking = f"{by_role[role]} lacks {_some(missing)}; " if missing else ""
-            raise UsageError(
+            return (
                 f"the classes of the splits differ: {lacking}only {by_role[role]} has {_some(extra)}{other}; a class needs "
                 f"training images: add {by_role['train'] / extra[0]}/, or rename or remove the folder"
             )
     if len(classes) < 2:
-        raise UsageError(
-            f"{by_role['train']} holds one class folder, {next(iter(classes))}/: "
-            + (_tables_below(classes[next(iter(classes))]) or "a classifier needs at least two classes")
+        return f"{by_role['train']} holds one class folder, {next(iter(classes))}/: " + (
+            _tables_below(classes[next(iter(classes))]) or "a classifier needs at least two classes"
         )
+    return None
 
 
 def _tables_below(folder: Path) -> str:
@@ -232,9 +236,8 @@ def _notes(found: _Found, beside: int) -> Iterator[str]:
 
 
 def _unicode_notes(folders: Mapping[Role, Mapping[str, Path]]) -> Iterator[str]:
-    raw = {
-        name: {by_class[name].name for by_class in folders.values() if name in by_class} for name in folders["train"]
-    }
+    classes = {name: None for by_class in folders.values() for name in by_class}
+    raw = {name: {by_class[name].name for by_class in folders.values() if name in by_class} for name in classes}
     forms = [name for name, names in raw.items() if len(names) > 1]
     if forms:
         yield f"Class folders whose names differ between splits by their Unicode form only were taken as one: {_some(forms)}."
@@ -262,14 +265,14 @@ def _shows_images(folder: Path) -> bool:
         return False
 
 
-def _split(paths: Sequence[Path], labels: Sequence[int]) -> Split:
+def _split(root: Path, paths: Sequence[Path], labels: Sequence[int]) -> Split:
     def items(index: NDArray[np.int64]) -> Iterator[Item]:
         return ((paths[i], str(paths[i])) for i in index)
 
     def contents(index: NDArray[np.int64]) -> ContentHashes:
         return content_hashes_of([paths[i] for i in index])
 
-    return Split(np.array(labels, dtype=np.int64), items, contents)
+    return Split(np.array(labels, dtype=np.int64), items, contents, lambda i: shown_path(paths[i].relative_to(root)))
 
 
 def _visible(folder: Path) -> list[Path]:

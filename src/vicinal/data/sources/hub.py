@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vicinal.config import DataSpec
 from vicinal.data.sources.parquet import IMAGE_COLUMNS, LABEL_COLUMN, usual_column
-from vicinal.data.types import Item, Role, Source, Split, digests_of
+from vicinal.data.types import ROLES, Item, Role, Source, Split, digests_of
 from vicinal.errors import UsageError
 from vicinal.workspace import ContentHashes, content_hashes_of
 
@@ -46,9 +46,10 @@ def find_hub(spec: DataSpec) -> Source:
         role = _SPLITS.get(split)
         if role is not None and role not in by_role:
             by_role[role] = rows
-    if "train" not in by_role:
-        raise UsageError(f"hfds/{name} has no split train; it has {', '.join(found)}: give another data set")
-    features = by_role["train"].features
+    lacks_train = f"hfds/{name} has no split train; it has {', '.join(found)}: give another data set"
+    if not by_role:
+        raise UsageError(lacks_train)
+    features = next(by_role[role] for role in ROLES if role in by_role).features
     image, label = _columns(name, features, datasets, spec.image_column, spec.label_column)
     unused = [split for split, rows in found.items() if not any(rows is used for used in by_role.values())]
     return Source(
@@ -56,6 +57,7 @@ def find_hub(spec: DataSpec) -> Source:
         tuple(str(n) for n in features[label].names),
         {role: _split(f"hfds/{name} {role}", rows, image, label, datasets) for role, rows in by_role.items()},
         tuple([f"Splits that were not used: {', '.join(unused)}."] * bool(unused)),
+        unfit_for_training=None if "train" in by_role else lacks_train,
     )
 
 

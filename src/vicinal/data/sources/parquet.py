@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 
 from vicinal.config import DataSpec
 from vicinal.data.decode import SUFFIXES
-from vicinal.data.types import Item, Role, Source, Split, contents_in_files
+from vicinal.data.types import ROLES, Item, Role, Source, Split, contents_in_files
 from vicinal.errors import UsageError
 from vicinal.workspace import ContentHashes
 
 IMAGE_COLUMNS = ("img", "image")
 LABEL_COLUMN = "label"
+_MOST_NUMBERED = 100_000  # classes without names of a source that nothing is trained on
 _ROWS_AT_ONCE = 64  # images held at once; a file of kilobytes can hold one image a million times
 _UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError, MemoryError)  # what readers of damaged files raise
 _NAME = re.compile(r"(train|test|validation|valid|val)(?:[-_.].*)?\.parquet")
@@ -80,7 +81,7 @@ def find_parquet(spec: DataSpec) -> Source:
     path = Path(spec.source).expanduser()
     by_role, notes = _files_by_role(path)
     schemas = {file: _schema(file) for files in by_role.values() for file in files}
-    first = by_role["train"][0]
+    first = next(by_role[role][0] for role in ROLES if role in by_role)
     image, label = _columns(schemas[first], first, spec.image_column, spec.label_column)
     for file, schema in schemas.items():
         for column in (image, label):
@@ -99,15 +100,20 @@ def find_parquet(spec: DataSpec) -> Source:
     names, order = _names(schemas[first], label), "source"
     if any(part.dtype == object for parts in values.values() for part in parts):
         names, order = _named_by_words(values, first, label), "text"
-    splits: dict[Role, Split] = {role: _split(files, image, values[role]) for role, files in by_role.items()}
+    splits: dict[Role, Split] = {role: _split(path, files, image, values[role]) for role, files in by_role.items()}
+    unfit = None
+    if "train" not in by_role:
+        unfit = f"{path} holds Parquet files but none named train*.parquet: rename it, or give one file as data.source"
     if names is None:
-        names = _numbered({role: split.labels for role, split in splits.items()}, f"{label!r} of {path}")
+        labels = {role: split.labels for role, split in splits.items()}
+        names, too_many = _numbered(labels, f"{label!r} of {path}")
+        unfit = unfit or too_many
     own_name = _info(schemas[first]).get("dataset_name")
     at = path.resolve()
     name = f"{at.parent.name}/{at.stem}" if at.is_file() else at.name
     if isinstance(own_name, str) and own_name:
         name = own_name[:200]
-    return Source(f"{name} (Parquet)", names, splits, notes, order)
+    return Source(f"{name} (Parquet)", names, splits, notes, order, unfit)
 
 
 def _named_by_words(values: Mapping[Role, list[NDArray[Any]]], file: Path, label: str) -> tuple[str, ...]:
@@ -124,21 +130,25 @@ def _named_by_words(values: Mapping[Role, list[NDArray[Any]]], file: Path, label
     return tuple(words)
 
 
-def _numbered(labels: Mapping[Role, NDArray[np.int64]], where: str) -> tuple[str, ...]:
-    return numbered_classes(max(int(part.max()) for part in labels.values()), len(labels["train"]), where)
+def _numbered(labels: Mapping[Role, NDArray[np.int64]], where: str) -> tuple[tuple[str, ...], str | None]:
+    largest = max(int(part.max()) for part in labels.values())
+    return numbered_classes(largest, len(labels["train"]) if "train" in labels else 0, where)
 
 
-def numbered_classes(largest: int, train_images: int, where: str) -> tuple[str, ...]:
-    """Names for classes 0 to `largest` that have none. Raises UsageError for more than there are training images for.
+def numbered_classes(largest: int, train_images: int, where: str) -> tuple[tuple[str, ...], str | None]:
+    """Names for classes 0 to `largest` that have none, and why no classifier can be trained on so many, where that is so.
 
-    A number in a file never decides how much memory is taken.
+    Raises UsageError for more than any classifier has: a number in a file never decides how much memory is taken.
     """
+    unfit = None
     if largest >= train_images:
-        raise UsageError(
+        unfit = (
             f"the label {largest} in {where} is no class number: {train_images:,} training images cannot show classes 0 to {largest}; "
             "number the classes from 0 without gaps, or give their names as labels"
         )
-    return tuple(str(i) for i in range(1 + largest))
+        if largest >= _MOST_NUMBERED:
+            raise UsageError(unfit)
+    return tuple(str(i) for i in range(1 + largest)), unfit
 
 
 def _files_by_role(path: Path) -> tuple[dict[Role, list[Path]], tuple[str, ...]]:
@@ -151,7 +161,7 @@ def _files_by_role(path: Path) -> tuple[dict[Role, list[Path]], tuple[str, ...]]
             continue
         role: Role = "train" if match[1] == "train" else "test" if match[1] == "test" else "validation"
         by_role.setdefault(role, []).append(file)
-    if "train" not in by_role:
+    if not by_role:
         raise UsageError(
             f"{path} holds Parquet files but none named train*.parquet: rename it, or give one file as data.source"
         )
@@ -275,7 +285,7 @@ def _short(kind: Any) -> str:
     return "struct" if pa.types.is_struct(kind) else str(kind)
 
 
-def _split(files: list[Path], image: str, labels: list[NDArray[np.int64]]) -> Split:
+def _split(root: Path, files: list[Path], image: str, labels: list[NDArray[np.int64]]) -> Split:
     def items(index: NDArray[np.int64]) -> Iterator[Item]:
         start = 0
         for file in files:
@@ -297,7 +307,11 @@ def _split(files: list[Path], image: str, labels: list[NDArray[np.int64]]) -> Sp
         part = np.searchsorted(starts, index, side="right") - 1
         return contents_in_files(files, part, (index - starts[part]).tolist(), lambda: items(index))
 
-    return Split(np.concatenate(labels), items, contents)
+    def place(position: int) -> str:
+        part = int(np.searchsorted(starts, position, side="right")) - 1
+        return f"{os.path.relpath(files[part], root if root.is_dir() else root.parent)}#{position - starts[part]}"
+
+    return Split(np.concatenate(labels), items, contents, place)
 
 
 def _read_images(

@@ -61,19 +61,21 @@ def find_shards(spec: DataSpec) -> Source:
         match = _SHARD.fullmatch(shard.name.lower())
         assert match is not None  # by shard_files
         by_role.setdefault(_ROLES[match[1]], []).append(shard)
-    if "train" not in by_role:
-        raise UsageError(f"{root} holds shards but none named train*.tar: add them or rename")
     for shards in by_role.values():
         check_shards(shards)
     beside = _tars_beside(root, by_role)
     left_out: Counter[str] = Counter()
     members = {role: [m for shard in shards for m in _index(shard, left_out)] for role, shards in by_role.items()}
     largest = max(m.label for found in members.values() for m in found)
+    names, unfit = _class_names(root, largest, len(members.get("train", ())))
+    if "train" not in by_role:
+        unfit = f"{root} holds shards but none named train*.tar: add them or rename"
     return Source(
         f"{root.resolve().name} (WebDataset)",
-        _class_names(root, largest, len(members["train"])),
+        names,
         {role: _split(found) for role, found in members.items()},
         (*beside, *_left_out_notes(left_out)),
+        unfit_for_training=unfit,
     )
 
 
@@ -204,7 +206,7 @@ def _label(data: bytes, ending: str) -> int | None:
     return value if type(value) is int and 0 <= value < 2**63 else None
 
 
-def _class_names(root: Path, largest: int, train_images: int) -> tuple[str, ...]:
+def _class_names(root: Path, largest: int, train_images: int) -> tuple[tuple[str, ...], str | None]:
     path = root / CLASS_NAMES_FILE
     if not path.is_file():
         return numbered_classes(largest, train_images, str(root))
@@ -218,7 +220,7 @@ def _class_names(root: Path, largest: int, train_images: int) -> tuple[str, ...]
     twice = [name for name, n in Counter(names).items() if n > 1]
     if twice:
         raise UsageError(f"{path} names {twice[0]!r} twice: give every class a name of its own")
-    return names
+    return names, None
 
 
 def _split(members: list[_Member]) -> Split:
@@ -235,4 +237,5 @@ def _split(members: list[_Member]) -> Split:
     def contents(index: NDArray[np.int64]) -> ContentHashes:
         return contents_in_files(shards, shard_of[index], (members[i].offset for i in index), lambda: items(index))
 
-    return Split(np.array([m.label for m in members], dtype=np.int64), items, contents)
+    labels = np.array([m.label for m in members], dtype=np.int64)
+    return Split(labels, items, contents, lambda i: f"{members[i].shard.name}/{members[i].key}")
