@@ -13,7 +13,7 @@ class DataSpec(Frozen):
     """Where images come from and how they are split."""
 
     source: Text = Field(
-        description="embedded/fashion-mnist, torch/cifar100, hfds/OWNER/NAME, a folder of class folders, or Parquet",
+        description="embedded/fashion-mnist, torch/cifar100, hfds/OWNER/NAME, a folder, Parquet, or a CSV, TSV or JSONL table",
     )
     name: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
         None, description="what tables call the data; default: the source's own name"
@@ -42,6 +42,8 @@ class DataSpec(Frozen):
     test_images: int | None = Field(
         None, ge=1, le=MOST_IMAGES, description="keep this many test images (class-balanced); default: all"
     )
-    image_column: Text | None = Field(None, description="Parquet and hfds: default img or image")
-    label_column: Text | None = Field(None, description="Parquet and hfds: default label")
+    image_column: Text | None = Field(
+        None, description="Parquet and hfds: default img or image; of tables path or file_name"
+    )
+    label_column: Text | None = Field(None, description="default label, of tables also class or category")
     root: Text | None = Field(None, description="torch/...: folder that holds (or receives) the files")

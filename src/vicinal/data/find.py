@@ -15,9 +15,13 @@ from vicinal.data.sources import (
     find_embedded,
     find_folders,
     find_hub,
+    find_imagefolder,
+    find_manifest,
     find_named,
     find_parquet,
     find_shards,
+    is_imagefolder,
+    is_manifest,
     is_parquet,
     is_shards,
 )
@@ -47,7 +51,17 @@ KINDS: tuple[SourceKind, ...] = (
     SourceKind("torch/", ", ".join(f"torch/{name}" for name in KNOWN), _under("torch/"), find_named, ("root",)),
     SourceKind("hfds/", "hfds/OWNER/NAME", _under("hfds/"), find_hub, COLUMNS),
     SourceKind("Parquet", "Parquet (a file or a folder)", is_parquet, find_parquet, COLUMNS),
+    SourceKind(
+        "manifest",
+        "a CSV, TSV or JSONL file with the columns path and label (and split)",
+        is_manifest,
+        find_manifest,
+        COLUMNS,
+    ),
     SourceKind("WebDataset", "a folder of WebDataset shards (train*.tar, val*.tar, test*.tar)", is_shards, find_shards),
+    SourceKind(
+        "imagefolder", "a folder with metadata.csv or metadata.jsonl", is_imagefolder, find_imagefolder, COLUMNS
+    ),
     SourceKind(
         "class folder",
         "a folder of class folders (or of train/, val/, test/ with class folders)",
@@ -62,7 +76,9 @@ def find_source(spec: DataSpec) -> Source:
     """The source that `data.source` means, images unread. Raises UsageError where it means none or cannot be read."""
     kind = next((kind for kind in KINDS if kind.means(spec.source)), None)
     if kind is None and Path(spec.source).expanduser().is_file():
-        raise UsageError(f"data.source={spec.source} is a file, but no .parquet file: allowed are {SOURCES_HELP}")
+        raise UsageError(
+            f"data.source={spec.source} is a file, but neither .parquet nor .csv, .tsv, .jsonl: allowed are {SOURCES_HELP}"
+        )
     if kind is None:
         raise UsageError(
             f"data.source={spec.source}: no such folder or file, and no known name; allowed are {SOURCES_HELP}"
