@@ -15,7 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchmetrics import BootStrapper, Metric, MetricCollection
 
-from vicinal.metrics import Alignment, Calibration, Information, InformationBound, Robustness, VicinalCurves, lam_grid
+from vicinal.metrics import (
+    Alignment,
+    Calibration,
+    Information,
+    InformationBound,
+    Recall,
+    Robustness,
+    VicinalCurves,
+    lam_grid,
+)
 from vicinal.metrics.proportions import proportion_interval
 
 POINTS, CLASSES = 5, 3
@@ -34,6 +43,7 @@ def batch(name: str, count: int, seed: int = 0) -> tuple[Any, ...]:
     mixed, others = (drawn(count, POINTS, CLASSES, seed=seed + k) for k in (3, 4))
     return {
         "Calibration": (one, labels),
+        "Recall": (one, labels),
         "VicinalCurves": (one, other, mixed),
         "VicinalCurves of sums": (one, other, mixed),
         "Information": (one, other, mixed),
@@ -45,6 +55,7 @@ def batch(name: str, count: int, seed: int = 0) -> tuple[Any, ...]:
 
 MAKE: dict[str, Callable[..., Any]] = {
     "Calibration": lambda **k: Calibration(10, **k),
+    "Recall": lambda **k: Recall(**k),
     "VicinalCurves": lambda **k: VicinalCurves(LAM, **k),
     "VicinalCurves of sums": lambda **k: VicinalCurves(LAM, keep_pairs=False, resamples=50, **k),
     "Information": lambda **k: Information(LAM, **k),

@@ -25,6 +25,7 @@ from vicinal.functional import (
 from vicinal.metrics import (
     Calibration,
     PairDesign,
+    Recall,
     fitted_log_temperatures,
     lam_grid,
     resample_counts,
@@ -67,6 +68,10 @@ class Measured:
         p = self.predictions
         counts = _counts(len(p.test), self.measures.bootstrap_resamples, TEST_STREAM)
         result = calibration_numbers(p.test, p.test_labels, self.measures, counts, self._moved, self._scaling)
+        recall, intervals = self._recall.compute(), self._recall.intervals(self.measures.confidence_level)
+        result |= {name: plain(values) for name, values in recall.items()}
+        result["recall_by_class_interval"] = intervals.pop("recall_by_class")
+        result["intervals"] |= intervals
         result |= {"scale_free": scale_free, "fitted_temperature": self.temperature}
         result["no_fitted_temperature"] = self.no_temperature
         result["answers"] = self._answers()
@@ -98,6 +103,12 @@ class Measured:
 
     def _calibrated(self, temperature: float) -> Calibration:
         return calibrated(self.predictions.test, self.predictions.test_labels, self.measures, temperature)
+
+    @cached_property
+    def _recall(self) -> Recall:
+        metric = Recall()
+        metric.update(self.predictions.test, self.predictions.test_labels)
+        return metric
 
     def _answers(self) -> dict[str, Any]:
         """What it answers on the test images, beside what the class shares alone reach there."""
@@ -135,7 +146,8 @@ class Measured:
 
     def deviations(self) -> dict[str, Tensor]:
         """How far this network's own figures move over resamples of the images, by their keys in resamples.npz: (R, ...) each."""
-        found = dict(self._moved)
+        counts = _counts(len(self.predictions.test), self.measures.bootstrap_resamples, TEST_STREAM)
+        found = self._moved | self._recall.deviations(counts)
         if self._scaling is not None:
             scaled = self._scaling.deviations
             found |= {f"{name}{SCALED}": moved for name, moved in scaled.items() if name != "accuracy"}

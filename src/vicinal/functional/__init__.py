@@ -4,6 +4,7 @@ All in log space and at least float32; float64 in gives float64 out. Per-sample 
 divergences are in nats. Equation numbers are those of arXiv:2606.12171.
 """
 
+from vicinal.functional.accuracy import balanced_accuracy, in_top_k, recall_by_class
 from vicinal.functional.calibration import (
     COLDEST,
     HOTTEST,
@@ -45,6 +46,7 @@ __all__ = [
     "EntropyDecomposition",
     "Lam",
     "at_temperature",
+    "balanced_accuracy",
     "bin_of",
     "brier_score",
     "calibration_bins",
@@ -58,6 +60,7 @@ __all__ = [
     "equal_mass_shares",
     "expected_calibration_error",
     "fit_temperature",
+    "in_top_k",
     "information_bound_from_means",
     "information_bound_of_mean",
     "information_bound_per_sample",
@@ -73,6 +76,7 @@ __all__ = [
     "negative_log_likelihood",
     "nonlinearity_residual",
     "prediction_entropy",
+    "recall_by_class",
     "refuse_probabilities",
     "temperature_limit",
 ]

@@ -5,7 +5,8 @@ from vicinal.metrics.calibration import Calibration
 from vicinal.metrics.consistency import calibration_test
 from vicinal.metrics.dyadic import PairDesign
 from vicinal.metrics.information import Information, InformationBound
-from vicinal.metrics.proportions import paired_interval, proportion_interval
+from vicinal.metrics.proportions import mean_proportion_interval, paired_interval, proportion_interval
+from vicinal.metrics.recall import Recall
 from vicinal.metrics.representation import default_classes, draw_images, represent
 from vicinal.metrics.robustness import Robustness, corruption_deviations, measure_corruptions
 from vicinal.metrics.selective import (
@@ -25,6 +26,7 @@ __all__ = [
     "Information",
     "InformationBound",
     "PairDesign",
+    "Recall",
     "Robustness",
     "VicinalCurves",
     "calibration_test",
@@ -37,6 +39,7 @@ __all__ = [
     "interval",
     "lam_grid",
     "mcnemar",
+    "mean_proportion_interval",
     "measure_corruptions",
     "ood_auroc",
     "paired_interval",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from statistics import NormalDist
 
 
@@ -25,12 +26,48 @@ def proportion_interval(successes: int, samples: int, confidence_level: float = 
         )
     if samples == 0:
         return 0.0, 1.0
+    return _wilson(successes / samples, samples, confidence_level)
+
+
+def _wilson(share: float, samples: float, confidence_level: float) -> tuple[float, float]:
     z = NormalDist().inv_cdf(0.5 + confidence_level / 2)
-    share, spread = successes / samples, z * z / samples
+    spread = z * z / samples
     centre = (share + spread / 2) / (1 + spread)
     half = math.sqrt(spread * (share * (1 - share) + spread / 4)) / (1 + spread)
     # Rounding would leave the ends of 0 and of all samples an ulp inside.
-    return 0.0 if successes == 0 else centre - half, 1.0 if successes == samples else centre + half
+    return 0.0 if share == 0 else centre - half, 1.0 if share == 1 else centre + half
+
+
+def mean_proportion_interval(
+    successes: Sequence[int], samples: Sequence[int], confidence_level: float = 0.95
+) -> tuple[float, float]:
+    """Interval of the plain mean of shares of separate groups, such as balanced accuracy: (lower, upper), fractions.
+
+    Wilson's, of as many samples as would give one share the variance that the mean has (in the manner of Yan and Su 2010): those
+    that the groups' own shares say, or, where fewer, those of groups that are all alike. It has width where all samples are
+    right, where resampling has none. Groups without samples are left out; (0, 1) without any.
+
+    Args:
+        successes, samples: of each group.
+
+    Raises:
+        ValueError: as `proportion_interval`, and for lists of different lengths.
+
+    Example:
+        >>> [round(bound, 3) for bound in mean_proportion_interval([10, 8], [10, 10])]
+        [0.699, 0.972]
+    """
+    groups = [(right / count, count) for right, count in zip(successes, samples, strict=True) if count]
+    if any(not 0 <= share <= 1 for share, _ in groups):
+        raise ValueError(f"expected no more successes than samples and none below 0, got {successes} of {samples}")
+    if not groups:
+        return 0.0, 1.0
+    mean = math.fsum(share for share, _ in groups) / len(groups)
+    variance = math.fsum(share * (1 - share) / count for share, count in groups) / len(groups) ** 2
+    effective = len(groups) ** 2 / math.fsum(1 / count for _, count in groups)
+    if variance > 0:
+        effective = min(effective, mean * (1 - mean) / variance)
+    return _wilson(mean, effective, confidence_level)
 
 
 def paired_interval(

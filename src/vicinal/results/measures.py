@@ -67,11 +67,14 @@ class ScoreParts(Part):
 class ScalarIntervals(Part):
     """Intervals of scalars over test images, [lower, upper] each, in the scalars' units.
 
-    Accuracy: Wilson's. ECE and the squared and RMS calibration error: the distribution of the bins' gaps inverted. Else
-    percentiles over resampled images. Those after temperature scaling include the fit on resampled validation images.
+    Accuracy, also among the first five: Wilson's; balanced: the same for a mean of classes. ECE and the squared
+    and RMS calibration error: the distribution of the bins' gaps inverted. Else percentiles over resampled images. Those after
+    temperature scaling include the fit on resampled validation images.
     """
 
     accuracy: Pair | None = None
+    accuracy_balanced: Pair | None = None
+    accuracy_top5: Pair | None = None
     confidence: Pair | None = None
     ece: Pair | None = None
     nll: Pair | None = None

@@ -59,6 +59,16 @@ class Model(Part):
     teacher_precision: str | None = Field(None, description="of its teacher's answers; null without a teacher")
 
     accuracy: float = Field(description="fraction of test images")
+    accuracy_balanced: float | None = Field(
+        None, description="mean of recall_by_class over the classes with test images"
+    )
+    accuracy_top5: float | None = Field(
+        None, description="fraction whose class is among the five likeliest; null for five classes or fewer"
+    )
+    recall_by_class: list[Number] | None = Field(
+        None, description="(K,) fraction of a class's test images classified correctly; null without images"
+    )
+    recall_by_class_interval: Bounds | None = Field(None, description="Wilson's, (K,) each; each class for itself")
     confidence: float = Field(description="mean probability of the predicted class")
     ece: float = Field(description="expected calibration error, bins of equal width, fraction")
     ece_equal_mass: float | None = Field(None, description="the same, bins of equally many images")
