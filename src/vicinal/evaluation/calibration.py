@@ -51,6 +51,7 @@ class Scaling:
     temperature: float
     log_temperatures: Tensor  # (R,) log of the temperature of each resample of the validation images
     deviations: Mapping[str, Tensor]  # of the scaled metric, with those temperatures
+    logits: Tensor | None = None  # (N, K) scaled already, where not all images have one temperature
 
 
 def calibration_numbers(
@@ -77,7 +78,10 @@ def calibration_numbers(
     intervals["aurc"] = _ends(resampled_aurc(logits, labels, counts), level)
     scaled: dict[str, dict[str, Any]] = {"figures": {}, "tests": {}, "intervals": {}, "parts": {}}
     if scaling is not None:
-        metric = calibrated(logits, labels, measures, scaling.temperature)
+        if scaling.logits is None:
+            metric = calibrated(logits, labels, measures, scaling.temperature)
+        else:
+            metric = calibrated(scaling.logits, labels, measures)
         scaled = {
             "figures": _figures(metric, measures),
             "tests": metric.tests(resamples, level),

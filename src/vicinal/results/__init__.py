@@ -2,13 +2,37 @@
 
 from vicinal.results.files import RESULTS_FILE, read_results, results_schema, write_results
 from vicinal.results.frames import curves_table, frame_of, model_table
+from vicinal.results.measurement import (
+    MEASUREMENT_FILE,
+    MEASUREMENT_SCHEMA,
+    Confusion,
+    ImageAnswer,
+    MeasuredData,
+    MeasuredDifference,
+    MeasuredModel,
+    MeasurementResults,
+    MeasurementSettings,
+    ModelComparison,
+    read_measurement_results,
+    write_measurement_results,
+)
 from vicinal.results.models import Student, Teacher
 from vicinal.results.resamples import RESAMPLES_FILE, Resamples, read_resamples, write_resamples
 from vicinal.results.study import StudyResults
 
 __all__ = [
+    "MEASUREMENT_FILE",
+    "MEASUREMENT_SCHEMA",
     "RESAMPLES_FILE",
     "RESULTS_FILE",
+    "Confusion",
+    "ImageAnswer",
+    "MeasuredData",
+    "MeasuredDifference",
+    "MeasuredModel",
+    "MeasurementResults",
+    "MeasurementSettings",
+    "ModelComparison",
     "Resamples",
     "Student",
     "StudyResults",
@@ -16,9 +40,11 @@ __all__ = [
     "curves_table",
     "frame_of",
     "model_table",
+    "read_measurement_results",
     "read_resamples",
     "read_results",
     "results_schema",
+    "write_measurement_results",
     "write_resamples",
     "write_results",
 ]

@@ -50,7 +50,7 @@ def read_results(folder: Path) -> StudyResults:
     try:
         results = StudyResults.model_validate(raw)
     except ValidationError as error:
-        what = _first_problem(error)
+        what = first_problem(error)
         raise UsageError(f"{folder}: {RESULTS_FILE}, written by {writer}, {what}; {again}") from None
     if not results.teachers and not results.students:
         raise UsageError(f"{folder}: {RESULTS_FILE}, written by {writer}, lacks 'teachers[0]'; {again}")
@@ -63,7 +63,8 @@ def results_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": f"vicinal {RESULTS_FILE}"}
 
 
-def _first_problem(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
+    """What is wrong with a file, with the place in it."""
     problem = error.errors(include_url=False)[0]
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).removeprefix(".")
     if problem["type"] == "missing":
