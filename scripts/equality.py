@@ -72,7 +72,7 @@ REWORDED: tuple[tuple[str, str, str], ...] = (
 )
 # What may differ: times, the machine, fingerprints, words and what was mended on purpose.
 FREE = re.compile(
-    r"^(created|wall_time_s|environment\.|command|version|schema|spec\.)|\.(training_s|images_per_second|run)$|^(notes|data\.(notes|source|content_hash))"
+    r"^(created|wall_time_s|environment\.|command|version|schema|spec\.)|\.(training_s|(?:images|predicted)_per_second|run)$|^(notes|data\.(notes|source|content_hash))"
     # Accuracies of one seed are compared by McNemar's test instead of by intervals; the residual of eq. 11 is read, not summed again.
     r"|^tables/claims\.csv\.(5|6|7|10|12|19)\.(verdict|lower|upper|holds|fails|undecided|detail)$|^tables/claims\.csv\.20\.(effect|lower|upper)$"
 )

@@ -17,6 +17,8 @@ from pathlib import Path
 
 TABLES = (
     "run.md",
+    "ship.md",
+    "ship.csv",
     "findings.md",
     "findings.csv",
     "summary.md",
@@ -85,15 +87,16 @@ def page_of(folder: Path) -> str:
         return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
 
     sections = [
+        ("Whether to ship", text("ship.md")),
         ("What came out", text("findings.md")),
         ("Teachers and arms", text("summary.md")),
         ("Calibration above its noise", text("calibration.md")),
         ("Between images", text("between.md")),
         ("Over the images seen", text("budgets.md")),
-        ("The paper's claims, judged on these runs", text("claims.md")),
-        ("The paper's tables from these runs", "\n\n".join(filter(None, map(text, ("table1.md", "table7.md"))))),
         ("Optional measures", text("optional.md")),
         ("Figures", "\n\n".join(_figures(folder))),
+        ("The paper's claims, judged on these runs", text("claims.md")),
+        ("The paper's tables from these runs", "\n\n".join(filter(None, map(text, ("table1.md", "table7.md"))))),
     ]  # fmt: skip
     title, _, run = text("run.md").partition("\n")
     parts = [title, MARK, run.strip()]

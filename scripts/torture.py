@@ -48,7 +48,11 @@ STUDY: dict[str, Any] = {
     },
     "runtime": {"device": "cpu", "threads": 1, "checkpoint_seconds": 0},
 }
-TAKES_TIME = ("training_s", "images_per_second")  # keys of a network in results.json that no two trainings share
+TAKES_TIME = (
+    "training_s",
+    "images_per_second",
+    "predicted_per_second",
+)  # keys of a network in results.json that no two trainings share
 # What one executor of the tests is: every job in a process of its own.
 EXECUTOR = """
 import subprocess, sys

@@ -55,7 +55,7 @@ def test_every_shape_renders_all_files(shape):
         expected |= {"figures/scaled_curves.svg"}
     if results["students"]:
         expected |= {"tables/versus_teacher.csv", "figures/linearity_gain.svg", "figures/alignment.svg"}
-        expected |= {"figures/pareto.svg"}
+        expected |= {"figures/pareto.svg", "tables/ship.md"}
     assert {path for path in written if not path.startswith("paper/")} == expected
     for svg in (folder / "figures").glob("*.svg"):
         ElementTree.fromstring(svg.read_text(encoding="utf-8"))
@@ -359,3 +359,31 @@ def test_one_teacher_for_all_seeds(tmp_path):
     html = write_report(write_results(tmp_path, results)).read_text(encoding="utf-8")
     assert "Seeds 0, 1, 2." in html
     assert "for a network of one seed its 95\u00a0% interval by resampling the images of the pairs" in html
+
+
+EDITS = {
+    "a curve cut short": lambda raw: raw["students"][0]["vicinity"]["nonlinearity"].pop(),
+    "λ without values": lambda raw: raw["teachers"][0]["vicinity"].update(lam=[]),
+    "bins of other lengths": lambda raw: raw["students"][1]["reliability"]["count"].pop(),
+    "classes without names": lambda raw: raw["data"].update(class_names=["only one"]),
+    "classes without recall": lambda raw: raw["students"][0]["answers"].update(class_accuracy=[0.5]),
+    "an interval upside down": lambda raw: raw["students"][0]["intervals"].update(accuracy=[2.0, -1.0]),
+    "the same network twice": lambda raw: raw["students"].append(raw["students"][0]),
+    "a teacher that is not there": lambda raw: raw["students"][-1].update(teacher="nobody"),
+    "no test images": lambda raw: raw["data"].update(test=0, validation=0),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_results_edited_by_hand_are_reported_or_refused_in_a_line(tmp_path, edit):
+    results = make_results(answers=True)
+    EDITS[edit](results)
+    write_results(tmp_path, results)
+    said = ""
+    try:
+        write_report(tmp_path)
+    except UsageError as error:
+        said = str(error)
+    assert "\n" not in said
+    assert ("has no checksum, so it was edited" in said) == (not (tmp_path / "report.html").exists())
+    assert said or edit not in ("a curve cut short", "λ without values", "bins of other lengths")

@@ -597,7 +597,7 @@ def flipped(content: bytes, place: int) -> bytes:
 def numbers(out: Path) -> list[dict[str, Any]]:
     """What a study found, without what took time."""
     found = read(out)
-    taken = ("training_s", "images_per_second")
+    taken = ("training_s", "images_per_second", "predicted_per_second")
     return [{k: v for k, v in m.items() if k not in taken} for m in [*found["teachers"], *found["students"]]]
 
 

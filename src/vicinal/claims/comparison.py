@@ -41,6 +41,7 @@ class Inference:
         value: the number.
         error: standard error; of the logarithm where `log`.
         of_networks: one seed: the error is that of the images alone, and another training is another number.
+        possible: the least and the most that it can be.
     """
 
     value: float
@@ -49,15 +50,22 @@ class Inference:
     log: bool
     of_networks: bool
     level: float
+    possible: tuple[float, float] = (-math.inf, math.inf)
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The two-sided interval at `level`."""
+        """The two-sided interval at `level`, of what is possible."""
         half = _quantile(0.5 + self.level / 2, self.freedom) * self.error
         if self.log:
             half = min(half, LARGEST_LOGARITHM)
             return self.value * math.exp(-half), self.value * math.exp(half)
-        return self.value - half, self.value + half
+        least, most = self.possible
+        return max(self.value - half, min(least, self.value)), min(self.value + half, max(most, self.value))
+
+    @property
+    def could_be_found(self) -> bool:
+        """Whether the smallest effect that would have been found (`detectable`) is one that there can be."""
+        return self.detectable <= max(abs(bound) for bound in self.possible)
 
     def p_above(self, threshold: float = 0.0) -> float:
         """One-sided p of "it is at most the threshold": small where the number is clearly above."""
@@ -119,7 +127,7 @@ def infer(number: Number) -> Inference | None:
     one_seed = number.of_arm and len(number.by_seed) < 2
     if number.log:
         error /= number.value
-    return Inference(number.value, error, freedom, number.log, one_seed, number.level)
+    return Inference(number.value, error, freedom, number.log, one_seed, number.level, number.possible)
 
 
 def _seed_parts(number: Number) -> list[tuple[float, float]] | None:

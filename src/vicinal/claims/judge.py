@@ -358,8 +358,12 @@ def _of_networks(cases: Sequence[Case]) -> str:
 
 def _detectable(opens: Sequence[Case]) -> str:
     """The smallest effect that the runs would have shown, the least able case's."""
-    able = [(case.inference.detectable, case.effect) for case in opens if case.inference is not None and case.effect]
-    able = [(size, effect) for size, effect in able if math.isfinite(size)]
+    known = [(case.inference, case.effect) for case in opens if case.inference is not None and case.effect]
+    able = [
+        (inference.detectable, effect)
+        for inference, effect in known
+        if math.isfinite(inference.detectable) and inference.could_be_found
+    ]
     if not able:
         return ""
     size, effect = max(able, key=lambda pair: pair[0])

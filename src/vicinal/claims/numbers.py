@@ -47,6 +47,7 @@ class Number:
         least_error: what its error over images is at least, in its unit: resamples of answers that are all right show none.
         log: whether its interval is symmetric in its logarithm (ratios).
         level: of its interval.
+        possible: the least and the most that it can be, so that no interval goes beyond.
     """
 
     value: float
@@ -61,6 +62,7 @@ class Number:
     least_error: float = 0.0
     log: bool = False
     level: float = 0.95
+    possible: tuple[float, float] = (-math.inf, math.inf)
 
     def __neg__(self) -> Number:
         return combine(lambda own: -own, self)
@@ -68,7 +70,7 @@ class Number:
 
 def constant(value: float, printed: bool = False) -> Number:
     """A number without error."""
-    return Number(value, interval=(value, value), printed=printed)
+    return Number(value, interval=(value, value), printed=printed, possible=(value, value))
 
 
 def combine(function: Callable[..., Any], *numbers: Number) -> Number:
@@ -95,7 +97,18 @@ def combine(function: Callable[..., Any], *numbers: Number) -> Number:
         min(images, default=None),
         max((abs(slope) * number.least_error for slope, number in zip(slopes, numbers, strict=True)), default=0.0),
         level=max((number.level for number in numbers if number.by_seed), default=0.95),
+        possible=_possible(function, numbers, slopes),
     )
+
+
+def _possible(function: Callable[..., Any], numbers: Sequence[Number], slopes: Sequence[float]) -> tuple[float, float]:
+    """The least and the most that a combination can be; what is not known has no end."""
+    ends = []
+    for side in (0, 1):
+        at = [n.possible[side if slope >= 0 else 1 - side] for n, slope in zip(numbers, slopes, strict=True)]
+        ends.append(float(function(*at)) if all(map(math.isfinite, at)) else math.nan)
+    low, high = ends
+    return -math.inf if math.isnan(low) else low, math.inf if math.isnan(high) else high
 
 
 def _seeds(numbers: Sequence[Number]) -> list[int]:

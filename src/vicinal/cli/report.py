@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from vicinal.cli.table import print_table
 from vicinal.workspace import check_not_held, say
 
 
@@ -22,9 +23,12 @@ def report(parsed: argparse.Namespace) -> None:
         check_not_held(parsed.folder, "it writes the report itself when it is done")
     from vicinal import api
 
-    print_page(api.report(parsed.folder))
+    print_report(api.report(parsed.folder))
 
 
-def print_page(page: Path) -> None:
-    """Say where the report lies."""
+def print_report(page: Path) -> None:
+    """Print the summary table of a study, in a sentence whether to ship which student, and where its report lies."""
+    from vicinal.report import terminal_summary
+
+    print_table(*terminal_summary(page.parent))
     say(f"report: {page}")

@@ -6,7 +6,7 @@ import argparse
 import shlex
 from typing import Any
 
-from vicinal.cli.report import print_page
+from vicinal.cli.report import print_report
 from vicinal.cli.study_arguments import add_study_arguments, prepare_process, study_and_folder
 from vicinal.workspace import check_not_held, printable
 
@@ -26,4 +26,4 @@ def run(parsed: argparse.Namespace) -> None:
     from vicinal import api
 
     api.run(spec, out, command=printable(shlex.join(["vicinal", *parsed.given])))
-    print_page(out / "report.html")
+    print_report(out / "report.html")

@@ -157,14 +157,20 @@ class ImagesMeasured:
             "prior_nll": float(prediction_entropy(shares.log())),
         }
 
-    def _validation(self) -> dict[str, float] | None:
+    def _validation(self) -> dict[str, Any] | None:
         """What may be chosen by: figures on the validation images."""
-        if not len(self.image_answers.validation):
+        logits, labels = self.image_answers.validation, self.image_answers.validation_labels
+        if not len(logits):
             return None
         metric = Calibration(self.measures.ece_bins)
-        metric.update(self.image_answers.validation, self.image_answers.validation_labels)
-        computed = metric.compute()
-        return {name: float(computed[name]) for name in ("accuracy", "confidence", "ece", "nll", "brier")}
+        metric.update(logits, labels)
+        computed, classes = metric.compute(), logits.shape[-1]
+        right = labels[logits.argmax(-1) == labels].bincount(minlength=classes)
+        recall = right.double() / labels.bincount(minlength=classes)  # NaN for a class without images
+        return {
+            **{name: float(computed[name]) for name in ("accuracy", "confidence", "ece", "nll", "brier")},
+            "class_accuracy": plain(recall),
+        }
 
 
 def counts_of(samples: int, resamples: int, stream: int) -> Tensor:

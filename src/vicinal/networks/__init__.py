@@ -3,7 +3,15 @@
 from vicinal.networks.build import build_classifier, rebuilt_classifier
 from vicinal.networks.classifier import Classifier, TimmClassifier, evaluating
 from vicinal.networks.compiled import Compiled
-from vicinal.networks.cost import NetworkCost, call_seconds, compiling_pays, forward_flops, network_cost, try_training
+from vicinal.networks.cost import (
+    NetworkCost,
+    call_seconds,
+    compiling_pays,
+    forward_flops,
+    inference_seconds,
+    network_cost,
+    try_training,
+)
 from vicinal.networks.fused import FUSING_IMAGES, fused
 from vicinal.networks.heads import ClassOrder
 from vicinal.networks.load import load_classifier
@@ -27,6 +35,7 @@ __all__ = [
     "forward_flops",
     "fused",
     "load_classifier",
+    "inference_seconds",
     "match_classes",
     "model_name",
     "network_cost",

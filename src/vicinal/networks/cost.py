@@ -41,11 +41,8 @@ def network_cost(network: Classifier, pixels: Tensor, batch_size: int) -> Networ
 
     Times are medians of a few passes over `batch_size` copies, at most `TIMED_IMAGES`; an estimate, not a benchmark.
     """
-    batch = pixels.repeat(min(batch_size, TIMED_IMAGES), 1, 1, 1).contiguous(memory_format=torch.channels_last)
-    flops = forward_flops(network, pixels)
-    with evaluating(network), torch.inference_mode():
-        inference = fused(network, pixels)
-        inference_s = _median_seconds(lambda: inference(batch), pixels.device)
+    batch = _batch(pixels, batch_size)
+    flops, inference_s = forward_flops(network, pixels), inference_seconds(network, pixels, batch_size)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.0)
 
     def step() -> None:
@@ -58,7 +55,19 @@ def network_cost(network: Classifier, pixels: Tensor, batch_size: int) -> Networ
 
     with _training(network):
         seconds = _median_seconds(step, pixels.device)
-    return NetworkCost(flops, inference_s / len(batch), seconds / len(batch))
+    return NetworkCost(flops, inference_s, seconds / len(batch))
+
+
+def inference_seconds(network: Classifier, pixels: Tensor, batch_size: int = TIMED_IMAGES) -> float:
+    """Seconds that predicting one image takes, in a batch, with fused batch norms; arguments as of `network_cost`."""
+    batch = _batch(pixels, batch_size)
+    with evaluating(network), torch.inference_mode():
+        inference = fused(network, pixels)
+        return _median_seconds(lambda: inference(batch), pixels.device) / len(batch)
+
+
+def _batch(pixels: Tensor, batch_size: int) -> Tensor:
+    return pixels.repeat(min(batch_size, TIMED_IMAGES), 1, 1, 1).contiguous(memory_format=torch.channels_last)
 
 
 def try_training(network: Classifier, pixels: Tensor) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import combinations, permutations
 
 from vicinal.claims import Inference, Number, difference, infer
-from vicinal.report.budgets import BudgetLine, budget_lines, epochs_of
+from vicinal.report.budgets import BudgetLine, budget_lines, epochs_of, epochs_words
 from vicinal.report.evidence import scalar
 from vicinal.report.rows import Results, Row
 
@@ -82,12 +82,12 @@ def changes_of_mixup(results: Results) -> list[Change]:
 
 def at_budget(row: Row) -> str:
     """What a difference at a budget is called in the table."""
-    return f"accuracy after {epochs_of(row)} epochs"
+    return f"accuracy after {epochs_words(row)}"
 
 
 def over_all(line: BudgetLine) -> str:
     """What a change from the shortest to the longest training is called in the table."""
-    return f"accuracy after {epochs_of(line.rows[-1])} epochs less after {epochs_of(line.rows[0])}"
+    return f"accuracy after {epochs_words(line.rows[-1])} less after {epochs_of(line.rows[0])}"
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

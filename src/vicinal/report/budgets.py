@@ -33,6 +33,11 @@ def epochs_of(row: Row) -> int:
     return int(row.models[0].get("epochs") or 0)
 
 
+def epochs_words(row: Row) -> str:
+    """1 epoch, 30 epochs."""
+    return f"{epochs_of(row)} epoch{'' if epochs_of(row) == 1 else 's'}"
+
+
 def images_seen(row: Row) -> int:
     """Epochs times training images: how many images, each mixed anew, it was trained on."""
     return epochs_of(row) * int(row.models[0].get("train_images") or 0)

@@ -43,8 +43,8 @@ class Compared:
 
     @property
     def detectable_text(self) -> str:
-        """The smallest difference that runs like these show in four of five cases; nothing where it is not known."""
-        if self.inference is None:
+        """The smallest difference that runs like these show in four of five cases; nothing where there is none, or it is not known."""
+        if self.inference is None or not self.inference.could_be_found:
             return ""
         return Effect(self.inference.detectable, self.effect.unit).text.removeprefix("+")
 

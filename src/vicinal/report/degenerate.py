@@ -31,14 +31,15 @@ def percent(value: float) -> str:
 
 def uninformative(row: Row, results: Results) -> str:
     """Why a row's networks answer nothing, to follow its name; nothing where they do answer. With several seeds, in any of them."""
-    reasons = {model["seed"]: reason for model in row.models if (reason := _uninformative(model, results))}
+    reasons = {model["seed"]: reason for model in row.models if (reason := answers_nothing(model, results))}
     if not reasons:
         return ""
     first = next(iter(reasons.values()))
     return first if len(row.models) == 1 else f"{first} (in {len(reasons)} of {len(row.models)} seeds)"
 
 
-def _uninformative(model: Model, results: Results) -> str:
+def answers_nothing(model: Model, results: Results) -> str:
+    """Why one network answers nothing, to follow its name; nothing where it does answer."""
     found = answers_of(model)
     if not found:
         return ""

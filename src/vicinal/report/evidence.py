@@ -49,6 +49,14 @@ _SCALARS = {
     "brier": ("brier", 1.0),
     "brier_scaled": ("brier" + SCALED, 1.0),
 }
+# The least and the most that a scalar can be.
+_POSSIBLE = {
+    **dict.fromkeys(("accuracy", "confidence", "ece"), (0.0, 1.0)),
+    "brier": (0.0, 2.0),
+    "nll": (0.0, math.inf),
+    "fitted_temperature": (0.0, math.inf),
+}
+_LEAST = {"nonlinearity": 0.0, "entropy": 0.0, "kl_real": 0.0, "kl_mixed": 0.0}  # the others may be below 0
 _CURVES = ("nonlinearity", "entropy", "linearity_information")
 _GAIN = {"": "linearity_gain", SCALED: "linearity_gain" + SCALED}
 HELD_OUT = "held_out."  # before every key measured on pairs of test images
@@ -92,7 +100,10 @@ def scalar(results: Results, row: Row, key: str, factor: float = 1.0) -> Number 
 
     # As one image more that is answered otherwise (Agresti and Min 2005): answers that are all right show no error.
     least_error = factor / (images + 2) if key == "accuracy" else 0.0
-    return numbers.number(row, f"{key} x {factor:g}", value, moved, bounds, images or None, least_error)
+    least, most = _POSSIBLE.get(key.removesuffix(SCALED), (-math.inf, math.inf))
+    possible = factor * least, factor * most
+    name = f"{key} x {factor:g}"
+    return numbers.number(row, name, value, moved, bounds, images or None, least_error, possible=possible)
 
 
 @lru_cache(maxsize=8192)
@@ -118,7 +129,7 @@ def vicinal_curve_numbers(
 
     return _by_lam(
         numbers, row, key, lambda m: curves(m).get(quantity), lambda m, k: numbers.moved(m, key, k),
-        lambda m: (curves(m).get("intervals") or {}).get(quantity),
+        lambda m: (curves(m).get("intervals") or {}).get(quantity), _LEAST.get(quantity, -math.inf),
     )  # fmt: skip
 
 
@@ -198,10 +209,13 @@ def _alignment(numbers: StudyNumbers, row: Row, teacher: str, key: str, scaled: 
         return found
 
     name = f"{held_out}{key} to {teacher}{scaled}"
-    return numbers.number(row, name, lambda m: part(m).get(key), moved, bounds, pooled=False)
+    possible = _LEAST.get(key, -math.inf), math.inf
+    return numbers.number(row, name, lambda m: part(m).get(key), moved, bounds, pooled=False, possible=possible)
 
 
-def _by_lam(numbers: StudyNumbers, row: Row, key: str, values: Any, moved: Any, bounds: Any) -> dict[float, Number]:
+def _by_lam(
+    numbers: StudyNumbers, row: Row, key: str, values: Any, moved: Any, bounds: Any, least: float = -math.inf
+) -> dict[float, Number]:
     """Numbers by λ, from functions that give a model's list over λ, the (R,) deviations of a point, and its bounds' lists."""
     curve: dict[float, Number] = {}
     lam = row.models[0]["vicinity"]["lam"]
@@ -213,7 +227,7 @@ def _by_lam(numbers: StudyNumbers, row: Row, key: str, values: Any, moved: Any, 
             continue
         number = numbers.number(
             row, f"{key} at {at}", partial(_entry, values=values, position=k), partial(_at, moved, k),
-            partial(_bounds, bounds=bounds, position=k), pooled=False,
+            partial(_bounds, bounds=bounds, position=k), pooled=False, possible=(least, math.inf),
         )  # fmt: skip
         if number is not None:
             curve[float(at)] = number
@@ -431,6 +445,7 @@ def corruption_gain_numbers(row: Row, results: Results) -> dict[str, dict[int, N
             number = numbers.number(
                 row, f"gain under {name} {severity}", partial(_gain, name, severity),
                 partial(_gain_moved, results, name, position), partial(_gain_bounds, name, severity),
+                possible=(-100.0, 100.0),
             )  # fmt: skip
             if number is not None:
                 gains.setdefault(name, {})[severity] = number
@@ -449,7 +464,7 @@ def corrupted_accuracy_number(results: Results, row: Row, name: str, severity: i
         found = numbers.moved(model, f"corruptions.{name}.accuracy", position)
         return None if found is None else 100 * found
 
-    return numbers.number(row, f"accuracy under {name} {severity}", value, moved)
+    return numbers.number(row, f"accuracy under {name} {severity}", value, moved, possible=(0.0, 100.0))
 
 
 def _gain(name: str, severity: int, model: Model) -> float | None:

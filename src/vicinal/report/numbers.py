@@ -42,6 +42,7 @@ class StudyNumbers:
         images: int | None = None,
         least_error: float = 0.0,
         pooled: bool = True,
+        possible: tuple[float, float] = (-math.inf, math.inf),
     ) -> Number | None:
         """A figure of a row over its seeds; None where no seed has it.
 
@@ -52,6 +53,7 @@ class StudyNumbers:
             bounds: the stored interval of one network, used where there are no resamples.
             pooled: whether students' seeds share the figure's spread. Not what follows the teacher of the seed (NL, gains, KL): there
                 students of one teacher move together and others do not, and an arm's own seeds tell its spread better.
+            possible: the least and the most that the figure can be.
         """
         models = {model["seed"]: model for model in row.models if _is_there(value(model))}
         by_seed = {seed: float(value(model) or 0.0) for seed, model in models.items()}
@@ -74,6 +76,7 @@ class StudyNumbers:
             images=images,
             least_error=least_error if len(known) == len(models) else 0.0,
             level=self.results.confidence_level,
+            possible=possible,
         )
 
     def _pool(self, key: str, value: Value) -> SeedPool | None:

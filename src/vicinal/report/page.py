@@ -15,6 +15,7 @@ from vicinal.report.figures import SUBSCRIPT, FigureSet, Styles, figure_context
 from vicinal.report.findings import findings, recommendation
 from vicinal.report.paper import study_claims
 from vicinal.report.rows import ARM_LABELS, Model, Results, Row, mean_and_spread
+from vicinal.report.ship import ship_answer
 from vicinal.report.tables import (
     COLUMNS,
     between_tables,
@@ -27,6 +28,7 @@ from vicinal.report.tables import (
     shown_table,
     table_notes,
 )
+from vicinal.report.terms import explained
 
 PAPER = "https://arxiv.org/abs/2606.12171"
 
@@ -93,6 +95,7 @@ def html_page(results: Results, figures: Sequence[FigureSet], paper_part: Mappin
         run_words=what_was_run(results),
         optimistic=results.selected_on_test,
         selection=results.selection_sentence,
+        ship=ship_answer(results),
         recommendation=recommendation(results),
         findings=findings(results),
         study_claims=study_claims(results),
@@ -116,7 +119,7 @@ def html_page(results: Results, figures: Sequence[FigureSet], paper_part: Mappin
         paper=PAPER,
         paper_part=paper_part,
     )
-    return with_index(html)
+    return explained(with_index(html))
 
 
 _ENTRIES = re.compile(

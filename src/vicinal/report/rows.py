@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
@@ -14,8 +15,9 @@ from numpy.typing import NDArray
 
 from vicinal.claims import TEMPERATURE_SYMBOLS, temperature_text
 from vicinal.config import SELECTION_SENTENCES
+from vicinal.errors import UsageError
 from vicinal.report.words import inert
-from vicinal.results import Resamples, read_resamples, read_results
+from vicinal.results import RESULTS_FILE, Resamples, is_as_written, read_resamples, read_results
 from vicinal.workspace import say
 
 Model = dict[str, Any]  # one trained network of results.json with its measures
@@ -175,6 +177,22 @@ def load_results(folder: Path) -> Results:
     """The results of a study folder; UsageError in one line where they are missing, damaged or of another schema."""
     results = read_results(folder)
     return arrange(results.to_json(), read_resamples(folder, results, say))
+
+
+@contextlib.contextmanager
+def told_in_a_line(folder: Path) -> Iterator[None]:
+    """UsageError in one line for whatever goes wrong with results that do not fit together, where no checksum says that they were
+    written so: curves of other lengths than their λ, classes without names and the like."""
+    try:
+        yield
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+        if is_as_written(folder):
+            raise
+        what = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        raise UsageError(
+            f"{folder / RESULTS_FILE} has no checksum, so it was edited or written by another program, and its parts do not fit "
+            f"together ({what}); run the study again with `vicinal run STUDY --out {folder}`, which measures again"
+        ) from error
 
 
 def arrange(raw: dict[str, Any], resamples: Resamples | None = None) -> Results:

@@ -20,7 +20,8 @@ from vicinal.report.paper import (
     paper_files,
     paper_tables,
 )
-from vicinal.report.rows import load_results
+from vicinal.report.rows import Results, load_results, told_in_a_line
+from vicinal.report.ship import ship_csv, ship_markdown
 from vicinal.report.tables import (
     between_csv,
     between_markdown,
@@ -47,6 +48,8 @@ from vicinal.workspace import write_atomically
 OPTIONAL = {
     "tables/optional.csv",
     "tables/optional.md",
+    "tables/ship.csv",
+    "tables/ship.md",
     "tables/classes.csv",
     "tables/classes.md",
     "tables/budgets.csv",
@@ -61,9 +64,14 @@ def write_report(folder: Path) -> Path:
 
     `paper/` holds the paper's tables and figures by their numbers, as far as the study has what they need.
 
-    Raises UsageError, in one line, where `results.json` is missing, damaged or written under another schema.
+    Raises UsageError, in one line, where `results.json` is missing, damaged, edited so that its parts do not fit together, or written
+    under another schema.
     """
-    results = load_results(folder)
+    with told_in_a_line(folder):
+        return _write(folder, load_results(folder))
+
+
+def _write(folder: Path, results: Results) -> Path:
     beyond = (
         over_images_seen(results),
         scaled_curves(results),
@@ -77,6 +85,8 @@ def write_report(folder: Path) -> Path:
     where_measured = {
         "tables/calibration.csv": calibration_csv(results),
         "tables/calibration.md": calibration_markdown(results),
+        "tables/ship.csv": ship_csv(results),
+        "tables/ship.md": ship_markdown(results),
         "tables/classes.csv": classes_csv(results),
         "tables/classes.md": classes_markdown(results),
         "tables/budgets.csv": budgets_csv(results),

@@ -1,6 +1,6 @@
 """results.json, the contract between what runs a study and what reads it: typed, written and read here; no torch."""
 
-from vicinal.results.files import RESULTS_FILE, read_results, results_schema, write_results
+from vicinal.results.files import RESULTS_FILE, is_as_written, read_results, results_schema, write_results
 from vicinal.results.frames import curves_table, frame_of, model_table
 from vicinal.results.measurement import (
     MEASUREMENT_FILE,
@@ -39,6 +39,7 @@ __all__ = [
     "Teacher",
     "curves_table",
     "frame_of",
+    "is_as_written",
     "model_table",
     "read_measurement_results",
     "read_resamples",

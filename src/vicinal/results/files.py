@@ -57,6 +57,15 @@ def read_results(folder: Path) -> StudyResults:
     return results
 
 
+def is_as_written(folder: Path) -> bool:
+    """Whether results.json of a study folder has a checksum that fits: else it was edited, or written by another program."""
+    try:
+        raw = json.loads((folder / RESULTS_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(raw, dict) and "sha256" in raw and mapping_seal(raw) is not Seal.DAMAGED
+
+
 def results_schema() -> dict[str, Any]:
     """The JSON Schema of results.json."""
     schema = StudyResults.model_json_schema(by_alias=True)

@@ -99,6 +99,9 @@ class Validation(Part):
     ece: float
     nll: float
     brier: float
+    class_accuracy: list[Number] | None = Field(
+        None, description="(K,) fraction of a class's images (recall); null without images, and in older results"
+    )
 
 
 class Answers(Part):

@@ -45,6 +45,11 @@ class Model(ImageFigures):
     objective: Objective | None = Field(None, description="what it was trained on")
     history: History | None = None
     parameters: int | None = Field(None, description="numbers that training may change")
+    forward_flops: int | None = Field(None, description="multiplications and additions of a forward pass of one image")
+    weights_bytes: int | None = Field(None, description="of its weights file")
+    predicted_per_second: float | None = Field(
+        None, description="images, on this study's device in batches; an estimate from a few passes, not a benchmark"
+    )
     train_images: int | None = Field(None, description="of which it was trained")
     selected_epoch: int | None = Field(None, description="that it is taken after")
     training_s: float | None = Field(None, description="seconds")

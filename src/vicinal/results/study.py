@@ -32,6 +32,14 @@ class Environment(Part):
     device: str | None = None
 
 
+class ImagesByClass(Part):
+    """How many images each of K classes has in each split, (K,) in the order of `class_names`."""
+
+    train: list[int]
+    validation: list[int]
+    test: list[int]
+
+
 class Data(Part):
     """The images of the study."""
 
@@ -51,6 +59,7 @@ class Data(Part):
     train: int = Field(description="images")
     validation: int = Field(description="images")
     test: int = Field(description="images")
+    images_by_class: ImagesByClass | None = Field(None, description="null in older results")
     notes: list[str] = Field([], description="what the reader of the images has to say")
 
 

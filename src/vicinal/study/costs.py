@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from vicinal.config import SEVERITIES
 from vicinal.distillation import BankLayout
-from vicinal.networks import NetworkCost, network_cost
+from vicinal.networks import Classifier, NetworkCost, inference_seconds, network_cost
 from vicinal.study.checks import CheckedNetwork
 from vicinal.study.context import StudyContext
 from vicinal.study.groups import Group, bank_layout
 from vicinal.study.plan import PlannedRun, StudyPlan
 from vicinal.study.predict import StudyPredictions
+
+
+@dataclass(frozen=True)
+class DeploymentCost:
+    """What a network asks of whoever runs it."""
+
+    forward_flops: int  # of one image
+    predicted_per_second: float  # images, on the study's device
 
 
 class Estimate:
@@ -59,10 +69,24 @@ class Estimate:
         return {key: self._network_cost(key) for key in self._networks}
 
     def _network_cost(self, key: str) -> NetworkCost:
+        network, pixels = self._shown(key)
+        return network_cost(network, pixels, self._context.spec.networks()[key].batch_size)
+
+    @cached_property
+    def deployment_costs(self) -> dict[str, DeploymentCost]:
+        """What each network takes once it is trained, by its dotted path; takes a moment each."""
+        found = {}
+        for key, checked in self._networks.items():
+            seconds = inference_seconds(*self._shown(key))
+            found[key] = DeploymentCost(checked.forward_flops, round(1 / max(seconds, 1e-9), 1))
+        return found
+
+    def _shown(self, key: str) -> tuple[Classifier, Tensor]:
+        """A network on the study's device, and the pixels of an image as it sees it."""
         context, spec = self._context, self._context.spec.networks()[key]
         network = self._networks[key].network.to(context.device).to(memory_format=torch.channels_last)
         images = context.training_images(spec).images[:1].to(context.device)
-        return network_cost(network, context.preparation(spec).pixels(images), spec.batch_size)
+        return network, context.preparation(spec).pixels(images)
 
     def run_s(self, run: PlannedRun) -> float:
         """Seconds that a run would take on this device, its measures included, and nothing for what is done."""

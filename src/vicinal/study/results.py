@@ -16,6 +16,7 @@ from vicinal.data import SIDES_PX, STRENGTHS_OF
 from vicinal.evaluation import Measured, Predictions
 from vicinal.metrics import mcnemar
 from vicinal.study.context import StudyContext
+from vicinal.study.costs import DeploymentCost
 from vicinal.study.plan import PlannedRun, StudyPlan
 from vicinal.study.predict import OptionalMeasures, StudyPredictions
 from vicinal.version import __version__
@@ -39,12 +40,14 @@ def build_results(
     predictions: Mapping[Path, Predictions],
     optional: OptionalMeasures,
     command: str,
+    costs: Mapping[str, DeploymentCost],
 ) -> tuple[dict[str, Any], list[dict[str, NDArray[np.floating]]]]:
     """The value of results.json, but for the time that the study took, and the deviations of resamples.npz.
 
     Args:
         predictions, optional: of every run, by `PlannedRun.place`.
         command: that gives this study.
+        costs: of its networks, by dotted path.
     """
     spec, data = context.spec, context.data
     measured = {path: Measured(found, spec.measures) for path, found in predictions.items()}
@@ -76,11 +79,12 @@ def build_results(
         "spec": spec.model_dump(mode="json"),
         "notes": _notes(predicted),
         "teachers": [
-            {**_common(run), **measured[run.place].numbers(scale_free=False), **entries[run.place]}
+            {**_common(run, costs), **measured[run.place].numbers(scale_free=False), **entries[run.place]}
             for run in plan.teacher_variants
         ],
         "students": [
-            {**_student_entry(plan, run, measured, deviations), **entries[run.folder.path]} for run in plan.students
+            {**_common(run, costs), **_student_entry(plan, run, measured, deviations), **entries[run.folder.path]}
+            for run in plan.students
         ],
         "mcnemar": _mutual_tests(plan, measured),
     }
@@ -100,6 +104,10 @@ def _data(context: StudyContext) -> dict[str, Any]:
         "train": len(data.train),
         "validation": len(data.validation),
         "test": len(data.test),
+        "images_by_class": {
+            name: images.labels.bincount(minlength=context.classes).tolist()
+            for name, images in (("train", data.train), ("validation", data.validation), ("test", data.test))
+        },
         "class_order": data.class_order,
         "stored_side": context.stored_side,
         "remembered_hashes": data.remembered_hashes,
@@ -139,8 +147,8 @@ def _notes(predicted: StudyPredictions) -> list[str]:
     return notes
 
 
-def _common(run: PlannedRun) -> dict[str, Any]:
-    summary, network = run.folder.summary(), run.spec.network
+def _common(run: PlannedRun, costs: Mapping[str, DeploymentCost]) -> dict[str, Any]:
+    summary, network, cost = run.folder.summary(), run.spec.network, costs.get(run.network_key)
     keys = ("parameters", "train_images", "selected_epoch", "training_s", "images_per_second", "teacher_precision")
     return {
         **run.label,
@@ -151,6 +159,9 @@ def _common(run: PlannedRun) -> dict[str, Any]:
         "objective": run.spec.objective.model_dump(mode="json"),
         "history": _history(summary["log"]),
         **{key: summary[key] for key in keys},
+        "weights_bytes": run.folder.weights.stat().st_size,
+        "forward_flops": None if cost is None else cost.forward_flops,
+        "predicted_per_second": None if cost is None else cost.predicted_per_second,
     }
 
 
@@ -177,7 +188,6 @@ def _student_entry(
     own = {key: versus.get(run.label["teacher"] or "", {}).get(key) for key in OWN_TEACHER}
     other = measured[baseline.folder.path] if baseline is not None else None
     return {
-        **_common(run),
         **student.numbers(is_scale_free(run)),
         **own,
         "versus_teacher": versus,

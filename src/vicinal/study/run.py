@@ -211,7 +211,8 @@ def execute(
             found |= study.predictions.of_scaled_teachers(found)
             optional = study.predictions.optional([*unique, *study.plan.scaled_teachers], found, shown)
         earlier_s = sum(run.folder.summary()["training_s"] for run in unique if run not in to_do)
-        value, deviations = build_results(study.context, study.plan, study.predictions, found, optional, command)
+        costs = study.estimate.deployment_costs
+        value, deviations = build_results(study.context, study.plan, study.predictions, found, optional, command, costs)
         value["wall_time_s"] = round(_wall_time_s(study.out, time.monotonic() - started, earlier_s, bool(to_do)), 1)
         value["measures"]["resamples_sha256"] = write_resamples(study.out, deviations)
         results = StudyResults.model_validate(value)

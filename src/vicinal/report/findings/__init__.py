@@ -1,7 +1,17 @@
 """Sentences that say what was found, the rule that selects a student, and the recommendation."""
 
 from vicinal.report.findings.findings import findings
-from vicinal.report.findings.recommendation import recommendation
+from vicinal.report.findings.recommendation import Choice, best_seed, choose, recommendation, recommended
+from vicinal.report.findings.recommendation import candidate_label as row_sentence_name
 from vicinal.report.findings.selection_rule import pareto_front
 
-__all__ = ["findings", "pareto_front", "recommendation"]
+__all__ = [
+    "Choice",
+    "best_seed",
+    "choose",
+    "findings",
+    "pareto_front",
+    "recommendation",
+    "recommended",
+    "row_sentence_name",
+]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vicinal.claims import POWER, listed
+from vicinal.report.budgets import epochs_words
 from vicinal.report.comparisons import Compared, compared
 from vicinal.report.degenerate import missed_classes, some, uninformative, worse_than_the_prior
 from vicinal.report.findings.finding import Finding, Quotes
@@ -34,7 +35,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def most_accurate(results: Results) -> Finding | None:
     """Whether any student is more accurate than the baseline; without students, which teacher is the most accurate."""
-    pool = [row for row in results.students or results.teachers if mean_of(row, "accuracy") is not None]
+    # A teacher at another scale of its own logits gives the same answers, only more or less sure.
+    plain = [row for row in results.teachers if row.scaled_from is None]
+    pool = [row for row in results.students or plain if mean_of(row, "accuracy") is not None]
     if not pool:
         return None
     best = max(pool, key=lambda row: mean_of(row, "accuracy") or 0.0)
@@ -43,7 +46,7 @@ def most_accurate(results: Results) -> Finding | None:
     accuracy = quotes.mean(best, "accuracy", 1, percent=True)
     if len(pool) == 1:
         return quotes.finding("Accuracy", "fact", f"{best.name} reaches an accuracy of {accuracy}.")
-    text = f"{best.name} has the highest accuracy of the {kind}, {accuracy}"
+    text = f"{best.name} has the highest accuracy of the {kind}{_of_budget(results)}, {accuracy}"
     if not results.students:
         return _against_others(results, best, [row for row in pool if row is not best], text, quotes)
     if baseline is None or mean_of(baseline, "accuracy") is None:
@@ -51,6 +54,13 @@ def most_accurate(results: Results) -> Finding | None:
         return quotes.finding("Which student is the most accurate?", "fact", f"{text}. {tail}")
     others = [row for row in pool if row is not baseline]
     return _against_baseline(results, baseline, others, text, quotes)
+
+
+def _of_budget(results: Results) -> str:
+    """Which students are meant, where they were trained for several budgets."""
+    if not results.other_budgets:
+        return ""
+    return f" trained {epochs_words(results.students[0])} (the study’s first budget)"
 
 
 def _against_others(results: Results, best: Row, others: Sequence[Row], text: str, quotes: Quotes) -> Finding:

@@ -17,7 +17,7 @@ from vicinal.report.budget_comparisons import (
     over_all,
     pairs_of_arms,
 )
-from vicinal.report.budgets import BudgetLine, epochs_of
+from vicinal.report.budgets import BudgetLine, epochs_of, epochs_words
 from vicinal.report.evidence import margins_of
 from vicinal.report.findings.finding import Finding, Quote, Verdict
 from vicinal.report.rows import Results
@@ -48,11 +48,13 @@ class _Said:
             self._quote(text, value, first, second, quantity, column)
         return f"{shown[0]} points ({shown[1]} to {shown[2]})"
 
-    def detectable(self, found: Inference, first: BudgetLine, second: BudgetLine, quantity: str) -> str:
-        """The smallest difference that would have been found in four of five cases."""
+    def detectable(self, found: Inference, first: BudgetLine, second: BudgetLine, quantity: str, what: str) -> str:
+        """The smallest difference that would have been found in four of five cases, as a clause."""
+        if not found.could_be_found:
+            return f"no {what} that there can be would have been found"
         shown = f"{found.detectable:.1f}"
         self._quote(shown, found.detectable, first, second, quantity, "smallest_detectable")
-        return shown
+        return f"a {what} of {shown} points would have been found"
 
     def p_value(self, p: float, pair: Pair) -> str:
         """Of a change of places, after Holm's correction."""
@@ -98,7 +100,7 @@ def _turned(said: _Said, pair: Pair, p: float) -> str:
     for k in (i, j):
         row = pair.first.rows[k]
         shown = said.points(pair.gaps[k], pair.first, pair.second, at_budget(row))
-        after.append(f"after {epochs_of(row)} epochs, {shown}")
+        after.append(f"after {epochs_words(row)}, {shown}")
     first, second = said.name(pair.first), said.name(pair.second)
     return f"{first} is more accurate than {second} {after[0]}, and less accurate {after[1]}, {said.p_value(p, pair)}"
 
@@ -115,11 +117,11 @@ def _nothing_clear(
     open_pairs += [f"{len(opened) - MOST_NAMED} more"] if len(opened) > MOST_NAMED else []
     alike = len(pairs) - len(opened)
     count = f"{alike} of {len(pairs)} pairs of arms stand clearly" if several else "the two arms do not stand"
-    detectable = said.detectable(gap, pair.first, pair.second, at_budget(pair.first.rows[k]))
+    detectable = said.detectable(gap, pair.first, pair.second, at_budget(pair.first.rows[k]), "difference")
     return (
         f"No change of places is clear (least {said.p_value(corrected[least], pairs[least])}"
         f"{' after Holm’s correction' * several}), and {count} in one order of accuracy at {at}. Open at one or more: "
-        f"{listed(open_pairs)}; differences of {detectable} points would have been found."
+        f"{listed(open_pairs)}; {detectable}."
     )
 
 
@@ -138,8 +140,8 @@ def _mixup(results: Results) -> Finding | None:
     }.get(verdict, "")
     if not text:
         widest = max(found, key=lambda one: one.change.detectable)
-        shown = said.detectable(widest.change, widest.line, widest.plain, over_all(widest.line))
-        text = f"A change of {shown} points would have been found."
+        shown = said.detectable(widest.change, widest.line, widest.plain, over_all(widest.line), "change")
+        text = f"{shown[0].upper()}{shown[1:]}."
     text += f" From {first} to {last} epochs {listed(leads)}."
     return Finding(MIXUP_QUESTION, verdict, text, tuple(said.quotes), found[0].change.of_networks)
 

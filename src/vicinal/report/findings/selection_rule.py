@@ -52,6 +52,9 @@ class Candidate:
     nll_deviation: float | None = None  # of an image's NLL, nats
     ece_deviation: float | None = None  # of an image's part in the ECE
     ece_floor: float = 0.0  # ECE that a perfectly calibrated network would show, times √N
+    validation_balanced: float | None = None  # mean recall over the classes; None where only the accuracy is known
+    balanced_error: float = 0.0  # its standard error
+    loses_a_class: bool = False  # on validation images, by `fitness.lost_classes`
 
 
 @dataclass(frozen=True)
@@ -75,25 +78,35 @@ class Selection:
 def select(candidates: Sequence[Candidate], validation_images: int) -> tuple[int, int | None] | None:
     """The candidate to take and the runner-up, from validation metrics alone; None where no candidate has any.
 
-    Among those whose accuracy lies within one standard error of the best, which validation cannot tell apart, the lowest NLL
-    wins, since it counts calibration too; then the higher accuracy, then the earlier one. The runner-up is the same choice
-    among the others.
+    Those that lose a class are left to the last. Among those whose mean recall over the classes (where that is not known of all, whose
+    accuracy) lies within one standard error of the best, which validation cannot tell apart, the lowest NLL wins, since it counts
+    calibration too; then the higher accuracy, then the earlier one. The runner-up is the same choice among the others.
 
     Args:
         validation_images: that the accuracies are shares of; with several seeds those of one seed, which errs on the side
             of caution.
     """
     measured = _measured(candidates)
+    by_class = all(candidates[k].validation_balanced is not None for k, _, _ in measured)
+
+    def score(entry: tuple[int, float, float]) -> float:
+        balanced = candidates[entry[0]].validation_balanced
+        return balanced if by_class and balanced is not None else entry[1]
+
+    def error_of(entry: tuple[int, float, float]) -> float:
+        if by_class:
+            return candidates[entry[0]].balanced_error
+        # Laplace's correction, as below: else answers that are all right would have no error.
+        share = (entry[1] * validation_images + 1) / (validation_images + 2)
+        return math.sqrt(share * (1 - share) / validation_images) if validation_images > 0 else 0.0
 
     def best(left: list[tuple[int, float, float]]) -> int | None:
+        left = [entry for entry in left if not candidates[entry[0]].loses_a_class] or left
         if not left:
             return None
-        top = max(accuracy for _, accuracy, _ in left)
-        # Laplace's correction, as below: else answers that are all right would have no error.
-        share = (top * validation_images + 1) / (validation_images + 2)
-        error = math.sqrt(share * (1 - share) / validation_images) if validation_images > 0 else 0.0
-        close = [entry for entry in left if entry[1] >= top - error]
-        return min(close, key=lambda entry: (entry[2], -entry[1], entry[0]))[0]
+        top = max(left, key=score)
+        least = score(top) - error_of(top)
+        return min((e for e in left if score(e) >= least), key=lambda entry: (entry[2], -score(entry), entry[0]))[0]
 
     selected = best(measured)
     return None if selected is None else (selected, best([entry for entry in measured if entry[0] != selected]))
@@ -133,7 +146,9 @@ def selection(
     assert accuracy is not None
     assert nll is not None
     on_validation = f"accuracy {accuracy:.3f}, NLL {nll:.3f}"
-    start = f"For this data: {candidate.label}; selected on validation ({on_validation})"
+    only = len(_measured(candidates)) == 1
+    how = f"the only student (validation: {on_validation})" if only else f"selected on validation ({on_validation})"
+    start = f"For this data: {candidate.label}; {how}"
     if candidate.test_accuracy is None or validation_images <= 0 or test_images <= 0:
         reasons = "; ".join(["there are no test metrics", *objections])
         return Selection(selected, runner_up, None, f"{start}, not confirmed: {reasons}.")

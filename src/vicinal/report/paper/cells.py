@@ -139,7 +139,7 @@ def setting_notes(results: Results, paper: Any) -> tuple[str, ...]:
     ours += [f"{size} px"] if size else []
     images = model.get("train_images") or data.get("train")
     ours += [f"{images:,} training images"] if images else []
-    ours += [f"{model['epochs']} epochs"] if model.get("epochs") is not None else []
+    ours += [f"{model['epochs']} epoch{'' if model['epochs'] == 1 else 's'}"] if model.get("epochs") is not None else []
     notes = [
         f"The paper’s values: student MobileNetV2, {recipe['image_size']} px, {numbers['epochs']} epochs, no spread given. "
         f"Here: {', '.join(ours)}. A difference is this study minus the paper, so between these settings too."

@@ -6,7 +6,7 @@ from itertools import combinations
 from typing import Any
 
 from vicinal.report.comparisons import QUANTITIES, Compared, compared
-from vicinal.report.rows import SCALED, Results
+from vicinal.report.rows import SCALED, Results, Row
 from vicinal.report.tables.core import csv_text
 
 
@@ -21,6 +21,8 @@ def comparisons_csv(results: Results) -> str:
     lines: list[list[Any]] = []
     for rows in (results.students, results.teachers):
         for first, second in combinations(rows, 2):
+            if first.is_teacher and _base(first) == _base(second):
+                continue  # one network at two scales of its logits: what differs is no finding
             for key in QUANTITIES:
                 lines += _lines(results, compared(results, first, second, key))
     for baseline in results.undistilled:
@@ -29,6 +31,11 @@ def comparisons_csv(results: Results) -> str:
                 for key in ("nll", "brier"):
                     lines += _lines(results, compared(results, row, baseline, key, key + SCALED))
     return csv_text(header, lines)
+
+
+def _base(row: Row) -> str:
+    """The name of the teacher whose network a teacher is, at whatever scale."""
+    return row.scaled_from or row.label
 
 
 def _lines(results: Results, found: Compared | None) -> list[list[Any]]:
