@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 import unicodedata
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from vicinal.workspace import StudyProgress, printable, say
+from vicinal.workspace import StudyProgress, printable, say, told_if_slow
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))  # surrogates, too: so Python holds a path that is no UTF-8
 OBEYED = ("Cc", "Cs", "Zl", "Zp")
@@ -83,3 +84,19 @@ def test_bars_take_no_title_for_markup(text: str):
     assert f"{printable(text)}: done" in out.getvalue()
     assert f"{printable(text)}: measuring" in out.getvalue()
     assert "\x1b[2J" not in out.getvalue()
+
+
+def test_titles_say_which_run_of_how_many_and_its_seed():
+    progress = StudyProgress(1, Console(quiet=True))
+    assert progress.title("kd-T2-big", 3, ["student-kd"]) == "seed 3, kd-T2-big"
+    progress.number([f"run-{k}" for k in range(20)])
+    assert progress.title("kd-T2-big", 3, ["run-6"]) == "run 7 of 20, seed 3, kd-T2-big"
+    together = ["run-8", "run-6", "run-7"]
+    assert progress.title("kd-T2-big", 0, together) == "runs 7 to 9 of 20, seed 0, kd-T2-big and 2 more"
+
+
+@pytest.mark.parametrize(("after_s", "said"), [(0.01, "loading 3 networks ...\n"), (60.0, "")])
+def test_what_takes_long_is_told(capsys: pytest.CaptureFixture[str], after_s: float, said: str):
+    with told_if_slow("loading 3 networks", after_s):
+        time.sleep(0.2)
+    assert capsys.readouterr().err == said

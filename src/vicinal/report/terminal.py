@@ -71,11 +71,9 @@ def _shown(results: Results, chosen: Row | None) -> list[Row]:
 
 
 def _cell(row: Row, key: str, factor: float, digits: int) -> str:
-    values = (
-        [found for model in row.models if (found := balanced_of(model)) is not None]
-        if key == "balanced"
-        else row.values(key)
-    )
+    values = row.values(key)
+    if key == "balanced":
+        values = [balanced for model in row.models if (balanced := balanced_of(model)) is not None]
     found = mean_and_spread(values)
     if found is None:
         return "–"

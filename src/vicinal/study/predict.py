@@ -165,7 +165,8 @@ class StudyPredictions:
         stored = Predictions.load(path, weights, progress.say)
         if stored is not None:
             return stored
-        bar = progress.inference(run.spec.name, self.inputs.count)
+        title = progress.title(run.spec.name, run.spec.seed, [run.folder.path.name])
+        bar = progress.inference(title, self.inputs.count)
         network, preparation = inference_network(self.context, run), self.context.preparation(run.spec.network)
         predictions = predict_all(network, preparation, self.inputs, bar.advance)
         if not predictions.are_finite:

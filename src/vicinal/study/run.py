@@ -38,6 +38,7 @@ from vicinal.workspace import (
     hold,
     open_study_folder,
     read_sealed_json,
+    told_if_slow,
 )
 
 
@@ -51,7 +52,8 @@ class Study:
     def __init__(self, spec: StudySpec, out: Path) -> None:
         context = StudyContext.load(spec)
         check_spec(context)
-        self.networks: dict[str, CheckedNetwork] = check_networks(context)
+        with told_if_slow(f"loading and trying {len(spec.networks())} networks"):
+            self.networks: dict[str, CheckedNetwork] = check_networks(context)
         self.context = context.with_networks({key: checked.network for key, checked in self.networks.items()})
         self.spec, self.out = self.context.spec, out
         self.plan: StudyPlan = plan_study(self.spec, out, self.context.facts())
@@ -185,6 +187,7 @@ def execute(
         with progress or StudyProgress(sum(run.images for run in to_do)) as shown:
             if trackers is not None:
                 shown.listen(trackers.epoch)
+            shown.number([run.folder.path.name for group in study.groups for run in group])
             for note in study.notes:
                 shown.say(f"note: {note}")
             if len(to_do) < len(unique):

@@ -22,8 +22,9 @@ class LossBuffer:
         self._group, runs = group, len(group.learners)
         self._steps, self._epochs = sum(phase.steps for phase in phases), epoch_count(phases)
         images = runs * sum(phase.epochs * phase.plan.images for phase in phases)
-        names = group.lead.run.name + (f" and {runs - 1} more" if runs > 1 else "")
-        self._bar = progress.run(names, images, runs * images_done(phases, step))
+        lead = group.lead.run
+        title = progress.title(lead.name, lead.seed, [learner.run.folder for learner in group.learners])
+        self._bar = progress.run(title, images, runs * images_done(phases, step))
         self._images: list[int] = []
         self._last_step = step
         self._lrs: list[float] = []

@@ -39,7 +39,7 @@ from vicinal.workspace.place import check_place
 from vicinal.workspace.progress import EpochListener, StudyProgress
 from vicinal.workspace.run_folder import RunFolder
 from vicinal.workspace.study_folder import STUDY_FILE, check_out_folder, check_study_folder, open_study_folder
-from vicinal.workspace.terminal import printable, say
+from vicinal.workspace.terminal import printable, say, told_if_slow
 
 __all__ = [
     "STUDY_FILE",
@@ -76,6 +76,7 @@ __all__ = [
     "safetensors_seal",
     "say",
     "sealed_mapping",
+    "told_if_slow",
     "write_atomically",
     "write_file_atomically",
     "write_json",

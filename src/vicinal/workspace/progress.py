@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -32,6 +32,7 @@ class StudyProgress:
         self._started = time.monotonic()
         self._worked = 0
         self._listeners: list[EpochListener] = []
+        self._numbers: dict[str, int] = {}
         self._bars: Progress | None = None
         if self._console.is_terminal or self._console.is_jupyter:
             self._bars = Progress(
@@ -74,6 +75,27 @@ class StudyProgress:
         """
         for listener in self._listeners:
             listener(run, config, entry)
+
+    def number(self, runs: Sequence[str]) -> None:
+        """Take note of a study's runs, in the order of their training, so that titles say which of them is in hand."""
+        self._numbers = {run: number for number, run in enumerate(runs, 1)}
+
+    def title(self, name: str, seed: int, runs: Sequence[str]) -> str:
+        """What the progress of a run is called, as in "run 7 of 20, seed 0, kd-T2-big"; of runs trained together as in "runs 7 to 9
+        of 20, seed 0, kd-T2-big and 2 more".
+
+        Args:
+            name: of the first run.
+            runs: as `number` got them.
+        """
+        more = f" and {len(runs) - 1} more" if len(runs) > 1 else ""
+        numbers = sorted(self._numbers[run] for run in runs if run in self._numbers)
+        place = ""
+        if numbers:
+            several = len(numbers) > 1
+            ends = f"{numbers[0]} to {numbers[-1]}" if several else f"{numbers[0]}"
+            place = f"run{'s' if several else ''} {ends} of {len(self._numbers)}, "
+        return f"{place}seed {seed}, {name}{more}"
 
     def run(self, title: str, total_images: int, done_images: int) -> RunProgress:
         """The progress of one run, of whose images some may be done already (a run that continues)."""

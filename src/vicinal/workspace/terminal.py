@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import threading
 import unicodedata
+from collections.abc import Iterator
 from typing import TextIO
 
 # Letters of Persian, Hindi and others are joined by these two; they move nothing.
@@ -32,6 +35,23 @@ def _shown(character: str) -> str:
         return f"\\x{code - 0xDC00:02x}"
     escaped = f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
     return _BY_NAME.get(character, escaped)
+
+
+@contextlib.contextmanager
+def told_if_slow(text: str, after_s: float = 2.0) -> Iterator[None]:
+    """Say on stderr what is being done, in a line, if it is not done after so many seconds; lost where nobody can read it."""
+
+    def tell() -> None:
+        with contextlib.suppress(OSError, ValueError):
+            say(f"{text} ...", sys.stderr)
+
+    timer = threading.Timer(after_s, tell)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def say(text: str, to: TextIO | None = None, *, is_printable: bool = False) -> None:
