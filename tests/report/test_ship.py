@@ -112,7 +112,7 @@ def test_a_student_that_loses_a_class_is_not_fit(others_too: bool):
         student["answers"]["class_accuracy"][3] = 0.01
     found = answer_of(raw)
     assert found.verdict == "no"
-    assert "it recognises 5 of 500 images of “Dress”, clearly fewer than 10.0\u00a0%" in found.sentence
+    assert "it recognises 5 of 500 images of “Dress”, clearly fewer than 20.0\u00a0%" in found.sentence
     assert found.sentence.startswith("None of the students is fit to ship") == others_too
     assert ("Without such a fault on these test images: Baseline, Mixup and KD" in found.sentence) != others_too
     assert not found.commands

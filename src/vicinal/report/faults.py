@@ -18,7 +18,7 @@ from vicinal.report.rows import Model, Results, Row
 TESTS = 3
 RULE = (
     "Fit to ship: it does not always give one answer and is clearly better than always answering the commonest class; no class is "
-    "never recognised, or clearly less often than in {least} of its images (guessing evenly, and at least a tenth); it is not clearly "
+    "never recognised, or clearly less often than in {least} of its images (guessing evenly, and at least a fifth); it is not clearly "
     "less accurate than the baseline, by more than the study’s margin; and it keeps at least half of the accuracy that its teacher has "
     "beyond the commonest class’s share. A student without these faults is called unfit in at most {error} of studies."
 )

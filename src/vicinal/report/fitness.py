@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
-LEAST_RECALL = 0.10  # of a class that counts as recognised, where guessing among all classes would not reach more
+LEAST_RECALL = 0.20  # of a class that counts as recognised, where guessing among all classes would not reach more
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Recall:
 
 
 def least_recall(classes: int) -> float:
-    """The recall below which a class counts as lost: what guessing evenly among the classes reaches, and at least a tenth."""
+    """The recall below which a class counts as lost: what guessing evenly among the classes reaches, and at least a fifth."""
     return max(1 / max(classes, 1), LEAST_RECALL)
 
 
