@@ -27,6 +27,7 @@ from vicinal.report.fitness import (
 )
 from vicinal.report.rows import arrange
 from vicinal.report.ship import ship_answer, ship_csv, ship_markdown
+from vicinal.report.tables import images_context
 from vicinal.report.terms import explained
 
 IMAGES = 500  # of each class
@@ -257,4 +258,52 @@ def test_a_long_table_is_cut_on_a_terminal(tmp_path):
     assert "more in the report" in text
     teachers = terminal_summary(write_results(tmp_path / "t", make_results(arms=())))
     assert "highest accuracy of the teachers" in teachers[1]
-    assert set(CLASSES)
+
+
+# --- classes of unequal size --------------------------------------------------------------------------------------------
+
+
+def test_unequal_classes_are_shown_with_the_balanced_accuracy(tmp_path):
+    raw = study()
+    counts = raw["data"]["images_by_class"]
+    counts["train"][0], counts["test"][1] = 3600, 100
+    folder = write_results(tmp_path, raw)
+    html = write_report(folder).read_text(encoding="utf-8")
+    assert "Training images are unequal: “T-shirt/top” has 4.0 times those of “Trouser” (3,600 and 900)." in html
+    assert "“T-shirt/top” is 30.8\u00a0% of the training images and 10.9\u00a0% of the test images" in html
+    assert "Balanced %" in (folder / "tables/summary.md").read_text(encoding="utf-8")
+    lines = list(csv.DictReader((folder / "tables/images.csv").open(encoding="utf-8")))
+    assert [line["train"] for line in lines][:2] == ["3600", "900"]
+    assert "balanced accuracy" in {fact.name: fact.text for fact in answer_of(raw).facts}["Accuracy"]
+
+
+def test_equal_classes_are_said_to_be_equal(tmp_path):
+    folder = write_results(tmp_path, study())
+    html = write_report(folder).read_text(encoding="utf-8")
+    assert "Classes are of about equal size in every split." in html
+    assert "Balanced %" not in (folder / "tables/summary.md").read_text(encoding="utf-8")
+
+
+def test_of_many_classes_the_largest_and_the_smallest_are_shown():
+    raw = study()
+    raw["data"]["class_names"] = [f"class number {k}" for k in range(100)]
+    raw["data"]["images_by_class"] = {"train": list(range(1, 101)), "validation": [0] * 100, "test": [5] * 100}
+    found = images_context(arrange(raw))
+    assert found is not None
+    assert [section.lines[0].label for section in found["sections"]] == ["class number 99", "class number 11"]
+    assert [column.heading for column in found["columns"]] == [
+        "Training images",
+        "Test images",
+    ]  # no recall of 10 classes
+
+
+def test_the_recall_of_student_and_teacher_stands_beside_each_class():
+    found = images_context(arrange(study()))
+    assert found is not None
+    assert [column.heading for column in found["columns"]][3:] == [
+        "Recall %, KD + mixup",
+        "Recall %, teacher calibrated",
+    ]
+    (section,) = found["sections"]
+    assert [line.label for line in section.lines] == CLASSES
+    assert section.lines[9].cells[3].small.count(" to ") == 1

@@ -28,8 +28,14 @@ RULE = (
 class Faults:
     """Clauses that begin with "it": what is shown to be wrong, and what too few images leave open."""
 
-    clear: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()  # of what it answers
+    accuracy: tuple[str, ...] = ()  # beside the baseline and its teacher
     left_open: tuple[str, ...] = ()
+
+    @property
+    def clear(self) -> tuple[str, ...]:
+        """All that is shown to be wrong."""
+        return self.answers + self.accuracy
 
 
 def rule_words(results: Results) -> str:
@@ -53,8 +59,7 @@ def faults_of(results: Results, row: Row, model: Model) -> Faults:
     if "always answers" not in "".join(clear):
         for found, words in zip((clear, left_open), _of_classes(results, row, model, level), strict=True):
             found += words
-    clear += _of_accuracy(results, row, model, level)
-    return Faults(tuple(clear), tuple(left_open))
+    return Faults(tuple(clear), tuple(_of_accuracy(results, row, model, level)), tuple(left_open))
 
 
 def _of_classes(results: Results, row: Row, model: Model, level: float) -> tuple[list[str], list[str]]:

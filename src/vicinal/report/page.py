@@ -17,11 +17,12 @@ from vicinal.report.paper import study_claims
 from vicinal.report.rows import ARM_LABELS, Model, Results, Row, mean_and_spread
 from vicinal.report.ship import ship_answer
 from vicinal.report.tables import (
-    COLUMNS,
     between_tables,
     budgets_context,
     calibration_context,
     classes_context,
+    columns_of,
+    images_context,
     measures,
     optional_context,
     optional_definitions,
@@ -99,8 +100,8 @@ def html_page(results: Results, figures: Sequence[FigureSet], paper_part: Mappin
         recommendation=recommendation(results),
         findings=findings(results),
         study_claims=study_claims(results),
-        columns=COLUMNS,
-        sections=shown_table(results),
+        columns=columns_of(results),
+        sections=shown_table(results, columns_of(results)),
         table_notes=table_notes(results),
         between=between_tables(results),
         colours=_table_colours(results),
@@ -108,6 +109,7 @@ def html_page(results: Results, figures: Sequence[FigureSet], paper_part: Mappin
         definitions=[(term, text.format(bins=raw["measures"].get("ece_bins", 15))) for term, text in DEFINITIONS],
         optional=optional_context(results),
         calibration=calibration_context(results),
+        images=images_context(results),
         classes=classes_context(results),
         budgets=budgets_context(results),
         optional_definitions=optional_definitions(measures(results)),

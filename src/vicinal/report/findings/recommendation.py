@@ -165,7 +165,7 @@ def recommended(results: Results, choice: Choice) -> Recommendation:
     """What the test images say to a choice."""
     rows, candidates, images = choice.rows, choice.candidates, results.images("validation")
     on_test = _on_test(results, choice)
-    faults = faults_of(results, choice.row, best_seed(choice.row, results)).clear
+    faults = faults_of(results, choice.row, best_seed(choice.row, results)).answers
     against = list(faults) or objections(choice.row, results)
     error = 1 - results.confidence_level
     selected_on_test = results.selected_on_test

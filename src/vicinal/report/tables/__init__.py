@@ -8,6 +8,7 @@ from vicinal.report.tables.comparisons import comparisons_csv
 from vicinal.report.tables.core import (
     ABSENT,
     COLUMNS,
+    columns_of,
     csv_text,
     markdown_line,
     shown_table,
@@ -17,6 +18,7 @@ from vicinal.report.tables.core import (
     versus_teacher_csv,
     vicinity_csv,
 )
+from vicinal.report.tables.images import images_context, images_csv, images_markdown
 from vicinal.report.tables.optional import (
     measures,
     optional_context,
@@ -41,8 +43,12 @@ __all__ = [
     "classes_context",
     "classes_csv",
     "classes_markdown",
+    "columns_of",
     "comparisons_csv",
     "csv_text",
+    "images_context",
+    "images_csv",
+    "images_markdown",
     "markdown_line",
     "measures",
     "optional_context",

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from vicinal.claims import Number, infer
 from vicinal.report.evidence import scalar
 from vicinal.report.floors import FLOOR_NOTE, floor_words, has_floors
+from vicinal.report.recalls import balanced_of, classes_are_unequal
 from vicinal.report.rows import SCALED, Model, Results, Row, at_half, gain_at_half, mean_and_spread, versus_teacher
 from vicinal.report.words import inert_cell
 
@@ -105,6 +106,15 @@ COLUMNS = (
     Column("Brier scaled", "Brier score after temperature scaling", _scalar("brier" + SCALED), needs_scale=False,
            key="brier" + SCALED),
 )  # fmt: skip
+
+
+BALANCED = Column("Balanced %", "balanced accuracy: mean recall over the classes, each counted the same",
+                  lambda model, _: balanced_of(model), percent=True, needs_scale=False)  # fmt: skip
+
+
+def columns_of(results: Results) -> tuple[Column, ...]:
+    """The columns of the summary: with the balanced accuracy, where the test images' classes are of unequal size."""
+    return (COLUMNS[0], BALANCED, *COLUMNS[1:]) if classes_are_unequal(results) else COLUMNS
 
 
 def shown_table(results: Results, columns: Sequence[Column] = COLUMNS) -> list[TableSection]:
@@ -219,6 +229,10 @@ def table_notes(results: Results) -> list[str]:
         notes.append(
             "Class shares: accuracy of always answering the test images’ commonest class, NLL of answering the shares each time."
         )
+    if classes_are_unequal(results):
+        notes.append(
+            "Classes are of unequal size, so balanced accuracy, the mean recall over them, stands beside the accuracy."
+        )
     if has_floors(results):
         notes.append(FLOOR_NOTE)
     if not results.raw["measures"].get("calibrated_on") and all(not row.values("ece" + SCALED) for row in results.rows):
@@ -235,7 +249,8 @@ def table_notes(results: Results) -> list[str]:
 
 def summary_markdown(results: Results) -> str:
     """The shown table in Markdown."""
-    return shown_markdown(COLUMNS, shown_table(results), table_notes(results))
+    columns = columns_of(results)
+    return shown_markdown(columns, shown_table(results, columns), table_notes(results))
 
 
 class Headed(Protocol):
@@ -246,10 +261,12 @@ class Headed(Protocol):
         """Above the column."""
 
 
-def shown_markdown(columns: Sequence[Headed], sections: Sequence[TableSection], notes: Sequence[str]) -> str:
+def shown_markdown(
+    columns: Sequence[Headed], sections: Sequence[TableSection], notes: Sequence[str], first: str = "Model"
+) -> str:
     """A table as it is shown, in Markdown with its notes."""
     lines = [
-        markdown_line(["Model", *(c.heading for c in columns)]),
+        markdown_line([first, *(c.heading for c in columns)]),
         markdown_line(["---", *("---:" for _ in columns)]),
     ]
     for section in sections:
