@@ -84,7 +84,7 @@ NUMBER = re.compile(r"(?<![\w.@])[+−]?\d+(?:\.\d+)?(?![\w@]|\.\d)")
 CONSTANT = re.compile(
     r"D\(0\.5\)|λ = 0\.5|T = \S+|\d+(?:\.\d+)?\u00a0% interval|in 80\u00a0% of cases|p < 0\.001|between 0 and 1|includes 0"
     r"|(?:above|below|from) [01]\b|\d+ of \d+ λ|above 0 at \d+|at the other \d+|for \d+ students|\d+ more students"
-    r"|(?:\d+, )*\d+ and \d+ epochs|(?:after|From \d+ to) \d+ epochs|(?:[Aa]ll|for|\d+ of) \d+ pairs of arms|and \d+ more;"
+    r"|(?:\d+, )*\d+ and \d+ epochs|(?:after|trained|From \d+ to) \d+ epochs?\b|(?:[Aa]ll|for|\d+ of) \d+ pairs of arms|and \d+ more;"
 )
 
 
