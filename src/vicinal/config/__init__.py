@@ -1,6 +1,7 @@
 """What a run and a study are: frozen, validated, fingerprinted values, read from YAML; no torch, so that errors come at once."""
 
 from vicinal.config.arm import ArmSpec
+from vicinal.config.augment import AugmentSpec
 from vicinal.config.base import SCHEMA, fingerprint
 from vicinal.config.data import DataSpec
 from vicinal.config.load import load_study, packaged_studies
@@ -14,7 +15,7 @@ from vicinal.config.measures import (
     VicinitySpec,
     corruption_named,
 )
-from vicinal.config.network import AugmentSpec, NetworkSpec, TeacherVariant, refuse_pixels_to_255
+from vicinal.config.network import NetworkSpec, TeacherVariant, refuse_pixels_to_255
 from vicinal.config.objective import ARMS, UNIFORM_MIXING, MixingSpec, Objective, Temperature
 from vicinal.config.preparation import CropMode, Interpolation, PreparationSpec
 from vicinal.config.run import RunSpec

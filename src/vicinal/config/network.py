@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from vicinal.config.augment import AugmentSpec
 from vicinal.config.base import (
     LARGEST_SIDE,
     MOST_EPOCHS,
@@ -23,28 +24,6 @@ from vicinal.config.preparation import PreparationSpec
 
 _Epoch = Annotated[float, Field(ge=0, le=MOST_EPOCHS)]
 _Peak = Annotated[float, Field(gt=0, le=1000)]
-
-
-class AugmentSpec(Frozen):
-    """Random crops and flips of training images. Test images are resized (and centre-cropped after `resize`) only."""
-
-    crop: Literal["none", "pad", "resize"] = "none"
-    pad: int = Field(
-        2,
-        ge=1,
-        le=LARGEST_SIDE,
-        description="crop: pad — zero pixels added on each side of the image as it is stored, before the random crop",
-    )
-    resize: int | None = Field(
-        None, ge=1, le=LARGEST_SIDE, description="crop: resize — side before the random crop to the image size"
-    )
-    flip: bool = False
-
-    @model_validator(mode="after")
-    def _parameters_fit(self) -> Self:
-        if (self.resize is not None) != (self.crop == "resize"):
-            raise ValueError("'resize' goes with crop: resize, and that crop needs it (for example resize: 236)")
-        return self
 
 
 class PlateauSpec(Frozen):

@@ -1,4 +1,4 @@
-"""The making of planned batches, on tensors on the device: gather, crop, flip, resize, mix.
+"""The making of planned batches, on tensors on the device: gather, crop, flip, resize, change, mix.
 
 Shapes: N images of the training set, B samples (rows) of a batch, M ≥ B images that these need, (C, H, W) an image.
 """
@@ -16,9 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vicinal.data import Images
+from vicinal.inputs.augment import Changes, random_boxes, resized_crops
 from vicinal.inputs.pixels import Preparation, to_float
 from vicinal.inputs.plan import PlannedBatch
-from vicinal.inputs.vicinity import BatchDraws
+from vicinal.inputs.vicinity import BatchDraws, Numbers
 
 READ_AHEAD = 3  # batches of lazy images that are read while a step runs
 
@@ -27,7 +28,7 @@ READ_AHEAD = 3  # batches of lazy images that are read while a step runs
 class VicinalBatch:
     """What a training step sees: B mixed images, and the M clean ones that they are made of (see `PlannedBatch`)."""
 
-    clean: Tensor  # (M, C, H, W) float32 in [0, 1], cropped and flipped; the rows' own images come first
+    clean: Tensor  # (M, C, H, W) float32 in [0, 1], cropped, flipped and whatever else is asked for; the rows' own images come first
     mixed: Tensor  # (B, C, H, W): by mixup λ clean + (1 − λ) clean[partner]; the same memory as clean where nothing is mixed
     labels: Tensor  # (B,) int64
     partner_labels: Tensor  # (B,) int64
@@ -42,7 +43,7 @@ class ImagePipeline:
 
     Args:
         images: (N, H, W, C) uint8; labels: (N,) int64.
-        preparation: crops, flips, and the size that comes out.
+        preparation: crops, flips, other random changes, and the size that comes out.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class ImagePipeline:
             raise ValueError(f"expected (N, H, W, C) uint8 images, got {tuple(images.shape)} {images.dtype}")
         self.augment, self.image_size = preparation.augment, preparation.image_size
         self._height, self._width = images.shape[1:3]
+        self._changes = Changes(self.augment, images.shape[3])
         self._device = torch.device(device)
         # Padded once, so that a crop is one gather of an epoch's own place.
         self._images = self._padded(images.to(self._device)) if isinstance(images, Tensor) else None
@@ -106,16 +108,31 @@ class ImagePipeline:
             stored, place = self._images, index
         else:
             stored, place = self._padded(rest[-1]), torch.arange(len(index), device=self._device)
-        if self.augment.crop == "resize":
-            whole = to_float(stored.index_select(0, place), self.augment.resize)
-            stored, place = whole.permute(0, 2, 3, 1).contiguous(), torch.arange(len(index), device=self._device)
-        picked = _windows_at(stored, *self._crop_shape, place, top, left)
-        if self.augment.flip:
-            picked = _mirrored(picked, flip)
-        clean = to_float(picked, self.image_size)
+        if self.augment.crop == "random_resized":
+            clean = self._resized(stored, place, planned, flip)
+        else:
+            clean = self._cropped(stored, place, top, left, flip)
+        clean = self._changes(clean, planned)
         mixed, own_share = planned.vicinity.apply(clean, draws) if planned.mixes else (clean[: planned.rows], lam)
         labels = self._labels.index_select(0, index)
         return VicinalBatch(clean, mixed, labels[: planned.rows], labels.index_select(0, partner), partner, own_share)
+
+    def _cropped(self, stored: Tensor, place: Tensor, top: Tensor, left: Tensor, flip: Tensor) -> Tensor:
+        """Crops of one size, at the side that networks see."""
+        if self.augment.crop == "resize":
+            whole = to_float(stored.index_select(0, place), self.augment.resize)
+            stored, place = whole.permute(0, 2, 3, 1).contiguous(), torch.arange(len(place), device=self._device)
+        picked = _windows_at(stored, *self._crop_shape, place, top, left)
+        if self.augment.flip:
+            picked = _mirrored(picked, flip)
+        return to_float(picked, self.image_size)
+
+    def _resized(self, stored: Tensor, place: Tensor, planned: PlannedBatch, flip: Tensor) -> Tensor:
+        """Crops of a random size each, at the side that networks see, or that of the images."""
+        size = (self.image_size, self.image_size) if self.image_size else (self._height, self._width)
+        boxes = random_boxes(self.augment, planned.image_seeds(Numbers.BOX), self._height, self._width)
+        clean = resized_crops(stored, place, boxes, size)
+        return _mirrored(clean.permute(0, 2, 3, 1), flip).permute(0, 3, 1, 2) if self.augment.flip else clean
 
     @property
     def _crop_shape(self) -> tuple[int, int]:

@@ -24,6 +24,23 @@ PURPOSES = {"train": 0, "head_warmup": 1}
 
 
 @dataclass(frozen=True)
+class ImageSeeds:
+    """A seed for each image of a batch and each purpose, drawn when asked for: most trainings ask for none."""
+
+    key: tuple[int, int, int]  # the run's seed, the stream's purpose, the epoch
+    position: int  # of the batch in the epoch
+    size: int  # of the whole batch
+    images: slice | NDArray[np.int64]  # of it: those asked about
+
+    def __call__(self, numbers: Numbers) -> list[int]:
+        """M numbers of 63 bits."""
+        entropy = [*self.key, int(numbers), self.position]
+        generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(entropy)))
+        drawn: list[int] = generator.integers(0, 2**63 - 1, size=self.size)[self.images].tolist()
+        return drawn
+
+
+@dataclass(frozen=True)
 class PlannedBatch:
     """One batch of the plan, or a process's slice of one, all on the CPU.
 
@@ -36,6 +53,7 @@ class PlannedBatch:
     crop_y: Tensor  # (M,) float32 in [0, 1): how far down and right the crop lies among the possible places
     crop_x: Tensor
     flip: Tensor  # (M,) bool
+    image_seeds: ImageSeeds  # of what else is drawn for each of the M images
 
     @property
     def rows(self) -> int:
@@ -118,12 +136,14 @@ class VicinalPlan:
         """
         if not 0 <= position < self.batches or epoch < 0:
             raise IndexError(f"epoch {epoch}, batch {position}: an epoch has batches 0 to {self.batches - 1}")
-        draws = _epoch_draws(self, self.drawn_epoch(epoch))
+        drawn_epoch = self.drawn_epoch(epoch)
+        draws = _epoch_draws(self, drawn_epoch)
         start, stop = position * self.batch_size, min((position + 1) * self.batch_size, self.images)
         own = slice_rows(stop - start, rank, world_size)
         rows = slice(start + own.start, start + own.stop)
         partner = draws.vicinity.partner[rows].copy()
         images: slice | NDArray[np.int64] = rows
+        among: slice | NDArray[np.int64] = own
         if world_size > 1:
             outside = partner[(partner < own.start) | (partner >= own.stop)]
             among = np.concatenate([np.arange(own.start, own.stop), np.unique(outside)])
@@ -137,6 +157,7 @@ class VicinalPlan:
             crop_y=torch.from_numpy(draws.crop[images, 0].copy()),
             crop_x=torch.from_numpy(draws.crop[images, 1].copy()),
             flip=torch.from_numpy(draws.flip[images].copy()),
+            image_seeds=ImageSeeds((self.seed, PURPOSES[self.purpose], drawn_epoch), position, stop - start, among),
         )
 
     def epoch(self, epoch: int, start: int = 0, rank: int = 0, world_size: int = 1) -> Iterator[PlannedBatch]:

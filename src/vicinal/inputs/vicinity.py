@@ -30,6 +30,11 @@ class Numbers(IntEnum):
     CROP = 4
     FLIP = 5
     EXTRA = 6  # whatever else a vicinity draws; further ones count on from here
+    # Of single images, far from where vicinities count.
+    BOX = 1_000_000
+    RAND_AUGMENT = 1_000_001
+    COLOR_JITTER = 1_000_002
+    ERASING = 1_000_003
 
 
 Generators = Callable[[int], np.random.Generator]
