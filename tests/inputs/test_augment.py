@@ -179,6 +179,14 @@ def test_values_that_do_not_fit(augment, words):
         AugmentSpec(**augment)
 
 
+def test_test_images_are_cropped_where_training_crops_a_resized_one_alone():
+    assert AugmentSpec(crop="resize", resize=20).centre_crop_from == 20
+    kept_larger = AugmentSpec(crop="random_resized", resize=20)
+    assert kept_larger.centre_crop_from is None
+    stored = images(3)
+    assert torch.equal(Preparation(kept_larger, 10).pixels(stored), Preparation(image_size=10).pixels(stored))
+
+
 def test_what_is_not_used_is_in_no_fingerprint():
     assert AugmentSpec().model_dump() == {"crop": "none", "pad": 2, "resize": None, "flip": False}
     spelled = AugmentSpec(crop="random_resized", scale=(0.08, 1), ratio=(3 / 4, 4 / 3))

@@ -43,6 +43,7 @@ def banked(tiny: dict[str, Any], study_file: Callable[..., Path]) -> Callable[..
                 "teachers.one.epochs": 1,
                 "teachers.one.inference_precision": "fp32",
                 "student.epochs": 2,
+                "student.augment": {"crop": "random_resized", "scale": [0.5, 1], "erasing": {}},
                 **changes,
             },
         )

@@ -47,12 +47,16 @@ def same_weights(a: RunFolder, b: RunFolder) -> bool:
     return a.weights.read_bytes() == b.weights.read_bytes()
 
 
+# Numbers of every kind are drawn: dropout's from the generator of the run, the images' from the plan.
+CHANGED = AugmentSpec(
+    crop="random_resized", scale=(0.5, 1), flip=True, color_jitter={"brightness": 0.3}, erasing={"probability": 0.5}
+)
 SWEEP = [
     run_spec(
         Objective(alpha=alpha, temperature=temperature, mixing=MixingSpec()),
         name=f"T{temperature}",
         teacher="t",
-        network=network(head="bottleneck", head_warmup_epochs=1, augment=AugmentSpec(flip=True)),  # dropout draws
+        network=network(head="bottleneck", head_warmup_epochs=1, augment=CHANGED),
     )
     for temperature, alpha in ((1.0, 0.0), (4.0, 0.5), ("sigma", 0.0))
 ]

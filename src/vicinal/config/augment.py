@@ -107,6 +107,11 @@ class AugmentSpec(Frozen):
                 raise ValueError(f"'{key}' goes with crop: random_resized")
         return self
 
+    @property
+    def centre_crop_from(self) -> int | None:
+        """Side in px that test images are resized to before their centre is taken; None where they are only resized."""
+        return self.resize if self.crop == "resize" else None
+
     @model_serializer(mode="wrap")
     def _without_what_is_not_given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """So that fingerprints of what does not use the younger keys stay as they are."""

@@ -42,7 +42,7 @@ class Meaning:
         return cls(
             network.class_names,
             network.image_size or size,
-            preparation.augment.resize if preparation is not None else None,
+            preparation.augment.centre_crop_from if preparation is not None else None,
             network.spec.model if network.spec is not None else None,
             dict(network.spec.model_args) if network.spec is not None else {},
             seen,

@@ -1,6 +1,6 @@
 """The figures: one small panel for each teacher and quantity, drawn the same way for the page and for the SVG files.
 
-An arm keeps one colour everywhere, a teacher one marker, a temperature one dash pattern.
+An arm keeps one colour and one marker everywhere, a teacher one marker in ink, a temperature one dash pattern.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ Array = NDArray[np.float64]
 TEXT = 8.0
 WIDTH, HEIGHT = 245.0, 165.0  # px of a panel; its text stays readable from a phone's width to print
 MARKERS = ("o", "s", "^", "D")
+# By slot, as the colours: who does not see these tells arms by their marks.
+ARM_MARKERS = ("v", "X", "P", "*", "<", ">")
 DASHES = ("", "5 2", "1.5 1.8", "7 2 1.5 2", "3 1.2", "9 2", "1.2 3", "9 2 3 2")
 KNOWN_ARMS = ("baseline", "mixup", "kd", "kd_mixup")
 FEWEST_IMAGES = 10  # a bin with fewer shows noise
@@ -30,6 +32,7 @@ CONSISTENCY_WORDS = (
     "Pale bars on the diagonal: where 95\u00a0% of the accuracies of a perfectly calibrated network lie, each bin for itself; a point "
     "inside its bar tells of nothing but noise. "
 )
+ARM_MARKS = 5  # of an arm along a curve
 MOST_BANDS = 8  # a panel with more curves keeps the teacher's band only
 
 
@@ -77,13 +80,23 @@ class Styles:
         if row.is_teacher:
             return Key(f"Teacher {row.label}", "ink", marker=self.markers[row.label], width=1.9)
         label = row.label + (" † (scaled)" if row.shown_scaled else " †" if row.scale_free else "")
-        # Two arms of one colour differ by their dashes.
+        # Two arms of one colour differ by their dashes as well.
         rank = row.temperature_rank + 3 * self.repeats[row.arm or ""]
-        return Key(label, self.arms[row.arm or ""], dash=DASHES[rank % len(DASHES)], width=1.6)
+        arm, dash = row.arm or "", DASHES[rank % len(DASHES)]
+        return Key(label, self.arms[arm], dash=dash, marker=self.arm_marker(arm), width=1.6)
+
+    def arm_marker(self, arm: str) -> str:
+        """The marker of an arm: that of its colour; the next where an arm before it has the colour."""
+        return ARM_MARKERS[(_slot(self.arms[arm]) + self.repeats[arm]) % len(ARM_MARKERS)]
 
     def keys(self, rows: Sequence[Row]) -> tuple[Key, ...]:
         """The legend of some rows, each entry once."""
         return tuple(dict.fromkeys(self.key(row) for row in rows))
+
+
+def _slot(colour: str) -> int:
+    """The place of an arm's colour, from 0; 0 for any other colour."""
+    return int(colour.removeprefix("arm-")) - 1 if colour.startswith("arm-") else 0
 
 
 def all_figures(results: Results) -> list[FigureSet]:
@@ -198,8 +211,11 @@ def panel_title(name: str, rest: str) -> str:
 
 
 def draw_curve(axes: Axes, curve: Curve, key: Key, band: bool, every: int | None = None, points: bool = False) -> None:
-    """Draw a curve as its key says."""
-    colour = sentinel(key.colour)
+    """Draw a curve as its key says; with `points` at each, else with a teacher's marker at every so many and few of an arm's."""
+    colour, is_arm = sentinel(key.colour), key.marker in ARM_MARKERS
+    apart = max(1, len(curve.x) // ARM_MARKS)
+    # Arms begin at different places, so that their marks do not lie on one another where curves do.
+    marked = (_slot(key.colour) % apart, apart) if is_arm else every
     pattern = tuple(float(length) for length in key.dash.split())
     if band and curve.lower is not None and curve.upper is not None:
         axes.fill_between(curve.x, curve.lower, curve.upper, color=colour, alpha=0.16, linewidth=0)
@@ -211,10 +227,10 @@ def draw_curve(axes: Axes, curve: Curve, key: Key, band: bool, every: int | None
         linestyle=(0, tuple(length / key.width for length in pattern)) if pattern else "solid",
         marker=key.marker or ("." if points else ""),
         markersize=4.6 if key.marker else 4.0,
-        markeredgewidth=0.8,
-        markevery=every if key.marker else None,
+        markeredgewidth=0.6 if is_arm else 0.8,
+        markevery=marked if key.marker and not points else None,
         # The teacher stands on top, since the students are compared with it.
-        zorder=4 if key.marker else 3,
+        zorder=4 if key.marker and not is_arm else 3,
         clip_on=False,
     )
 

@@ -17,18 +17,19 @@ FONTS = "-apple-system, BlinkMacSystemFont, 'Segoe UI', Roboto, 'Helvetica Neue'
 SUBSCRIPT = r"\b(Δ|I|σ)_(lin|t)\b"  # written with an underscore in plain text
 
 # Colours that matplotlib draws with (left) and the CSS variable with its light value that takes their place: a page sets the
-# variables for light and dark, and a file opened by itself falls back to the light value.
+# variables for light and dark, and a file opened by itself falls back to the light value. The arms' colours were searched for: the
+# least difference of any two as seen with normal, deuteranopic and protanopic eyes (CIEDE2000) is as large as such hues allow.
 COLOURS = {
     "ink": ("#0a0b01", "--figure-ink", "#1f2430"),
     "muted": ("#0a0b02", "--figure-muted", "#626a78"),
     "grid": ("#0a0b03", "--figure-grid", "#e3e6eb"),
     "surface": ("#0a0b04", "--figure-surface", "#ffffff"),
-    "arm-1": ("#0a0b11", "--arm-1", "#b0508f"),
-    "arm-2": ("#0a0b12", "--arm-2", "#0b72b9"),
-    "arm-3": ("#0a0b13", "--arm-3", "#08835f"),
-    "arm-4": ("#0a0b14", "--arm-4", "#cc4a0a"),
-    "arm-5": ("#0a0b15", "--arm-5", "#94700a"),
-    "arm-6": ("#0a0b16", "--arm-6", "#6a5acd"),
+    "arm-1": ("#0a0b11", "--arm-1", "#884466"),
+    "arm-2": ("#0a0b12", "--arm-2", "#008cee"),
+    "arm-3": ("#0a0b13", "--arm-3", "#00551a"),
+    "arm-4": ("#0a0b14", "--arm-4", "#d97000"),
+    "arm-5": ("#0a0b15", "--arm-5", "#cc7788"),
+    "arm-6": ("#0a0b16", "--arm-6", "#3311ff"),
 }
 ARM_SLOTS = 6
 
@@ -68,7 +69,7 @@ class Key:
     label: str
     colour: str
     dash: str = ""  # an SVG stroke-dasharray, empty for a solid line
-    marker: str = ""  # o, s, ^ or D; empty for none
+    marker: str = ""  # of matplotlib: a teacher's o, s, ^ or D, an arm's v, X, P, *, < or >; empty for none
     line: bool = True
     hollow: bool = False
     width: float = 1.8
@@ -85,6 +86,12 @@ class Key:
             "s": '<rect x="9.9" y="1.9" width="6.2" height="6.2"',
             "^": '<path d="M13 1L17 8.4H9Z"',
             "D": '<path d="M13 0.8L17.2 5L13 9.2L8.8 5Z"',
+            "v": '<path d="M13 9L9 1.6H17Z"',
+            "<": '<path d="M9 5L16.4 1V9Z"',
+            ">": '<path d="M17 5L9.6 1V9Z"',
+            "X": '<path d="M9.2 2.9L11 1.1L13 3.1L15 1.1L16.8 2.9L14.8 5L16.8 7.1L15 8.9L13 6.9L11 8.9L9.2 7.1L11.2 5Z"',
+            "P": '<path d="M11.7 1H14.3V3.7H17V6.3H14.3V9H11.7V6.3H9V3.7H11.7Z"',
+            "*": '<path d="M13 0.4L14.2 3.6L17.6 3.7L14.9 5.8L15.9 9.1L13 7.2L10.1 9.1L11.1 5.8L8.4 3.7L11.8 3.6Z"',
         }.get(self.marker)
         if shape:
             fill = css("surface") if self.hollow else paint

@@ -14,7 +14,6 @@ from vicinal.claims import temperature_text
 from vicinal.report.figures.core import (
     FEWEST_IMAGES,
     HEIGHT,
-    MARKERS,
     MOST_BANDS,
     Curve,
     FigureSet,
@@ -157,7 +156,7 @@ def _draw_point(axes: Axes, p: Point, styles: Styles) -> None:
         axes.plot(p.ece_bar, [p.accuracy, p.accuracy], color=colour, linewidth=0.9, alpha=0.4, zorder=2.5)
     face = sentinel("surface") if p.row.is_teacher else colour
     axes.plot(
-        [p.ece], [p.accuracy], key.marker or _marker(styles, p.row.arm or ""), color=colour, markerfacecolor=face, markersize=5.2,
+        [p.ece], [p.accuracy], key.marker, color=colour, markerfacecolor=face, markersize=5.2,
         markeredgewidth=1.2 if p.row.is_teacher else 0.8, zorder=4 if p.row.is_teacher else 3,
     )  # fmt: skip
 
@@ -209,19 +208,14 @@ def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float,
 
 
 def _keys(results: Results, styles: Styles) -> tuple[Key, ...]:
-    """Teachers by marker, arms by colour."""
+    """Teachers by marker, arms by colour and marker."""
     teachers = [Key(f"Teacher {t.label}", "ink", marker=styles.markers[t.label], line=False, hollow=True)
                 for t in results.teachers]  # fmt: skip
     arms = dict.fromkeys(row.arm or "" for row in results.students)
     students = [
-        Key(ARM_LABELS.get(arm, arm), styles.arms[arm], marker=_marker(styles, arm), line=False) for arm in arms
+        Key(ARM_LABELS.get(arm, arm), styles.arms[arm], marker=styles.arm_marker(arm), line=False) for arm in arms
     ]
     return (*teachers, *students)
-
-
-def _marker(styles: Styles, arm: str) -> str:
-    """A dot; another one where an arm before it has its colour."""
-    return MARKERS[styles.repeats[arm] % len(MARKERS)]
 
 
 _METHODS = "accuracy: Wilson’s; ECE: the distribution of the bins’ gaps inverted"
