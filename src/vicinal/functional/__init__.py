@@ -19,6 +19,14 @@ from vicinal.functional.calibration import (
     negative_log_likelihood,
     temperature_limit,
 )
+from vicinal.functional.conformal import (
+    SelectiveThreshold,
+    binomial_upper_bound,
+    conformal_quantile,
+    conformal_scores,
+    prediction_sets,
+    selective_threshold,
+)
 from vicinal.functional.divergences import Lam, kl_divergence, prediction_entropy
 from vicinal.functional.information import (
     EntropyDecomposition,
@@ -45,14 +53,18 @@ __all__ = [
     "HOTTEST",
     "EntropyDecomposition",
     "Lam",
+    "SelectiveThreshold",
     "at_temperature",
     "balanced_accuracy",
     "bin_of",
+    "binomial_upper_bound",
     "brier_score",
     "calibration_bins",
     "check_probabilities",
     "checked_labels",
     "confidence",
+    "conformal_quantile",
+    "conformal_scores",
     "cross_entropy_with_teacher",
     "dominance_ratio",
     "entropy_decomposition",
@@ -76,7 +88,9 @@ __all__ = [
     "negative_log_likelihood",
     "nonlinearity_residual",
     "prediction_entropy",
+    "prediction_sets",
     "recall_by_class",
     "refuse_probabilities",
+    "selective_threshold",
     "temperature_limit",
 ]
