@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from vicinal.config import MeasuresSpec, StudySpec, load_study
 
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
     from vicinal.evaluation import Measurement
     from vicinal.results import StudyResults
+    from vicinal.shipping import Prediction
     from vicinal.study import Executor, PlanSummary
     from vicinal.workspace import StudyProgress
 
-__all__ = ["load_study", "measure", "plan", "report", "run"]
+__all__ = ["export", "load_study", "measure", "plan", "predict", "push", "report", "run"]
 
 
 def plan(study: StudySpec | str | Path, out: Path | str | None = None, overrides: Sequence[str] = ()) -> PlanSummary:
@@ -90,6 +91,73 @@ def report(folder: Path | str) -> Path:
     from vicinal.report import write_report
 
     return write_report(Path(folder))
+
+
+def export(
+    source: Path | str,
+    out: Path | str | None = None,
+    *,
+    run: str | None = None,
+    onnx: bool = True,
+    torch_export: bool = False,
+    force: bool = False,
+    command: str | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Path:
+    """Write the folder of a student that runs without vicinal: timm's files, ONNX, class names, promises, model card.
+
+    Args:
+        source: a study folder, or a run's folder in its runs/.
+        out: the folder to write; default: `student` in the study's folder.
+        run: which run, by its folder's name or a part of it; default: the student that the study recommends.
+        onnx: write model.onnx; torch_export: write model.pt2 also where timm has the network.
+        force: replace a student's folder that lies there.
+        command: that makes this folder, as the card states it; say: told what is done, in lines.
+
+    Raises UsageError or VicinalError, in one line, and then writes nothing.
+    """
+    from vicinal.shipping import export_student
+
+    source = Path(source)
+    folder = Path(out) if out is not None else source / "student"
+    return export_student(
+        source, folder, run=run, onnx=onnx, torch_export=torch_export, force=force, command=command, say=say
+    )
+
+
+def predict(
+    student: Path | str,
+    paths: Iterable[Path | str],
+    *,
+    coverage: float | None = None,
+    risk: float | None = None,
+    batch_size: int = 32,
+    engine: Literal["timm", "onnx"] | None = None,
+) -> Iterator[Prediction]:
+    """What a student says of images, one by one, in the order of the files.
+
+    Args:
+        student: its folder, as `export` writes it; one that timm wrote gives probabilities alone.
+        paths: image files, and folders that are searched for them.
+        coverage: give sets of classes that hold the true one with this probability; risk: say "don't know" where an answer would
+            be wrong more often than that.
+        batch_size: images at once.
+        engine: timm or onnx (onnxruntime); default: timm where the folder holds its files.
+
+    Raises UsageError for what cannot be promised or is no student; a file that cannot be read is a prediction with an `error`.
+    """
+    from vicinal.shipping import files_of, open_student, predictions, rules_of
+
+    opened = open_student(Path(student), engine)
+    rules = rules_of(opened, coverage, risk)
+    return predictions(opened, list(files_of(map(str, paths))), rules, batch_size)
+
+
+def push(student: Path | str, repository: str, *, private: bool = False) -> str:
+    """Put a student's folder on the Hugging Face hub; returns its address. Raises UsageError or VicinalError in one line."""
+    from vicinal.shipping import push_student
+
+    return push_student(Path(student), repository, private)
 
 
 def measure(

@@ -43,9 +43,7 @@ def test_sets_hold_the_true_class_as_often_as_promised_and_not_much_more_often(c
     assert abs(np.mean(held) - promised) < 4 * error
 
 
-@given(
-    st.lists(st.floats(0, 1), min_size=1, max_size=60), st.floats(0.01, 0.99).map(lambda value: round(value, 3))
-)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=60), st.floats(0.01, 0.99).map(lambda value: round(value, 3)))
 def test_the_quantile_is_numpys_at_the_corrected_level(scores: list[float], coverage: float):
     level = math.ceil((len(scores) + 1) * coverage - 1e-9) / len(scores)
     found = conformal_quantile(torch.tensor(scores, dtype=torch.float64), coverage)

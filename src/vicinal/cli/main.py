@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
-from vicinal.cli import bank, completion, paper, plan, report, run, schema, studies, toy
+from vicinal.cli import bank, completion, export, paper, plan, predict, push, report, run, schema, studies, toy
 from vicinal.errors import VicinalError
 from vicinal.version import __version__
 from vicinal.workspace import printable, say
@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"vicinal {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True)
-    for verb in (run, plan, bank, report, paper, toy, studies, schema, completion):
+    for verb in (run, plan, bank, report, export, predict, push, paper, toy, studies, schema, completion):
         verb.add_parser(verbs)
     verbs.metavar = f"{{{','.join(verbs.choices)}}}"
     return parser

@@ -1,8 +1,10 @@
 """Where images come from: a table of kinds of sources, as uint8 tensors or lazily read, with stratified, seeded splits; corruptions."""
 
 from vicinal.data.corruptions import SIDES_PX, STRENGTHS_OF, Strengths, corrupt, published_corruptions, strengths_for
+from vicinal.data.decode import SUFFIXES, BrokenImageError
 from vicinal.data.image_list import IMAGES_FILE, write_image_list
 from vicinal.data.load import load_data, load_test_images
+from vicinal.data.originals import Original, Originals, find_originals, read_image
 from vicinal.data.splits import stratified_subset
 from vicinal.data.types import ImageData, Images, ImageSet
 from vicinal.data.views import View
@@ -11,15 +13,21 @@ __all__ = [
     "IMAGES_FILE",
     "SIDES_PX",
     "STRENGTHS_OF",
+    "SUFFIXES",
+    "BrokenImageError",
     "ImageData",
     "ImageSet",
     "Images",
+    "Original",
+    "Originals",
     "Strengths",
     "View",
     "corrupt",
+    "find_originals",
     "load_data",
     "load_test_images",
     "published_corruptions",
+    "read_image",
     "stratified_subset",
     "strengths_for",
     "write_image_list",

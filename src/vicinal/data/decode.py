@@ -357,10 +357,7 @@ def _seen(
     image: Image.Image, where: str, image_size: int | None, shape: tuple[int, int, int]
 ) -> tuple[NDArray[np.uint8], bool]:
     height, width, channels = shape
-    if image.mode.startswith(("I", "F")):
-        # Pillow's conversion to 8 bits clips such values at 255: a picture nearly all white.
-        raise BrokenImageError(f"{where} has more than 8 bits per channel (mode {image.mode}; convert it to 8 bits)")
-    image, transparent = _on_background(image)
+    image, transparent = _on_background(_of_8_bits(image, where))
     if channels == 1 and image.mode not in _GREY:
         raise _ColourFound
     target = "L" if channels == 1 else "RGB"
@@ -377,6 +374,20 @@ def _seen(
             "give data.image_size=SIDE to resize them all (for example data.image_size=64)"
         )
     return np.asarray(image).reshape(shape), transparent
+
+
+def _of_8_bits(image: Image.Image, where: str) -> Image.Image:
+    """The image; BrokenImageError where Pillow's conversion to 8 bits would clip it at 255: a picture nearly all white."""
+    if image.mode.startswith(("I", "F")):
+        raise BrokenImageError(f"{where} has more than 8 bits per channel (mode {image.mode}; convert it to 8 bits)")
+    return image
+
+
+def whole_image(data: Path | bytes | NDArray[np.uint8], where: str, channels: int) -> Image.Image:
+    """One image as it is, upright and on the background: grey where `channels` is 1, else RGB. Raises BrokenImageError."""
+    image, _ = _on_background(_of_8_bits(_open(data, where), where))
+    target = "L" if channels == 1 else "RGB"
+    return image if image.mode == target else image.convert(target)
 
 
 def _on_background(image: Image.Image) -> tuple[Image.Image, bool]:

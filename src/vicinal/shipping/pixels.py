@@ -6,33 +6,23 @@ Shapes: N images of one size, (H, W, C) an image, S the side of what a network s
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-CropMode = Literal["center", "squash", "border"]
-Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
-CROP_MODES: tuple[str, ...] = get_args(CropMode)
+from vicinal.data import View
+
 _UNIT = 1 << 22  # Pillow's fixed point: its weights are whole multiples of 1 / _UNIT
 _PART = 1 << 8  # so split, sums of up to 258 weights times bytes stay below 2 ** 24, where float32 is exact
 _SUPPORT: dict[str, float] = {"bilinear": 1.0, "bicubic": 2.0, "lanczos": 3.0}  # px, of each filter at scale 1
 
 
-@dataclass(frozen=True)
-class PreparationConfig:
-    """How timm's evaluation transform makes what a network sees of an image; its names and rounding."""
-
-    side: int  # S, px
-    crop_pct: float = 1.0
-    crop_mode: CropMode = "center"
-    interpolation: Interpolation = "bilinear"
-
-    @property
-    def resized(self) -> int:
-        """Side in px before the crop, as timm rounds it."""
-        return math.floor(self.side / self.crop_pct)
+def crop_pct_of(view: View) -> float:
+    """The share that timm's configuration states, by whose rounding the side before the crop comes out."""
+    found = view.side / view.resize
+    while math.floor(view.side / found) < view.resize:
+        found = math.nextafter(found, 0)
+    return found
 
 
 class PillowPixels(nn.Module):
@@ -43,15 +33,16 @@ class PillowPixels(nn.Module):
     do with pictures more than twice as high as wide, and but for ties of `nearest`. Only what the crop keeps is computed.
 
     Args:
-        config: what to do.
-        fill: (C,) in [0, 255], what `border` pads with; timm takes the mean that it normalises by.
+        view: what to do.
+        channels: C.
     """
 
     fill: Tensor
 
-    def __init__(self, config: PreparationConfig, fill: tuple[int, ...]) -> None:
+    def __init__(self, view: View, channels: int) -> None:
         super().__init__()
-        self.config = config
+        self.view = view
+        fill = view.fill if len(view.fill) == channels else (view.fill or (128,))[:1] * channels
         self.register_buffer("fill", torch.tensor(fill, dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -63,23 +54,23 @@ class PillowPixels(nn.Module):
         new_height, new_width = self._resized(height, width)
         across, inside_x = self._weights(columns, width, new_width)
         down, inside_y = self._weights(rows, height, new_height)
-        side = self.config.side
+        side = self.view.side
         both = torch.matmul(pixels, across.transpose(0, 1))
         pixels = _to_bytes(both[..., :side], both[..., side:])
         both = torch.matmul(down, pixels)
         pixels = _to_bytes(both[..., :side, :], both[..., side:, :])
-        if self.config.crop_mode == "border":
+        if self.view.mode == "border":
             inside = (inside_y[:, None] * inside_x[None, :])[None, None].to(torch.float32)
             pixels = pixels * inside + self.fill * (1 - inside)
         return pixels / 255
 
     def _resized(self, height: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
         """Height and width in px after resizing, () int64 each."""
-        side = self.config.resized
+        side = self.view.resize
         shorter, longer = torch.minimum(height, width), torch.maximum(height, width)
-        if self.config.crop_mode == "squash":
+        if self.view.mode == "squash":
             return height * 0 + side, width * 0 + side
-        if self.config.crop_mode == "border":
+        if self.view.mode == "border":
             ratio = longer.to(torch.float64) / side
             return tuple(torch.round(one.to(torch.float64) / ratio).to(torch.int64) for one in (height, width))  # type: ignore[return-value]
         # The shorter side becomes `side`, the other keeps the shape, rounded down.
@@ -95,18 +86,18 @@ class PillowPixels(nn.Module):
         """
         old, new = size.to(torch.float64), new_size.to(torch.float64)
         # A crop starts at the rounded half of what is cut off; what is too small is padded, less at the start.
-        cut = torch.round((new - self.config.side) / 2)
-        padded = -torch.floor((self.config.side - new) / 2)
-        start = torch.where(new >= self.config.side, cut, padded)
-        out = torch.arange(self.config.side, dtype=torch.float64, device=places.device) + start
+        cut = torch.round((new - self.view.side) / 2)
+        padded = -torch.floor((self.view.side - new) / 2)
+        start = torch.where(new >= self.view.side, cut, padded)
+        out = torch.arange(self.view.side, dtype=torch.float64, device=places.device) + start
         inside = ((out >= 0) & (out < new)).to(torch.float64)
         scale = old / new
         centre = (out + 0.5)[:, None] * scale
         at = places.to(torch.float64)[None, :]
-        if self.config.interpolation == "nearest":
+        if self.view.interpolation == "nearest":
             return _parts((at == torch.floor(centre)).to(torch.float64)), inside
         stretch = torch.clamp(scale, min=1.0)
-        raw = _filter(self.config.interpolation, (at - centre + 0.5) * (1.0 / stretch))
+        raw = _filter(self.view.interpolation, (at - centre + 0.5) * (1.0 / stretch))
         total = raw.sum(1, keepdim=True)
         return _parts(raw / torch.where(total == 0, torch.ones_like(total), total)), inside
 
@@ -129,7 +120,7 @@ def _sinc(x: Tensor) -> Tensor:
 
 
 def _parts(share: Tensor) -> Tensor:
-    """(S, size) float64 weights as (2S, size) float32: whole units, rounded as Pillow does, their upper parts above their lower ones."""
+    """(S, size) float64 weights as (2S, size) float32: whole units, rounded as Pillow does, upper parts above lower ones."""
     units = torch.sign(share) * torch.floor(torch.abs(share) * _UNIT + 0.5)
     upper = torch.floor(units / _PART)
     return torch.cat([upper, units - _PART * upper]).to(torch.float32)

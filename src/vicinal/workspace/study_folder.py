@@ -33,6 +33,7 @@ _OWN = {
     "tables",
     "figures",
     "paper",
+    "student",
 }
 
 

@@ -3,6 +3,7 @@
 from vicinal.report.findings.findings import findings
 from vicinal.report.findings.recommendation import Choice, best_seed, choose, recommendation, recommended
 from vicinal.report.findings.recommendation import candidate_label as row_sentence_name
+from vicinal.report.findings.recommended import recommended_run
 from vicinal.report.findings.selection_rule import pareto_front
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "pareto_front",
     "recommendation",
     "recommended",
+    "recommended_run",
     "row_sentence_name",
 ]

@@ -1,0 +1,135 @@
+"""A student as one graph, from the bytes of an image to calibrated probabilities: for torch.export and ONNX.
+
+Shapes: N images of one size, (H, W, C) an image, K classes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from vicinal.data import View
+from vicinal.errors import VicinalError
+from vicinal.networks import Classifier
+from vicinal.shipping.pixels import PillowPixels
+
+TOLERANCE = 1e-5  # of a probability, between torch and onnxruntime on the same graph
+INPUT, OUTPUT = "images", "probabilities"
+
+
+class StudentGraph(nn.Module):
+    """uint8 (N, H, W, C) images of any one size to (N, K) probabilities: resized, normalised, answered, divided by the temperature."""
+
+    def __init__(self, network: Classifier, view: View, channels: int, temperature: float | None) -> None:
+        super().__init__()
+        self.pixels = PillowPixels(view, channels)
+        self.network = network
+        self.temperature = temperature or 1.0
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, H, W, C) uint8 to (N, K) float32."""
+        logits = self.network(self.pixels(images))
+        return cast(Tensor, (logits / self.temperature).softmax(-1))
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without what exporters and runtimes say of themselves."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def exported(graph: StudentGraph, channels: int) -> torch.export.ExportedProgram:
+    """The graph for any number of images of any size. Raises VicinalError for a network that torch.export does not take."""
+    side = graph.pixels.view.side
+    example = torch.zeros(2, side + 7, side + 11, channels, dtype=torch.uint8)
+    free = torch.export.Dim.DYNAMIC
+    try:
+        with quiet(), torch.no_grad():
+            return torch.export.export(graph, (example,), dynamic_shapes={INPUT: {0: free, 1: free, 2: free}})
+    except Exception as error:
+        raise VicinalError(
+            f"torch.export does not take this network ({' '.join(str(error).split())[:160]}), so it cannot be shipped as a graph"
+        ) from None
+
+
+def write_pt2(program: torch.export.ExportedProgram, path: Path) -> None:
+    """The graph as a file of torch.export."""
+    with quiet():
+        torch.export.save(program, path)
+
+
+def write_onnx(program: torch.export.ExportedProgram, path: Path, metadata: dict[str, Any]) -> None:
+    """The graph as one ONNX file, with what it means in its metadata. Raises VicinalError where the exporter does not take it."""
+    try:
+        with quiet():
+            made = torch.onnx.export(
+                program, (), dynamo=True, input_names=[INPUT], output_names=[OUTPUT], verbose=False, optimize=True
+            )
+            assert made is not None
+            model = made.model_proto
+    except Exception as error:
+        raise VicinalError(
+            f"the ONNX exporter does not take this network ({' '.join(str(error).split())[:160]}); --no-onnx leaves it out"
+        ) from None
+    import onnx
+
+    for node in model.graph.node:  # where in Python each one comes from: paths of this machine
+        del node.metadata_props[:]
+    for info in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+        del info.metadata_props[:]
+    del model.graph.metadata_props[:], model.metadata_props[:]
+    for position, name in enumerate(("batch", "height", "width")):
+        _rename_dimension(model, model.graph.input[0].type.tensor_type.shape.dim[position].dim_param, name)
+    model.producer_name, model.doc_string = "vicinal", "uint8 (batch, height, width, channels) to probabilities"
+    onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in metadata.items()})
+    onnx.save_model(model, str(path))
+
+
+def _rename_dimension(model: Any, old: str, new: str) -> None:
+    values = (*model.graph.input, *model.graph.output, *model.graph.value_info)
+    for dim in (dim for info in values for dim in info.type.tensor_type.shape.dim):
+        if dim.dim_param == old:
+            dim.dim_param = new
+
+
+def onnx_session(path: Path | bytes) -> Any:
+    """A session of onnxruntime on the CPU, on as many threads as torch has."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 4
+    model = path if isinstance(path, bytes) else str(path)
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+@torch.inference_mode()
+def largest_difference(graph: StudentGraph, session: Any, images: Sequence[NDArray[np.uint8]]) -> float:
+    """Of a probability, between torch and onnxruntime, over images (H, W, C) uint8 of any sizes."""
+    most = 0.0
+    for image in images:
+        ours = graph(torch.from_numpy(image.copy())[None]).numpy()
+        most = max(most, float(np.abs(ours - session.run([OUTPUT], {INPUT: image[None]})[0]).max()))
+    return most
