@@ -62,7 +62,9 @@ def test_the_report_prints_whole(tmp_path, kind):
     results = quickstart_with_further_measures() if kind == "quickstart" else add_optional(make_paper_results())
     page, pdf = write_report(write_results(tmp_path / "study", results)), tmp_path / "report.pdf"
     chromium(tmp_path, "--no-pdf-header-footer", f"--print-to-pdf={pdf}", page.as_uri())
-    printed = squeezed(subprocess.run(["pdftotext", str(pdf), "-"], check=True, capture_output=True, text=True).stdout)
+    printed = squeezed(
+        subprocess.run(["pdftotext", "-raw", str(pdf), "-"], check=True, capture_output=True, text=True).stdout
+    )
     html = page.read_text(encoding="utf-8")
     headings = re.findall(r"<(h1|h2|h3|summary)>(.*?)</\1>", html, re.DOTALL)
     assert len(headings) > 25

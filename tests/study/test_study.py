@@ -255,6 +255,8 @@ def test_what_is_done_is_left_alone_and_results_come_back(finished: Path, tiny, 
     after = read(out)
     for changing in ("created", "wall_time_s", "command", "sha256"):
         before.pop(changing), after.pop(changing)
+    for model in (*before["teachers"], *before["students"], *after["teachers"], *after["students"]):
+        assert model.pop("predicted_per_second") > 0  # taken anew with every command
     assert after == before
 
 
