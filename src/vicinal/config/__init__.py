@@ -15,7 +15,14 @@ from vicinal.config.measures import (
     VicinitySpec,
     corruption_named,
 )
-from vicinal.config.network import NetworkSpec, TeacherVariant, refuse_pixels_to_255
+from vicinal.config.network import (
+    NetworkSpec,
+    TeacherVariant,
+    brings_weights,
+    is_factory,
+    is_onnx,
+    refuse_pixels_to_255,
+)
 from vicinal.config.objective import ARMS, UNIFORM_MIXING, MixingSpec, Objective, Temperature
 from vicinal.config.preparation import CropMode, Interpolation, PreparationSpec
 from vicinal.config.run import RunSpec
@@ -48,8 +55,11 @@ __all__ = [
     "TeacherVariant",
     "Temperature",
     "VicinitySpec",
+    "brings_weights",
     "corruption_named",
     "fingerprint",
+    "is_factory",
+    "is_onnx",
     "load_study",
     "packaged_studies",
     "refuse_pixels_to_255",

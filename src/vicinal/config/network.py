@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
@@ -89,11 +90,33 @@ def refuse_pixels_to_255(mean: Sequence[float], std: Sequence[float]) -> None:
         )
 
 
+def is_onnx(model: str) -> bool:
+    """Whether a model is named by its ONNX file."""
+    return model.endswith(".onnx")
+
+
+def is_factory(model: str) -> bool:
+    """Whether a model is named as package.module:factory, a user's own code."""
+    named = re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", model)
+    return named is not None and not model.startswith("hf_hub:")
+
+
+def brings_weights(model: str) -> bool:
+    """Whether a model has its weights without being told where."""
+    return is_onnx(model) or is_factory(model)
+
+
 class NetworkSpec(Frozen):
     """A network and how it is trained. `epochs: 0` takes the weights as they are (a classifier you already have)."""
 
-    model: Text = Field(description="any timm name")
-    weights: Text | None = Field(None, description="hub, a safetensors file, or none")
+    model: Text = Field(
+        description="any timm name, hf-hub:OWNER/NAME, local-dir:FOLDER, torchvision/NAME, transformers/NAME_OR_FOLDER, FILE.onnx, or "
+        "package.module:factory"
+    )
+    weights: Text | None = Field(
+        None,
+        description="hub (the model's published ones, or its folder's), a file, a name of torchvision's (DEFAULT), or none",
+    )
     head: Head = Field(
         "linear", description="linear, bottleneck (the paper's 256 unit head), keep (the one in the weights)"
     )
@@ -187,9 +210,10 @@ class NetworkSpec(Frozen):
             end = last
         if self.lr_segments is not None and end < self.epochs:
             raise ValueError(f"'lr_segments' end at epoch {end:g}, before the {self.epochs} epochs asked for")
-        if self.head == "keep" and self.weights is None:
+        has_weights = self.weights is not None or brings_weights(self.model)
+        if self.head == "keep" and not has_weights:
             raise ValueError("head: keep needs 'weights' that hold a head")
-        if self.epochs == 0 and self.weights is None:
+        if self.epochs == 0 and not has_weights:
             raise ValueError("epochs: 0 takes a trained network as it is, so it needs 'weights'")
         return self
 

@@ -14,6 +14,7 @@ from vicinal.networks.cost import (
 )
 from vicinal.networks.fused import FUSING_IMAGES, fused
 from vicinal.networks.heads import ClassOrder
+from vicinal.networks.kinds import weights_hash
 from vicinal.networks.load import load_classifier
 from vicinal.networks.meaning import match_classes
 from vicinal.networks.naming import ModelName, model_name
@@ -44,4 +45,5 @@ __all__ = [
     "rebuilt_classifier",
     "save_weights",
     "try_training",
+    "weights_hash",
 ]

@@ -5,25 +5,22 @@ Shapes: C channels, K classes, D features.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import timm
 from torch import Tensor, nn
 
-from vicinal.config import AugmentSpec, NetworkSpec, refuse_pixels_to_255
+from vicinal.config import AugmentSpec, NetworkSpec, is_factory, is_onnx, refuse_pixels_to_255
 from vicinal.errors import UsageError
 from vicinal.inputs import Preparation
-from vicinal.networks import small  # noqa: F401  (registers the built-in networks with timm)
 from vicinal.networks.classifier import TimmClassifier, WholeModel
 from vicinal.networks.heads import kept_head, new_head, reorder_classes
+from vicinal.networks.kinds import blank_model, started_model
 from vicinal.networks.meaning import Meaning, are_numbers, match_classes, shown
-from vicinal.networks.naming import FOLDER_PREFIX, HUB_PREFIXES
+from vicinal.networks.naming import weights_file
 from vicinal.networks.stated import stated_preparation
-from vicinal.networks.timm_models import new_model, timm_model
 from vicinal.networks.weights import WeightsFile, one_line, read_weights_file
 from vicinal.networks.whole import (
     Normalisation,
@@ -33,10 +30,9 @@ from vicinal.networks.whole import (
     head_of,
     load_whole_classifier,
     normalisation_in,
+    saved_bytes,
     without_wrapping,
 )
-
-_TIMM_PREFIXES = (*HUB_PREFIXES, FOLDER_PREFIX)
 
 
 @dataclass(frozen=True)
@@ -46,6 +42,7 @@ class _Source:
     file: WeightsFile | None  # None: from the hub, or new
     whole: Mapping[str, Tensor] | None  # what `save_weights` wrote of a network with a head of its own
     model: Mapping[str, Tensor] | None  # of the timm model alone
+    saved: bytes | None  # what a network that is made from a file is made from, where saved weights hold it
     normalisation: Normalisation | None
     order: tuple[int, ...] | None  # of a kept classifier's logits, as the file has it
 
@@ -67,7 +64,6 @@ def build_classifier(
         UsageError: an unknown model, weights that are missing, damaged or do not fit, other classes in the data than in a kept
             head, or a normalisation that neither timm nor the study states.
     """
-    _check_model_name(spec.model)
     source = _source(spec)
     if spec.epochs == 0 and spec.head != "keep" and source.whole is None and source.order is None:
         raise UsageError(
@@ -75,7 +71,7 @@ def build_classifier(
         )
     notes = list(source.file.notes) if source.file is not None else []
     spec = _completed(spec, source, notes)
-    model, spec = timm_model(spec, channels, source.model, notes)
+    model, spec = started_model(spec, channels, source.model, source.saved, notes)
     mean, std = _normalisation(spec, model, channels, source)
     keeps = spec.head == "keep" or (spec.epochs == 0 and source.order is not None)
     if classes is None:
@@ -128,9 +124,12 @@ def rebuilt_classifier(spec: NetworkSpec, weights: Mapping[str, Tensor], classes
     plain = spec.model_copy(
         update={"weights": None, "epochs": 1, "head": form if form != "inside" else "keep", "head_warmup_epochs": 0}
     )
-    model = new_model(plain, channels, classes if form == "inside" else None)
+    model = blank_model(plain, channels, classes if form == "inside" else None, saved_bytes(weights))
     backbone, head = (kept_head if form == "inside" else new_head)(plain, model, classes)
     unit = (0.0,) * channels, (1.0,) * channels  # replaced by the weights' own
+    last = head[-1] if isinstance(head, nn.Sequential) else head
+    if isinstance(last, nn.Linear) and form == "linear" and "head.bias" not in weights:
+        last.register_parameter("bias", None)
     network = TimmClassifier(backbone, head, *unit, spec.image_size, spec)
     network.load_state_dict(dict(weights))
     return network.eval()
@@ -138,16 +137,17 @@ def rebuilt_classifier(spec: NetworkSpec, weights: Mapping[str, Tensor], classes
 
 def _source(spec: NetworkSpec) -> _Source:
     """Read the weights of a spec. Raises UsageError."""
-    if spec.weights is None or spec.weights == "hub":
-        return _Source(None, None, None, None, None)
-    file = read_weights_file(Path(spec.weights), spec.ema)
+    path = weights_file(spec.model, spec.weights)
+    if path is None:
+        return _Source(None, None, None, None, None, None)
+    file = read_weights_file(path, spec.ema)
     if not are_whole_classifiers(file.tensors):
-        return _Source(file, None, file.tensors, None, None)
-    normalisation = normalisation_in(file)
+        return _Source(file, None, file.tensors, None, None, None)
+    normalisation, saved = normalisation_in(file), saved_bytes(file.tensors)
     if head_of(file.tensors) != "inside":
-        return _Source(file, file.tensors, None, normalisation, None)
+        return _Source(file, file.tensors, None, saved, normalisation, None)
     model, order = without_wrapping(file)
-    return _Source(file, None, model, normalisation, order)
+    return _Source(file, None, model, saved, normalisation, order)
 
 
 def _completed(spec: NetworkSpec, source: _Source, notes: list[str]) -> NetworkSpec:
@@ -196,7 +196,9 @@ def _name_classes(
     """Put a kept head's logits into the order of the data's classes, by name; say so where there are no names."""
     held = spec.class_names or (source.file.meaning.class_names if source.file is not None else None)
     what = f"the weights {_said(spec)}" if source.file is not None else f"the weights of {spec.model}"
-    if held is None and source.file is None:  # the hub's config may name them
+    if held is None and (
+        source.file is None or is_factory(spec.model)
+    ):  # the hub's config, or their own code, may name them
         held = _names_told(network.backbone, classes)
     if spec.class_names is not None and len(spec.class_names) != classes:
         raise UsageError(f"class_names lists {len(spec.class_names)} classes for a head of {classes}")
@@ -237,15 +239,14 @@ def _names_told(model: nn.Module, classes: int) -> tuple[str, ...] | None:
     return tuple(told)
 
 
-def _check_model_name(name: str) -> None:
-    try:
-        known = timm.is_model(name) or name.startswith(_TIMM_PREFIXES)
-    except Exception:  # a name that timm cannot even take apart
-        known = False
-    if not known:
-        close = difflib.get_close_matches(name, timm.list_models(), n=3)
-        hint = f"; close ones: {', '.join(close)}" if close else ""
-        raise UsageError(f"no timm model is named {name!r}{hint}")
+def _no_normalisation(model: str) -> str:
+    if is_onnx(model) or is_factory(model):
+        where = "in the file's metadata" if is_onnx(model) else "in an attribute pretrained_cfg of the network"
+        return (
+            f"{model} does not state the mean and deviation of its pixels in [0, 1]: give its 'mean' and 'std' in the study or {where} "
+            "([0] and [1] where it normalises them itself)"
+        )
+    return f"timm does not state the normalisation of {model}: give its 'mean' and 'std' in the study"
 
 
 def _normalisation(spec: NetworkSpec, backbone: nn.Module, channels: int, source: _Source) -> Normalisation:
@@ -260,9 +261,7 @@ def _normalisation(spec: NetworkSpec, backbone: nn.Module, channels: int, source
     cfg = _config_of(backbone)
     mean, std = (stated or said.get(key) or cfg.get(key) for key, stated in (("mean", spec.mean), ("std", spec.std)))
     if not mean or not std:
-        raise UsageError(
-            f"timm does not state the normalisation of {spec.model}: give its 'mean' and 'std' in the study"
-        )
+        raise UsageError(_no_normalisation(spec.model))
     try:
         refuse_pixels_to_255(mean, std)
     except ValueError as error:

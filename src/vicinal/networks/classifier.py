@@ -75,9 +75,15 @@ class Classifier(nn.Module):
         raise NotImplementedError
 
     @property
+    def parameter_count(self) -> int:
+        """Number of parameters; of a network that is made from a file and not trained here, the values in the file."""
+        inside = sum(getattr(module, "value_count", 0) for module in self.modules())
+        return inside + sum(p.numel() for p in self.parameters())
+
+    @property
     def stored_value_count(self) -> int:
         """Number of values stored: parameters and batch-norm statistics, as the paper counts them."""
-        counted = (p.numel() for p in self.parameters())
+        counted = [self.parameter_count]
         statistics = (b.numel() for name, b in self.named_buffers() if name.endswith(("running_mean", "running_var")))
         return sum(counted) + sum(statistics)
 

@@ -43,6 +43,8 @@ def network_cost(network: Classifier, pixels: Tensor, batch_size: int) -> Networ
     """
     batch = _batch(pixels, batch_size)
     flops, inference_s = forward_flops(network, pixels), inference_seconds(network, pixels, batch_size)
+    if next(network.parameters(), None) is None:  # it is never trained
+        return NetworkCost(flops, inference_s, 0.0)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.0)
 
     def step() -> None:

@@ -93,10 +93,10 @@ def check_class_count(spec: NetworkSpec, held: int, classes: int) -> None:
     """Raises UsageError where a head that is kept has other classes than the data."""
     if held == 0:
         raise UsageError(
-            f"the weights {spec.weights} hold no classifier for head: keep; use head: linear with epochs above 0"
+            f"the weights {spec.weights or spec.model} hold no classifier for head: keep; use head: linear with epochs above 0"
         )
     if held != classes:
         raise UsageError(
-            f"the head in {spec.weights} has {held} classes and the data has {classes}: "
+            f"the head in {spec.weights or spec.model} has {held} classes and the data has {classes}: "
             "use head: linear with epochs above 0 to train a new head, or other weights"
         )

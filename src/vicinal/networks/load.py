@@ -24,6 +24,7 @@ def load_classifier(
     channels: int = 3,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    image_size: int | None = None,
     device: torch.device | str = "cpu",
 ) -> Classifier:
     """Any classifier as it is, in eval mode: (B, C, H, W) float32 pixels in [0, 1] to (B, K) logits in its own order.
@@ -31,12 +32,14 @@ def load_classifier(
     What is known of it is filled in: `preparation`, `class_names`; `notes` say in a sentence each what was taken.
 
     Args:
-        model: a timm name, `hf-hub:OWNER/NAME`, `local-dir:FOLDER`, a folder with timm's config.json, the folder of a run, a weights
-            file that says which model it is of, or `NAME=FILE`.
+        model: a timm name, `hf-hub:OWNER/NAME`, `torchvision/NAME`, `transformers/NAME_OR_FOLDER`, `FILE.onnx`,
+            `package.module:factory`, a folder with a config.json of timm or transformers, the folder of a run, a weights file that
+            says which model it is of, or `NAME=FILE`.
         weights: a file, or hub; default: the model's own.
         class_names: what its logits stand for, in their order, where it does not say so itself.
         channels: C of the images, 1 or 3.
         mean, std: of its pixels in [0, 1], where neither the model nor its weights state them.
+        image_size: side in px that it sees, where it is another one than these state.
 
     Raises:
         UsageError: no such model, or weights that are missing, damaged, do not fit or hold no classifier.
@@ -46,6 +49,7 @@ def load_classifier(
         "class_names": None if class_names is None else tuple(class_names),
         "mean": None if mean is None else tuple(mean),
         "std": None if std is None else tuple(std),
+        "image_size": image_size,
         "model_args": dict(name.model_args),
     }
     try:

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vicinal.config import brings_weights, is_factory, is_onnx
 from vicinal.errors import UsageError
 from vicinal.networks.meaning import Meaning
 from vicinal.networks.weights import read_weights_file
 
 HUB_PREFIXES = ("hf-hub:", "hf_hub:")  # timm's names for anyone's model on the Hugging Face hub
 FOLDER_PREFIX = "local-dir:"  # timm's name for a model in a folder
+TORCHVISION, TRANSFORMERS = "torchvision/", "transformers/"
 WAYS = (
     "a timm name, hf-hub:OWNER/NAME, torchvision/NAME, transformers/NAME_OR_FOLDER, FILE.onnx, package.module:factory, a folder with "
     "a config.json, a run folder, a weights file that names its model, or NAME=FILE"
@@ -34,21 +36,12 @@ class ModelName:
     model_args: Mapping[str, Any] = field(default_factory=dict)
 
 
-def brings_weights(model: str) -> bool:
-    """Whether a model has its weights without being told where: an ONNX file, a user's own factory."""
-    return is_onnx(model) or is_factory(model)
-
-
-def is_onnx(model: str) -> bool:
-    """Whether a model is named by its ONNX file."""
-    return model.endswith(".onnx")
-
-
-def is_factory(model: str) -> bool:
-    """Whether a model is named as package.module:factory."""
-    return (
-        not model.startswith(HUB_PREFIXES) and re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", model) is not None
-    )
+def weights_file(model: str, weights: str | None) -> Path | None:
+    """The file that `weights` of a model names; None where they are the hub's, torchvision's by name, or none."""
+    if weights is None or weights == "hub":
+        return None
+    published = model.startswith(TORCHVISION) and re.fullmatch(r"[A-Z][A-Z0-9_]*", weights) is not None
+    return None if published and not Path(weights).exists() else Path(weights)
 
 
 def model_name(text: str, weights: str | None = None) -> ModelName:
@@ -69,12 +62,14 @@ def model_name(text: str, weights: str | None = None) -> ModelName:
             return model_name(name, file)
     if text.startswith(FOLDER_PREFIX):
         _check_timm_folder(Path(text.removeprefix(FOLDER_PREFIX)))
+    elif text.startswith((TORCHVISION, TRANSFORMERS)) or is_factory(text):
+        pass
     elif "/" in text or path.suffix or path.exists():  # a timm name is a word
         if path.is_dir():
             return _in_folder(path, weights)
         if path.is_file() and not is_onnx(text):
             return _of_file(path, weights)
-        if path.suffix in _FILES:
+        if path.suffix in _FILES and not path.is_file():
             raise UsageError(f"there is no file {text}")
     return ModelName(text, weights or (None if brings_weights(text) else "hub"))
 
@@ -107,7 +102,7 @@ def _in_folder(path: Path, weights: str | None) -> ModelName:
     if "architecture" in config:
         return ModelName(f"{FOLDER_PREFIX}{path}", weights or "hub")
     if "model_type" in config or "architectures" in config:
-        return ModelName(f"transformers/{path}", weights or "hub")
+        return ModelName(f"{TRANSFORMERS}{path}", weights or "hub")
     raise UsageError(f"{path / 'config.json'} is neither timm's (architecture) nor one of transformers (model_type)")
 
 

@@ -44,9 +44,14 @@ def _in_timms_terms(args: Mapping[str, Any], cfg: Mapping[str, Any]) -> Preparat
         return None
     try:
         found = resolve_data_config(dict(args), dict(cfg))
+        side = min(found["input_size"][-2:])
+        resize = (
+            cfg.get("resize") if side == min((cfg.get("input_size") or (0,))[-2:]) else None
+        )  # torchvision's, transformers'
         return PreparationSpec(
-            image_size=min(found["input_size"][-2:]),
-            crop_pct=min(1.0, found["crop_pct"]),
+            image_size=side,
+            resize=resize if resize != side else None,
+            crop_pct=min(1.0, found["crop_pct"]) if not resize else 1.0,
             crop_mode=found["crop_mode"],
             interpolation=found["interpolation"],
         )

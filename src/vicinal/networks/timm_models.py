@@ -30,7 +30,7 @@ def timm_model(
     """
     if weights is None:
         return new_model(spec, channels), spec
-    weights = _without_company(spec, weights, notes)
+    weights = without_company(spec, _classifier_name(spec), weights, notes)
     held = _classes_held(spec, weights)
     model = new_model(spec, channels, held)
     side = _side_of(spec, channels, held, weights, model) if "img_size" not in spec.model_args else None
@@ -120,9 +120,10 @@ def _stated_classifier(model: str) -> Any:
     return getattr(cfg, "classifier", None) or ("head" if model in _BUILT_IN else None)
 
 
-def _without_company(spec: NetworkSpec, weights: Mapping[str, Tensor], notes: list[str]) -> Mapping[str, Tensor]:
-    """The network's own tensors, where its classifier lies under one wrapper's prefix and others beside it (losses, metrics)."""
-    name = _classifier_name(spec)
+def without_company(
+    spec: NetworkSpec, name: str | None, weights: Mapping[str, Tensor], notes: list[str]
+) -> Mapping[str, Tensor]:
+    """The network's own tensors, where its classifier `name` lies under one wrapper's prefix and others beside it (losses, metrics)."""
     found = [p for p in PREFIXES if name is not None and f"{p}{name}.weight" in weights]
     if len(found) != 1 or f"{name}.weight" in weights:
         return weights

@@ -25,6 +25,7 @@ PLAIN_KEYS = ("state_dict", "model_state_dict", "model_state", "model", "net", "
 EMA_KEYS = ("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema", "params_ema")
 # What DataParallel, torch.compile, Lightning and wrappers of their kind put before every name.
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.")
+FILE_BYTES = "file_bytes"  # the buffer of a network that is made from a file: its bytes
 _DEEPEST = 8  # wrappings of one file
 _UNSCALED = (torch.bool, torch.int8, torch.uint8, torch.int16, torch.complex64, torch.complex128, torch.complex32)
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -186,6 +187,8 @@ def _stripped(path: Path, tensors: Mapping[Any, Tensor]) -> dict[str, Tensor]:
 def _check_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Raises UsageError for tensors that are no weights: whole numbers, complex ones, not finite ones."""
     for name, tensor in tensors.items():
+        if name.rpartition(".")[2] == FILE_BYTES:
+            continue
         kind = str(tensor.dtype).removeprefix("torch.")
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
             raise UsageError(f"{path}: {name} is no plain dense tensor; save the network's weights as floats")

@@ -12,7 +12,7 @@ from vicinal.config import NetworkSpec
 from vicinal.errors import UsageError
 from vicinal.networks.classifier import TimmClassifier
 from vicinal.networks.heads import check_class_count
-from vicinal.networks.weights import WeightsFile, check_kinds, one_line
+from vicinal.networks.weights import FILE_BYTES, WeightsFile, check_kinds, one_line
 
 _NORMALISATION = {"mean", "std"}
 _INSIDE = "backbone.model."  # before the names of a model that keeps its classifier
@@ -65,11 +65,17 @@ def check_normalisation(spec: NetworkSpec, held: Normalisation, channels: int) -
             )
 
 
+def saved_bytes(weights: Mapping[str, Tensor]) -> bytes | None:
+    """Of a network that is made from a file: that file, as its saved weights hold it."""
+    kept = next((t for name, t in weights.items() if name.rpartition(".")[2] == FILE_BYTES), None)
+    return None if kept is None else kept.numpy(force=True).tobytes()
+
+
 def without_wrapping(file: WeightsFile) -> tuple[dict[str, Tensor], tuple[int, ...]]:
     """Of a model that keeps its classifier: its own weights, and the order of its logits. Raises UsageError."""
     model = {name.removeprefix(_INSIDE): t for name, t in file.tensors.items() if name.startswith(_INSIDE)}
     order = file.tensors["head.order"].flatten().tolist()
-    if sorted(order) != list(range(len(order))):
+    if len(set(order)) != len(order) or not order or min(order) < 0:
         raise UsageError(f"{file.path}: 'head.order' is no order of classes: get it again")
     return model, tuple(order)
 

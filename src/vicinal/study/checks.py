@@ -95,7 +95,7 @@ def _check_network(context: StudyContext, key: str, spec: NetworkSpec) -> Checke
         raise UsageError(f"{key}: {spec.model}: {error}") from None
     if spec.epochs:
         _check_training(context, key, spec, network, pixels)
-    return CheckedNetwork(network, sum(p.numel() for p in network.parameters()), flops)
+    return CheckedNetwork(network, network.parameter_count, flops)
 
 
 def _check_training(

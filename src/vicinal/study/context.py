@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 
 import torch
 
@@ -13,10 +12,9 @@ from vicinal.config import NetworkSpec, StudySpec
 from vicinal.data import ImageData, ImageSet, load_data, stratified_subset
 from vicinal.errors import UsageError
 from vicinal.inputs import ImagePipeline, Preparation
-from vicinal.networks import Classifier, TimmClassifier
+from vicinal.networks import Classifier, TimmClassifier, weights_hash
 from vicinal.study.plan import DataFacts, PlannedRun
 from vicinal.training import TrainingData
-from vicinal.workspace import content_hash_of
 
 
 @dataclass(frozen=True)
@@ -123,10 +121,7 @@ class StudyContext:
             train_hashes={key: found.content_hash() for key, found in images.items()},
             stored_side=self.stored_side,
             selection_hash=self.selection_images.content_hash(),
-            weights_hashes={
-                key: None if network.weights in (None, "hub") else content_hash_of(Path(str(network.weights)))
-                for key, network in networks.items()
-            },
+            weights_hashes={key: weights_hash(network) for key, network in networks.items()},
         )
 
 

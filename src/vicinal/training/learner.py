@@ -229,7 +229,7 @@ def _summary(
 ) -> dict[str, Any]:
     images = trained_image_count(run, train_images)
     return {
-        "parameters": sum(p.numel() for p in network.parameters()),
+        "parameters": network.parameter_count,
         "stored_values": network.stored_value_count,
         "train_images": train_images,
         "steps": state.step,
