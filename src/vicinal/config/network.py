@@ -146,6 +146,11 @@ class NetworkSpec(Frozen):
         min_length=2,
         description="what the logits of a kept head stand for, in their order; default: the names in the weights, else the data's",
     )
+    classes: Literal["data"] | None = Field(
+        None,
+        description="data: a kept head of more classes than the data is restricted to the data's, by name; those of others are "
+        "left out",
+    )
     check_classes: bool = Field(
         True, description="stop where a classifier taken as it is seems to have the data's classes in another order"
     )
@@ -225,6 +230,8 @@ class NetworkSpec(Frozen):
             each_once(self.class_names)
             if self.head != "keep":
                 raise ValueError("'class_names' says what a kept head's logits are: it goes with head: keep")
+        if self.classes is not None and self.head != "keep":
+            raise ValueError("'classes: data' restricts a kept head: it goes with head: keep")
         if self.ema and self.weights in (None, "hub"):
             raise ValueError("'ema' chooses between the weights of a file: it goes with 'weights'")
 

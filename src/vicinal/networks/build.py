@@ -16,10 +16,11 @@ from vicinal.config import AugmentSpec, NetworkSpec, is_factory, is_onnx, refuse
 from vicinal.errors import UsageError
 from vicinal.inputs import Preparation
 from vicinal.networks.classifier import TimmClassifier, WholeModel
-from vicinal.networks.heads import kept_head, new_head, reorder_classes
+from vicinal.networks.heads import ClassOrder, check_class_count, kept_head, new_head, reorder_classes
 from vicinal.networks.kinds import blank_model, started_model
 from vicinal.networks.meaning import Meaning, are_numbers, match_classes, shown
 from vicinal.networks.naming import weights_file
+from vicinal.networks.restrict import places_of_classes, restricted
 from vicinal.networks.stated import stated_preparation
 from vicinal.networks.weights import WeightsFile, one_line, read_weights_file
 from vicinal.networks.whole import (
@@ -28,6 +29,7 @@ from vicinal.networks.whole import (
     check_normalisation,
     classes_of_whole,
     head_of,
+    held_classes,
     load_whole_classifier,
     normalisation_in,
     saved_bytes,
@@ -42,6 +44,7 @@ class _Source:
     file: WeightsFile | None  # None: from the hub, or new
     whole: Mapping[str, Tensor] | None  # what `save_weights` wrote of a network with a head of its own
     model: Mapping[str, Tensor] | None  # of the timm model alone
+    held: int | None  # classes that such a network answers with, of which its saved order may leave some out
     saved: bytes | None  # what a network that is made from a file is made from, where saved weights hold it
     normalisation: Normalisation | None
     order: tuple[int, ...] | None  # of a kept classifier's logits, as the file has it
@@ -74,13 +77,14 @@ def build_classifier(
     model, spec = started_model(spec, channels, source.model, source.saved, notes)
     mean, std = _normalisation(spec, model, channels, source)
     keeps = spec.head == "keep" or (spec.epochs == 0 and source.order is not None)
-    if classes is None:
+    data_classes = classes
+    if classes is None or (keeps and spec.classes == "data"):
         classes = _classes_of(spec, source, model)
     if source.whole is not None and keeps:
         head_kind = "bottleneck" if head_of(source.whole) == "bottleneck" else "linear"
         backbone, head = new_head(spec.model_copy(update={"head": head_kind}), model, classes)
     else:
-        backbone, head = (kept_head if keeps else new_head)(spec, model, classes)
+        backbone, head = (kept_head if keeps else new_head)(spec, model, source.held or classes)
     network = TimmClassifier(backbone, head, mean, std, spec.image_size, spec)
     if source.whole is not None:
         load_whole_classifier(network, source.whole, spec, classes)
@@ -89,8 +93,12 @@ def build_classifier(
     network.own_preparation = stated_preparation(meaning, cfg, spec.image_size)
     if keeps or (spec.epochs == 0 and source.whole is not None):
         if source.order is not None:
-            reorder_classes(network.head, source.order)
-        _name_classes(network, spec, source, classes, class_names, notes)
+            check_class_count(spec, len(source.order), classes)
+            network.head = restricted(network.head, source.order)
+        if spec.classes == "data" and class_names is not None and classes != data_classes:
+            _restrict(network, spec, source, classes, class_names, notes)
+        else:
+            _name_classes(network, spec, source, classes, class_names, notes)
     elif class_names is not None:
         network.class_names = tuple(class_names)
     network.notes = tuple(notes)
@@ -124,8 +132,11 @@ def rebuilt_classifier(spec: NetworkSpec, weights: Mapping[str, Tensor], classes
     plain = spec.model_copy(
         update={"weights": None, "epochs": 1, "head": form if form != "inside" else "keep", "head_warmup_epochs": 0}
     )
-    model = blank_model(plain, channels, classes if form == "inside" else None, saved_bytes(weights))
-    backbone, head = (kept_head if form == "inside" else new_head)(plain, model, classes)
+    held = (held_classes(weights) or classes) if form == "inside" else classes
+    model = blank_model(plain, channels, held if form == "inside" else None, saved_bytes(weights))
+    backbone, head = (kept_head if form == "inside" else new_head)(plain, model, held)
+    if form == "inside" and held != classes:
+        head = ClassOrder(held, range(classes))
     unit = (0.0,) * channels, (1.0,) * channels  # replaced by the weights' own
     last = head[-1] if isinstance(head, nn.Sequential) else head
     if isinstance(last, nn.Linear) and form == "linear" and "head.bias" not in weights:
@@ -139,15 +150,15 @@ def _source(spec: NetworkSpec) -> _Source:
     """Read the weights of a spec. Raises UsageError."""
     path = weights_file(spec.model, spec.weights)
     if path is None:
-        return _Source(None, None, None, None, None, None)
+        return _Source(None, None, None, None, None, None, None)
     file = read_weights_file(path, spec.ema)
     if not are_whole_classifiers(file.tensors):
-        return _Source(file, None, file.tensors, None, None, None)
+        return _Source(file, None, file.tensors, None, None, None, None)
     normalisation, saved = normalisation_in(file), saved_bytes(file.tensors)
     if head_of(file.tensors) != "inside":
-        return _Source(file, file.tensors, None, saved, normalisation, None)
+        return _Source(file, file.tensors, None, None, saved, normalisation, None)
     model, order = without_wrapping(file)
-    return _Source(file, None, model, saved, normalisation, order)
+    return _Source(file, None, model, held_classes(file.tensors), saved, normalisation, order)
 
 
 def _completed(spec: NetworkSpec, source: _Source, notes: list[str]) -> NetworkSpec:
@@ -185,6 +196,41 @@ def _preparation(source: _Source) -> Preparation | None:
     return Preparation(AugmentSpec(crop="resize", resize=crop) if crop else AugmentSpec(), side)
 
 
+def _restrict(
+    network: TimmClassifier,
+    spec: NetworkSpec,
+    source: _Source,
+    classes: int,
+    wanted: Sequence[str],
+    notes: list[str],
+) -> None:
+    """Keep of a head's logits those of the data's classes, by name."""
+    what = _called(spec, source)
+    places = places_of_classes(what, _names_held(network, spec, source, classes), classes, wanted)
+    network.head = restricted(network.head, places)
+    network.class_names = tuple(wanted)
+    notes.append(
+        f"{what}: restricted to the data's {len(wanted):,} of its {classes:,} classes (classes: data); the logits of the others are "
+        "left out, so its probabilities are those of an image that is of one of the data's classes."
+    )
+
+
+def _called(spec: NetworkSpec, source: _Source) -> str:
+    """The weights, as messages call them."""
+    return f"the weights {_said(spec)}" if source.file is not None else f"the weights of {spec.model}"
+
+
+def _names_held(network: TimmClassifier, spec: NetworkSpec, source: _Source, classes: int) -> tuple[str, ...] | None:
+    """What the logits of a kept head stand for: as the study says, else the weights, else the config of the model."""
+    if spec.class_names is not None:
+        return spec.class_names
+    if source.file is not None and source.file.meaning.class_names is not None:
+        return source.file.meaning.class_names
+    if source.file is None or is_factory(spec.model):  # the hub's config, or their own code, may name them
+        return _names_told(network.backbone, classes)
+    return None
+
+
 def _name_classes(
     network: TimmClassifier,
     spec: NetworkSpec,
@@ -194,12 +240,7 @@ def _name_classes(
     notes: list[str],
 ) -> None:
     """Put a kept head's logits into the order of the data's classes, by name; say so where there are no names."""
-    held = spec.class_names or (source.file.meaning.class_names if source.file is not None else None)
-    what = f"the weights {_said(spec)}" if source.file is not None else f"the weights of {spec.model}"
-    if held is None and (
-        source.file is None or is_factory(spec.model)
-    ):  # the hub's config, or their own code, may name them
-        held = _names_told(network.backbone, classes)
+    held, what = _names_held(network, spec, source, classes), _called(spec, source)
     if spec.class_names is not None and len(spec.class_names) != classes:
         raise UsageError(f"class_names lists {len(spec.class_names)} classes for a head of {classes}")
     if held is not None and wanted is not None:

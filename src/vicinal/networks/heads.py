@@ -21,15 +21,23 @@ class ClassOrder(nn.Module):
 
     order: Tensor
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, places: Sequence[int] | None = None) -> None:
+        """Args: classes: that the network answers with; places: of its logits that are kept, in this order; None: all, as they are."""
         super().__init__()
-        self.register_buffer("order", torch.arange(classes))
+        self.register_buffer("order", torch.arange(classes) if places is None else torch.tensor(list(places)))
+        if len(self.order) != classes:  # said in saved weights only where some are left out
+            self.register_buffer("held", torch.tensor(classes))
+
+    @property
+    def held_classes(self) -> int:
+        """How many classes the network answers with."""
+        return int(getattr(self, "held", len(self.order)))
 
     def forward(self, logits: Tensor) -> Tensor:
-        """(B, K) to (B, K). Raises ValueError for another K."""
-        if logits.dim() != 2 or logits.shape[1] != len(self.order):
+        """(B, H) logits of the network to (B, K). Raises ValueError for another H."""
+        if logits.dim() != 2 or logits.shape[1] != self.held_classes:
             raise ValueError(
-                f"it answers with {tuple(logits.shape)[1:]} numbers an image, and there are {len(self.order)} classes"
+                f"it answers with {tuple(logits.shape)[1:]} numbers an image, and there are {self.held_classes} classes"
             )
         return logits.index_select(1, self.order)
 

@@ -21,6 +21,7 @@ def load_classifier(
     weights: str | None = None,
     *,
     class_names: Sequence[str] | None = None,
+    data_classes: Sequence[str] | None = None,
     channels: int = 3,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
@@ -37,6 +38,8 @@ def load_classifier(
             says which model it is of, or `NAME=FILE`.
         weights: a file, or hub; default: the model's own.
         class_names: what its logits stand for, in their order, where it does not say so itself.
+        data_classes: names of the data's classes, K of them, to which a network of more is restricted, by name, and in whose order it
+            then answers; default: its own classes in its own order.
         channels: C of the images, 1 or 3.
         mean, std: of its pixels in [0, 1], where neither the model nor its weights state them.
         image_size: side in px that it sees, where it is another one than these state.
@@ -50,6 +53,7 @@ def load_classifier(
         "mean": None if mean is None else tuple(mean),
         "std": None if std is None else tuple(std),
         "image_size": image_size,
+        "classes": None if data_classes is None else "data",
         "model_args": dict(name.model_args),
     }
     try:
@@ -58,7 +62,8 @@ def load_classifier(
         first = error.errors()[0]
         raise UsageError(f"{model}: {first['msg'].removeprefix('Value error, ')}") from None
     with torch.random.fork_rng(devices=[]):  # weights are drawn and at once replaced
-        network = build_classifier(spec, None, channels)
+        wanted = None if data_classes is None else tuple(data_classes)
+        network = build_classifier(spec, None if wanted is None else len(wanted), channels, wanted)
     if network.own_preparation is not None:
         view = View.of(network.own_preparation, tuple(network.mean.flatten().tolist()))
         network.preparation = Preparation(image_size=view.side, view=view)

@@ -65,6 +65,13 @@ def check_normalisation(spec: NetworkSpec, held: Normalisation, channels: int) -
             )
 
 
+def held_classes(weights: Mapping[str, Tensor]) -> int | None:
+    """Of a model that keeps its classifier: how many classes it answers with, of which its order may leave some out; None of others."""
+    if "head.order" not in weights:
+        return None
+    return int(weights["head.held"]) if "head.held" in weights else len(weights["head.order"])
+
+
 def saved_bytes(weights: Mapping[str, Tensor]) -> bytes | None:
     """Of a network that is made from a file: that file, as its saved weights hold it."""
     kept = next((t for name, t in weights.items() if name.rpartition(".")[2] == FILE_BYTES), None)
