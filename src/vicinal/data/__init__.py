@@ -2,7 +2,18 @@
 
 from vicinal.data.corruptions import SIDES_PX, STRENGTHS_OF, Strengths, corrupt, published_corruptions, strengths_for
 from vicinal.data.decode import SUFFIXES, BrokenImageError
-from vicinal.data.image_list import IMAGES_FILE, write_image_list
+from vicinal.data.image_list import IMAGES_FILE, write_csv, write_image_list, write_lists
+from vicinal.data.inspection import (
+    ClassCount,
+    Imbalance,
+    Sizes,
+    class_counts,
+    count_lines,
+    imbalance,
+    imbalance_line,
+    original_sizes,
+    trainability,
+)
 from vicinal.data.load import load_data, load_test_images
 from vicinal.data.originals import Original, Originals, find_originals, read_image
 from vicinal.data.splits import stratified_subset
@@ -15,20 +26,31 @@ __all__ = [
     "STRENGTHS_OF",
     "SUFFIXES",
     "BrokenImageError",
+    "ClassCount",
     "ImageData",
     "ImageSet",
     "Images",
+    "Imbalance",
     "Original",
     "Originals",
+    "Sizes",
     "Strengths",
     "View",
+    "class_counts",
     "corrupt",
+    "count_lines",
     "find_originals",
+    "imbalance",
+    "imbalance_line",
     "load_data",
     "load_test_images",
+    "original_sizes",
     "published_corruptions",
     "read_image",
     "stratified_subset",
     "strengths_for",
+    "trainability",
+    "write_csv",
     "write_image_list",
+    "write_lists",
 ]

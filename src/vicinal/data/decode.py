@@ -171,7 +171,11 @@ def broken_sentence(broken: Sequence[BrokenImageError]) -> str:
         return f"{broken[0]}: repair or remove it, or go on without it by data.on_error=skip"
     more = f" and {len(broken) - _NAMED:,} more" if len(broken) > _NAMED else ""
     named = "; ".join(map(str, broken[:_NAMED]))
-    return f"{len(broken):,} images cannot be used: {named}{more}: repair or remove them, or go on without them by data.on_error=skip"
+    listed = " (vicinal check DATA lists all)" if more else ""
+    return (
+        f"{len(broken):,} images cannot be used: {named}{more}{listed}: repair or remove them, or go on without them by "
+        "data.on_error=skip"
+    )
 
 
 @dataclass(frozen=True)
@@ -324,6 +328,19 @@ def _opened(data: Path | bytes, where: str) -> Iterator[Image.Image]:
     except Exception as error:  # decoders of broken files raise anything: OSError, SyntaxError, struct.error, ...
         reason = "no known image format" if isinstance(error, UnidentifiedImageError) else _one_line(error)
         raise BrokenImageError(f"{where} cannot be read as an image ({reason})") from None
+
+
+def image_size(data: Path | bytes | NDArray[np.uint8], where: str) -> tuple[int, int]:
+    """(width, height) as the header says. Raises BrokenImageError."""
+    if isinstance(data, np.ndarray):
+        return data.shape[1], data.shape[0]
+    with _opened(data, where) as image:
+        return image.size
+
+
+def open_image(data: Path | bytes | NDArray[np.uint8], where: str) -> Image.Image:
+    """The image, fully read and turned upright. Raises BrokenImageError."""
+    return _open(data, where)
 
 
 def _open(data: Path | bytes | NDArray[np.uint8], where: str) -> Image.Image:

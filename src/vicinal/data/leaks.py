@@ -5,12 +5,12 @@ Shapes: N images of a split.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vicinal.data.types import ROLES, ImageSet, Role
+from vicinal.data.types import ROLES, ImageSet, NearDuplicate, Role
 
 Named = Callable[[Role, int], str]  # the name of a set's image
 _WORDS: dict[Role, str] = {"train": "training", "validation": "validation", "test": "test"}
@@ -37,6 +37,39 @@ def leak_notes(sets: Mapping[Role, ImageSet], class_names: tuple[str, ...], name
                 f"{len(shared):,} of {len(keys[here]):,} {_WORDS[here]} images are also {_WORDS[there]} images ({example}): {effect}."
             )
     return [*notes, *_conflicts(sets, keys, class_names, named)]
+
+
+def near_notes(pairs: Sequence[NearDuplicate], sets: Mapping[Role, ImageSet], class_names: Sequence[str]) -> list[str]:
+    """The same of images that are nearly the same; those that are wholly so are told by `leak_notes`."""
+    near = [pair for pair in pairs if not pair.identical]
+    notes = []
+    for (here, there), effect in _EFFECT.items():
+        shared = [pair for pair in near if (pair.first[0], pair.second[0]) == (here, there)]
+        if shared:
+            count = len({pair.first[1] for pair in shared})
+            example = f"{_named(sets, shared[0].first)} is nearly {_named(sets, shared[0].second)}"
+            notes.append(
+                f"{count:,} of {len(sets[here]):,} {_WORDS[here]} images are near-duplicates of {_WORDS[there]} images ({example}): "
+                f"{effect}."
+            )
+    conflicts = [pair for pair in near if _label(sets, pair.first) != _label(sets, pair.second)]
+    if conflicts:
+        first, second = conflicts[0].first, conflicts[0].second
+        example = (
+            f"{_named(sets, first)} as {class_names[_label(sets, first)]!r} and {_named(sets, second)} as "
+            f"{class_names[_label(sets, second)]!r}"
+        )
+        notes.append(f"{len(conflicts):,} pairs of near-duplicates stand under different classes ({example}).")
+    return notes
+
+
+def _named(sets: Mapping[Role, ImageSet], at: tuple[Role, int]) -> str:
+    names = sets[at[0]].names
+    return names[at[1]] if names is not None else f"{at[0]}#{at[1]}"
+
+
+def _label(sets: Mapping[Role, ImageSet], at: tuple[Role, int]) -> int:
+    return int(sets[at[0]].labels[at[1]])
 
 
 def _conflicts(

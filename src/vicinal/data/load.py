@@ -21,9 +21,11 @@ from vicinal.data.class_order import in_class_order, in_classes_of
 from vicinal.data.decode import BrokenImageError, Reader, broken_headers, broken_sentence, decode_splits
 from vicinal.data.find import check_labels, check_names, check_trainable, find_source
 from vicinal.data.lazy import LazyImages
-from vicinal.data.leaks import leak_notes
+from vicinal.data.leaks import leak_notes, near_notes
+from vicinal.data.near_duplicates import MOST_IMAGES, near_duplicates
 from vicinal.data.splits import Assigned, all_to_measure, assign
 from vicinal.data.types import ROLES, ImageData, ImageSet, Role, Source, hash_of_images
+from vicinal.data.unreadable import unreadable_images
 from vicinal.errors import UsageError
 
 
@@ -45,12 +47,13 @@ def load_data(spec: DataSpec, stored_side: int | None = None) -> ImageData:
     check_trainable(source, spec.source)
     source = in_class_order(source, spec)
     check_labels(source, for_training=True)
-    where, notes = assign(source, spec)
+    asked, notes = assign(source, spec)
     side = spec.image_size if stored_side is None else stored_side
     read = _lazy_sets if spec.lazy else _decoded_sets
-    sets, where, remembered, more = read(source, spec, where, side)
+    sets, where, remembered, more = read(source, spec, asked, side)
     _check_classes_left(source, sets["train"])
-    return _image_data(source, spec, where, sets, remembered, (*notes, *more))
+    data = _image_data(source, spec, where, sets, remembered, (*notes, *more))
+    return replace(data, unreadable=unreadable_images(source, asked, where))
 
 
 def load_test_images(
@@ -75,11 +78,12 @@ def load_test_images(
     check_names(found)
     found = in_class_order(found, spec) if class_names is None else in_classes_of(found, class_names)
     check_labels(found, for_training=False)
-    where, notes = all_to_measure(found, spec)
+    asked, notes = all_to_measure(found, spec)
     side = spec.image_size if stored_side is None else stored_side
     read = _lazy_sets if spec.lazy else _decoded_sets
-    sets, where, remembered, more = read(found, spec, where, side)
-    return _image_data(found, spec, where, sets, remembered, (*notes, *more))
+    sets, where, remembered, more = read(found, spec, asked, side)
+    data = _image_data(found, spec, where, sets, remembered, (*notes, *more))
+    return replace(data, unreadable=unreadable_images(found, asked, where))
 
 
 def _image_data(
@@ -95,6 +99,8 @@ def _image_data(
         for role, images in sets.items()
     }
     leaks = leak_notes(sets, source.class_names, lambda role, i: _name_of(source, where[role], i))
+    near = near_duplicates(sets) if sum(map(len, sets.values())) <= MOST_IMAGES else None
+    leaks += near_notes(near or (), sets, source.class_names)
     return ImageData(
         name=source.name,
         source=spec.source,
@@ -106,6 +112,7 @@ def _image_data(
         class_order=source.class_order,
         remembered_hashes=remembered,
         notes=tuple(_without_root(note, spec) for note in (*source.notes, *notes, *leaks)),
+        near_duplicates=None if near is None else tuple(near),
     )
 
 

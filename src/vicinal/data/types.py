@@ -143,6 +143,25 @@ def hash_of_images(form: Sequence[int | str], labels: NDArray[np.int64], digests
     return digest.hexdigest()
 
 
+@dataclass(frozen=True)
+class NearDuplicate:
+    """Two images that are nearly, or wholly, the same: the set and position of each, and how many of 256 bits differ in both hashes."""
+
+    first: tuple[Role, int]
+    second: tuple[Role, int]
+    phash_bits: int
+    dhash_bits: int
+    identical: bool  # as stored
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """An image that was left out: its place in the source, and why."""
+
+    place: str
+    reason: str
+
+
 @dataclass(frozen=True, eq=False)
 class ImageData:
     """A source as it was loaded and split.
@@ -165,6 +184,8 @@ class ImageData:
     class_order: str = "source"
     remembered_hashes: int = 0
     notes: tuple[str, ...] = ()
+    near_duplicates: tuple[NearDuplicate, ...] | None = None  # across sets and classes; None: not looked for
+    unreadable: tuple[Unreadable, ...] = ()  # left out by data.on_error=skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,6 +217,7 @@ class Source:
     splits: Mapping[Role, Split]
     notes: tuple[str, ...] = ()
     class_order: str = "source"  # what the numbers of the classes go by: the source's own, or names as "text"
+    unreadable: tuple[Unreadable, ...] = ()  # entries that are no files, left out by data.on_error=skip
     unfit_for_training: str | None = None  # why a classifier can be measured on it and none trained, with the way out
 
 

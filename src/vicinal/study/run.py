@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from vicinal.config import StudySpec
-from vicinal.data import IMAGES_FILE, write_image_list
+from vicinal.data import write_lists
 from vicinal.distillation import BankLayout, TeacherBank
 from vicinal.errors import UsageError, VicinalError
 from vicinal.evaluation import Predictions
@@ -181,7 +181,7 @@ def execute(
         check_banks(study.plan, study.bank_root)
         open_study_folder(study.out, study.spec.name)
         clear_leftovers(study.out)
-        write_image_list(study.out / IMAGES_FILE, study.context.data)
+        write_lists(study.out, study.context.data)
         unique = study.plan.unique_runs
         to_do = [run for run in unique if not run.folder.is_done]
         with progress or StudyProgress(sum(run.images for run in to_do)) as shown:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vicinal.data import count_lines
 from vicinal.results import frame_of
 from vicinal.study.groups import bank_layout
 from vicinal.study.plan import PlannedRun
@@ -91,6 +92,7 @@ def _of_data(study: Study) -> list[str]:
         f"{len(data.test):,} test images, {study.context.classes} classes.",
         f"{len(left)} of {len(runs)} runs to do, {sum(run.images for run in left):,} images in training; then every network predicts "
         f"{study.estimate.images_predicted:,} images{most}.",
+        *count_lines(data),
         *(run.folder.damage for run in left if run.folder.damage),
         *(f"Note: {note}" for note in study.notes),
     ]

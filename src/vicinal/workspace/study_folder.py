@@ -27,6 +27,8 @@ _OWN = {
     "runs",
     "banks",
     "images.csv",
+    "near_duplicates.csv",
+    "unreadable.csv",
     "results.json",
     "resamples.npz",
     "report.html",

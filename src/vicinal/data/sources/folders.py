@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vicinal.config import DataSpec
 from vicinal.data.decode import MISSING_SUFFIXES, SUFFIXES, BrokenImageError, broken_sentence
-from vicinal.data.types import Item, Role, Source, Split
+from vicinal.data.types import Item, Role, Source, Split, Unreadable
 from vicinal.errors import UsageError
 from vicinal.workspace import ContentHashes, content_hashes_of
 
@@ -104,7 +104,25 @@ def _source(spec: DataSpec, root: Path, by_role: Mapping[Role, Path], unused: li
             packed
         )
     source_notes = [*notes, *_unicode_notes(folders), *_notes(found, beside)]
-    return Source(f"{root.resolve().name} (folder)", tuple(classes), splits, tuple(source_notes), "text", unfit)
+    return Source(
+        f"{root.resolve().name} (folder)",
+        tuple(classes),
+        splits,
+        tuple(source_notes),
+        "text",
+        tuple(_unreadable(error, root) for error in found.broken),
+        unfit,
+    )
+
+
+def _unreadable(error: BrokenImageError, root: Path) -> Unreadable:
+    path, _, reason = str(error).rpartition(" (")
+    place = (
+        path.removesuffix(" cannot be read as an image")
+        .removesuffix(" cannot be opened")
+        .removeprefix(f"{root}{os.sep}")
+    )
+    return Unreadable(place, reason.removesuffix(")"))
 
 
 def _class_folders(folder: Path) -> dict[str, Path]:

@@ -24,7 +24,7 @@ from vicinal.config import DataSpec
 from vicinal.data.class_order import natural_key
 from vicinal.data.decode import SUFFIXES, BrokenImageError, broken_sentence
 from vicinal.data.sources.folders import SPLIT_FOLDERS, shown_path
-from vicinal.data.types import ROLES, Item, Role, Source, Split
+from vicinal.data.types import ROLES, Item, Role, Source, Split, Unreadable
 from vicinal.errors import UsageError
 from vicinal.workspace import ContentHashes, content_hashes_of
 
@@ -282,12 +282,13 @@ def _place(folder: Path, path: str) -> Path:
 
 
 def _source(name: str, root: Path, rows: Sequence[_Row], spec: DataSpec) -> Source:
-    kept, broken = [], list[BrokenImageError]()
+    kept, broken, left_out = [], list[BrokenImageError](), list[Unreadable]()
     for row in rows:
         if row.path.is_file():
             kept.append(row)
         else:
             reason = "a folder" if row.path.is_dir() else "no such file" if not row.path.exists() else "no regular file"
+            left_out.append(Unreadable(shown_path(Path(os.path.relpath(row.path, root))), reason))
             broken.append(BrokenImageError(f"{row.path} ({row.where}) cannot be read as an image ({reason})"))
     if broken and (spec.on_error == "raise" or not kept):
         raise UsageError(broken_sentence(broken))
@@ -304,7 +305,7 @@ def _source(name: str, root: Path, rows: Sequence[_Row], spec: DataSpec) -> Sour
     unfit = None
     if "train" not in splits:
         unfit = f"{name} lists no training images: give some lines the split train"
-    return Source(name, tuple(classes), splits, notes, "source" if numbers else "text", unfit)
+    return Source(name, tuple(classes), splits, notes, "source" if numbers else "text", tuple(left_out), unfit)
 
 
 def _split(root: Path, rows: Sequence[_Row], place: Mapping[str, int]) -> Split:

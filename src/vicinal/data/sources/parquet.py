@@ -113,7 +113,7 @@ def find_parquet(spec: DataSpec) -> Source:
     name = f"{at.parent.name}/{at.stem}" if at.is_file() else at.name
     if isinstance(own_name, str) and own_name:
         name = own_name[:200]
-    return Source(f"{name} (Parquet)", names, splits, notes, order, unfit)
+    return Source(f"{name} (Parquet)", names, splits, notes, order, unfit_for_training=unfit)
 
 
 def _named_by_words(values: Mapping[Role, list[NDArray[Any]]], file: Path, label: str) -> tuple[str, ...]:
