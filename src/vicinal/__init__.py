@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from vicinal.version import __version__
 
 if TYPE_CHECKING:
-    from vicinal.api import load_study, measure, plan, run
+    from vicinal.api import check, load_study, measure, plan, run
     from vicinal.api import report as write_report
     from vicinal.config import Objective, StudySpec
     from vicinal.inputs import VicinalPlan
@@ -21,6 +21,7 @@ __all__ = [
     "StudySpec",
     "VicinalPlan",
     "__version__",
+    "check",
     "load_study",
     "measure",
     "plan",
@@ -32,6 +33,7 @@ _HOMES = {
     "Objective": ("vicinal.config", "Objective"),
     "StudySpec": ("vicinal.config", "StudySpec"),
     "VicinalPlan": ("vicinal.inputs", "VicinalPlan"),
+    "check": ("vicinal.api", "check"),
     "load_study": ("vicinal.api", "load_study"),
     "measure": ("vicinal.api", "measure"),
     "plan": ("vicinal.api", "plan"),

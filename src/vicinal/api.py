@@ -21,10 +21,46 @@ if TYPE_CHECKING:
     from vicinal.evaluation import Measurement
     from vicinal.results import StudyResults
     from vicinal.shipping import Prediction
-    from vicinal.study import Executor, PlanSummary
+    from vicinal.study import DataCheck, Executor, PlanSummary
     from vicinal.workspace import StudyProgress
 
-__all__ = ["export", "load_study", "measure", "plan", "predict", "push", "report", "run"]
+__all__ = ["check", "export", "load_study", "measure", "plan", "predict", "push", "report", "run"]
+
+
+def check(
+    source: str | Path,
+    *,
+    teacher: str | None = None,
+    out: Path | str | None = None,
+    image_size: int | None = None,
+    class_order: Literal["text", "natural"] | None = None,
+) -> DataCheck:
+    """What there is to know of images before a study is written: counts, sizes, what cannot be read, duplicates, imbalance.
+
+    Args:
+        source: as `data.source` of a study.
+        teacher: a classifier that is asked about up to 500 of the images, as `networks.load_classifier` takes it.
+        out: a folder for CSV files; None: none are written.
+        image_size, class_order: as `data` of the study to come will have them.
+
+    Raises UsageError for images or a classifier that cannot be read at all; what else speaks against them is in `problems`.
+    """
+    from pydantic import ValidationError
+
+    from vicinal.config import DataSpec
+    from vicinal.errors import UsageError
+
+    try:
+        spec = DataSpec(source=str(source), image_size=image_size, class_order=class_order)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"data.{first['loc'][0]}: {first['msg']}") from None
+    from vicinal.study import check_data
+
+    found = check_data(spec, teacher)
+    if out is not None:
+        found.write(Path(out))
+    return found
 
 
 def plan(study: StudySpec | str | Path, out: Path | str | None = None, overrides: Sequence[str] = ()) -> PlanSummary:

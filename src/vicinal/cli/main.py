@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
-from vicinal.cli import bank, completion, export, paper, plan, predict, push, report, run, schema, studies, toy
+from vicinal.cli import bank, check, completion, export, paper, plan, predict, push, report, run, schema, studies, toy
 from vicinal.errors import VicinalError
 from vicinal.version import __version__
 from vicinal.workspace import printable, say
@@ -27,6 +27,7 @@ examples:
   vicinal run quickstart
   vicinal run quickstart --out runs/q seeds=0,1,2 student.epochs=10
   vicinal run quickstart arms.kd_mixup.temperature=2,4,sigma
+  vicinal check photos/
   vicinal plan my-study.yaml data.source=photos/
   vicinal bank build my-study.yaml --out runs/mine runtime.bank_gb=10
   vicinal report runs/q
@@ -51,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"vicinal {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True)
-    for verb in (run, plan, bank, report, export, predict, push, paper, toy, studies, schema, completion):
+    for verb in (run, plan, check, bank, report, export, predict, push, paper, toy, studies, schema, completion):
         verb.add_parser(verbs)
     verbs.metavar = f"{{{','.join(verbs.choices)}}}"
     return parser

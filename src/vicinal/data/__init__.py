@@ -16,6 +16,7 @@ from vicinal.data.inspection import (
 )
 from vicinal.data.load import load_data, load_test_images
 from vicinal.data.originals import Original, Originals, find_originals, read_image
+from vicinal.data.seen import seen_images
 from vicinal.data.splits import stratified_subset
 from vicinal.data.types import ImageData, Images, ImageSet
 from vicinal.data.views import View
@@ -47,6 +48,7 @@ __all__ = [
     "original_sizes",
     "published_corruptions",
     "read_image",
+    "seen_images",
     "stratified_subset",
     "strengths_for",
     "trainability",
