@@ -3,7 +3,7 @@
 from vicinal.report.findings.findings import findings
 from vicinal.report.findings.recommendation import Choice, best_seed, choose, recommendation, recommended
 from vicinal.report.findings.recommendation import candidate_label as row_sentence_name
-from vicinal.report.findings.recommended import recommended_run
+from vicinal.report.findings.run_to_ship import recommended_run
 from vicinal.report.findings.selection_rule import pareto_front
 
 __all__ = [
