@@ -23,7 +23,8 @@ ROOM, GAP, FLOOR = (118, 44), 44, 82  # px: a room's width and height, between r
 MARGIN = 24
 # Columns, so that arrows pass beside rooms and not behind them; a room without one stands at the right edge.
 COLUMNS = {
-    "cli": 2, "api": 2, "study": 1, "toy": 3, "training": 1, "distillation": 0, "evaluation": 2, "networks": 1.5, "inputs": 1.5,
+    "cli": 2, "api": 2, "study": 1, "toy": 3, "measuring": 3, "training": 1, "distillation": 0, "evaluation": 2,
+    "networks": 1.5, "inputs": 1.5,
     "data": 1.5, "report": 4, "results": 3, "tracking": 0.2, "paper": 4, "claims": 4, "workspace": 2.2, "metrics": 0.6,
     "functional": 0, "config": 2.2, "errors": 2.2, "shipping": 1,
 }  # fmt: skip

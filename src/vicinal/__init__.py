@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from vicinal.version import __version__
 
 if TYPE_CHECKING:
-    from vicinal.api import check, load_study, measure, plan, run
+    from vicinal.api import check, compare, load_study, measure, plan, run
     from vicinal.api import report as write_report
     from vicinal.config import Objective, StudySpec
     from vicinal.inputs import VicinalPlan
@@ -22,6 +22,7 @@ __all__ = [
     "VicinalPlan",
     "__version__",
     "check",
+    "compare",
     "load_study",
     "measure",
     "plan",
@@ -34,6 +35,7 @@ _HOMES = {
     "StudySpec": ("vicinal.config", "StudySpec"),
     "VicinalPlan": ("vicinal.inputs", "VicinalPlan"),
     "check": ("vicinal.api", "check"),
+    "compare": ("vicinal.api", "compare"),
     "load_study": ("vicinal.api", "load_study"),
     "measure": ("vicinal.api", "measure"),
     "plan": ("vicinal.api", "plan"),

@@ -10,21 +10,23 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
-from vicinal.config import MeasuresSpec, StudySpec, load_study
+from vicinal.config import DataSpec, MeasuresSpec, StudySpec, load_study
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
     from vicinal.evaluation import Measurement
+    from vicinal.measuring import SourceMeasurement
+    from vicinal.networks import Classifier
     from vicinal.results import StudyResults
     from vicinal.shipping import Prediction
     from vicinal.study import DataCheck, Executor, PlanSummary
     from vicinal.workspace import StudyProgress
 
-__all__ = ["check", "export", "load_study", "measure", "plan", "predict", "push", "report", "run"]
+__all__ = ["check", "compare", "export", "load_study", "measure", "plan", "predict", "push", "report", "run"]
 
 
 def check(
@@ -196,6 +198,7 @@ def push(student: Path | str, repository: str, *, private: bool = False) -> str:
     return push_student(Path(student), repository, private)
 
 
+@overload
 def measure(
     network: Callable[[Tensor], Tensor],
     images: Tensor,
@@ -207,25 +210,91 @@ def measure(
     image_size: int | None = None,
     measures: MeasuresSpec | None = None,
     device: torch.device | str = "cpu",
-) -> Measurement:
+) -> Measurement: ...
+
+
+@overload
+def measure(
+    network: str | Classifier | Callable[[Tensor], Tensor],
+    images: str | Path | DataSpec,
+    *,
+    out: Path | str | None = None,
+    **options: Any,
+) -> SourceMeasurement: ...
+
+
+def measure(
+    network: str | Classifier | Callable[[Tensor], Tensor],
+    images: Tensor | str | Path | DataSpec,
+    labels: Tensor | None = None,
+    *,
+    validation: Any = None,
+    pair_images: Tensor | None = None,
+    class_names: Sequence[str] | None = None,
+    image_size: int | None = None,
+    measures: MeasuresSpec | None = None,
+    device: torch.device | str = "cpu",
+    out: Path | str | None = None,
+    **options: Any,
+) -> Measurement | SourceMeasurement:
     """Calibration and vicinal curves of any classifier, by the code that measures the networks of a study.
 
+    Of images in memory, or of every image of a source such as a folder; then the classifier may be a name as well, its own
+    preparation is used, and the page can be written.
+
     Args:
-        network: a module or a plain function, (B, C, H, W) float32 pixels in [0, 1] to (B, K) logits.
-        images, labels: (N, H, W, C) uint8 and (N,) int64, that accuracy and calibration are measured on.
-        validation: images and labels that a temperature is fitted on; None: nothing is measured after temperature scaling.
+        network: a module or a plain function, (B, C, H, W) float32 pixels in [0, 1] to (B, K) logits; for a source also a name, as
+            `vicinal measure` takes it.
+        images, labels: (N, H, W, C) uint8 and (N,) int64, that accuracy and calibration are measured on; or a source alone: a
+            folder, a manifest, whatever `data.source` of a study takes.
+        validation: images and labels that a temperature is fitted on, or a source; None: of tensors nothing is measured after
+            temperature scaling, of a source its own validation split serves, else each half of the images serves the other.
         pair_images: (M, H, W, C) uint8 that pairs are drawn from, as a rule training images, and then pairs of `images` are measured
-            beside them (`held_out`); default: `images`.
-        class_names: K names; default: the network's own, where it is a `Classifier` that has them, else numbers.
+            beside them (`held_out`); default: `images`. Not of a source.
+        class_names: K names; default: the network's own, where it is a `Classifier` that has them, else numbers, or the source's.
         image_size: side in px that images are resized to; None: as the network's own preparation says, else as they are.
         measures: pairs, λ grid, bins, resamples and confidence level.
+        out: of a source: the folder to write the page, measurement.json and tables to.
+        options: of a source: weights, pairs, classes, on_error, lazy, batch_size (`measuring.MeasuringOptions`).
 
-    Raises ValueError for images or labels of another form.
+    Raises:
+        ValueError: images or labels of another form.
+        UsageError: a source or a named model that cannot be used.
     """
+    if isinstance(images, str | Path | DataSpec):
+        from vicinal.measuring import MeasuringOptions, measure_named
+
+        if labels is not None or pair_images is not None:
+            raise ValueError("labels and pair_images go with images in memory: a source brings its own")
+        given: dict[str, Any] = {"validation": validation, "class_names": class_names, "image_size": image_size}
+        asked = MeasuringOptions(**given, measures=measures, device=device, **options)
+        return measure_named([network], images, asked, None if out is None else Path(out))
     from vicinal.evaluation import measure_images
 
+    if options or out is not None:
+        raise ValueError(f"{', '.join(options) or 'out'} goes with a source of images, not with images in memory")
+    if isinstance(network, str) or labels is None:
+        raise ValueError(
+            "images in memory go with their labels and a network at hand: measure(network, images, labels)"
+        )
     spec = measures or MeasuresSpec()
     return measure_images(network, images, labels, validation, pair_images, class_names, image_size, spec, device)
+
+
+def compare(
+    networks: Sequence[str | Classifier | Callable[[Tensor], Tensor]],
+    images: str | Path | DataSpec,
+    *,
+    out: Path | str | None = None,
+    **options: Any,
+) -> SourceMeasurement:
+    """Several classifiers on the same images, side by side, with the differences of every two and their paired intervals.
+
+    Arguments as `measure` takes them for a source.
+    """
+    from vicinal.measuring import MeasuringOptions, measure_named
+
+    return measure_named(list(networks), images, MeasuringOptions(**options), None if out is None else Path(out))
 
 
 def _folder(spec: StudySpec, out: Path | str | None) -> Path:

@@ -10,7 +10,24 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
-from vicinal.cli import bank, check, completion, export, paper, plan, predict, push, report, run, schema, studies, toy
+from vicinal.cli import (
+    bank,
+    check,
+    compare,
+    completion,
+    errors,
+    export,
+    measure,
+    paper,
+    plan,
+    predict,
+    push,
+    report,
+    run,
+    schema,
+    studies,
+    toy,
+)
 from vicinal.errors import VicinalError
 from vicinal.version import __version__
 from vicinal.workspace import printable, say
@@ -31,6 +48,7 @@ examples:
   vicinal plan my-study.yaml data.source=photos/
   vicinal bank build my-study.yaml --out runs/mine runtime.bank_gb=10
   vicinal report runs/q
+  vicinal measure tf_efficientnet_lite0=weights.pth photos/test
   vicinal paper --html paper.html
 """
 
@@ -52,7 +70,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"vicinal {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True)
-    for verb in (run, plan, check, bank, report, export, predict, push, paper, toy, studies, schema, completion):
+    for verb in (
+        run,
+        plan,
+        measure,
+        compare,
+        errors,
+        check,
+        bank,
+        report,
+        export,
+        predict,
+        push,
+        paper,
+        toy,
+        studies,
+        schema,
+        completion,
+    ):
         verb.add_parser(verbs)
     verbs.metavar = f"{{{','.join(verbs.choices)}}}"
     return parser

@@ -21,6 +21,7 @@ def predict(
     preparation: Preparation,
     device: torch.device,
     advance: Callable[[int], None] = lambda _: None,
+    batch_size: int = EVALUATION_BATCH,
 ) -> Tensor:
     """(N, K) float32 logits on a set of images, in eval mode and fp32; the last partial batch included.
 
@@ -31,7 +32,7 @@ def predict(
     answers = []
     # TF32 keeps ten bits, too few for a measure, and PyTorch's convolutions use it unasked.
     with evaluating(network), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        for part in images.as_seen(preparation.view).images.split(EVALUATION_BATCH):
+        for part in images.as_seen(preparation.view).images.split(batch_size):
             answers.append(network(preparation.pixels(part.to(device))).float().cpu())
             advance(len(part))
     return torch.cat(answers)

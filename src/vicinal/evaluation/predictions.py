@@ -17,7 +17,7 @@ from torch import Tensor
 from vicinal.config import VicinitySpec, fingerprint
 from vicinal.data import ImageData, ImageSet
 from vicinal.evaluation.pairs import PairLogits, draw_pairs, draw_same_class_pairs, pairs_of, predict_pairs
-from vicinal.evaluation.predict import predict
+from vicinal.evaluation.predict import EVALUATION_BATCH, predict
 from vicinal.evaluation.stored import load_stored, save_stored
 from vicinal.inputs import Preparation
 from vicinal.metrics import lam_grid
@@ -214,16 +214,20 @@ def predict_all(
     preparation: Preparation,
     inputs: PredictionInputs,
     advance: Callable[[int], None] = lambda _: None,
+    batch_size: int = EVALUATION_BATCH,
 ) -> Predictions:
     """All that the measures need of a network, in eval mode, fp32.
 
     Args:
         preparation: of the network's own validation and test images.
         advance: told the number of images after each batch; `inputs.count` says how many there are in all.
+        batch_size: of single images.
     """
     data, device = inputs.data, inputs.device
     validation, test = (
-        predict(network, part, preparation, device, advance) if len(part) else torch.zeros(0, len(data.class_names))
+        predict(network, part, preparation, device, advance, batch_size)
+        if len(part)
+        else torch.zeros(0, len(data.class_names))
         for part in (data.validation, data.test)
     )
     return Predictions(

@@ -37,7 +37,7 @@ from vicinal.functional.information import (
     information_bound_per_sample,
     log_mean_prediction,
 )
-from vicinal.functional.labels import check_probabilities, checked_labels, refuse_probabilities
+from vicinal.functional.labels import check_probabilities, checked_labels, look_like_probabilities, refuse_probabilities
 from vicinal.functional.losses import at_temperature, kd_loss, linear_target_loss, mixed_cross_entropy
 from vicinal.functional.vicinal import (
     dominance_ratio,
@@ -83,6 +83,7 @@ __all__ = [
     "linearity_gain",
     "linearity_information",
     "log_mean_prediction",
+    "look_like_probabilities",
     "mix",
     "mixed_cross_entropy",
     "negative_log_likelihood",

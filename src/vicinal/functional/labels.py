@@ -56,6 +56,11 @@ def look_like_probabilities(logits: Tensor) -> bool:
 
     The sum to 1e-3, of half-precision numbers to 1e-2. Logits are that by chance only where they are few: one row of two classes
     in about a thousand. Rows of one 1 and zeros count as probabilities.
+
+    Example:
+        >>> import torch
+        >>> look_like_probabilities(torch.tensor([[0.9, 0.1]])), look_like_probabilities(torch.tensor([[0.9, 0.2]]))
+        (True, False)
     """
     if not logits.numel() or logits.shape[-1] < 2:
         return False

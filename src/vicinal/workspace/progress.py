@@ -24,9 +24,10 @@ class StudyProgress:
     Args:
         total_images: images that all runs to do will pass through in training.
         console: where to; default: stderr.
+        name: of the bar of all of it; None: there is none.
     """
 
-    def __init__(self, total_images: int, console: Console | None = None) -> None:
+    def __init__(self, total_images: int, console: Console | None = None, name: str | None = "study") -> None:
         self._console = console or Console(stderr=True, highlight=False, soft_wrap=True)
         self._total, self._done = total_images, 0
         self._started = time.monotonic()
@@ -43,7 +44,9 @@ class StudyProgress:
                 TimeRemainingColumn(compact=True),
                 console=self._console,
             )
-            self._study_bar = self._bars.add_task("study", total=max(total_images, 1), detail="")
+            self._study_bar = self._bars.add_task(
+                name or "", total=max(total_images, 1), detail="", visible=name is not None
+            )
 
     def __enter__(self) -> Self:
         if self._bars is not None:

@@ -28,7 +28,7 @@ from vicinal.report.figures.core import (
 from vicinal.report.figures.information import information
 from vicinal.report.figures.scaled import scaled_curves
 from vicinal.report.figures.svg import ARM_SLOTS, COLOURS, FONTS, SUBSCRIPT, Key, Panel, compose, css, render, sentinel
-from vicinal.report.figures.trade_offs import pareto, risk_coverage
+from vicinal.report.figures.trade_offs import pareto, risk_coverage, risk_curve
 
 __all__ = [
     "ARM_SLOTS",
@@ -65,6 +65,7 @@ __all__ = [
     "reliability_curve",
     "render",
     "risk_coverage",
+    "risk_curve",
     "scaled_curves",
     "sentinel",
     "vicinal_curve",
