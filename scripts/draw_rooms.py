@@ -26,7 +26,7 @@ COLUMNS = {
     "cli": 2, "api": 2, "study": 1, "toy": 3, "measuring": 3, "training": 1, "distillation": 0, "evaluation": 2,
     "networks": 1.5, "inputs": 1.5,
     "data": 1.5, "report": 4, "results": 3, "tracking": 0.2, "paper": 4, "claims": 4, "workspace": 2.2, "metrics": 0.6,
-    "functional": 0, "config": 2.2, "errors": 2.2, "shipping": 1,
+    "functional": 0, "config": 2.2, "errors": 2.2, "shipping": 1, "recipes": 1,
 }  # fmt: skip
 STYLE = """
   .room { fill: #f4f6f8; stroke: #57606a; stroke-width: 1.2; rx: 6px }

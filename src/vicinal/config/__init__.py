@@ -4,7 +4,7 @@ from vicinal.config.arm import ArmSpec
 from vicinal.config.augment import AugmentSpec
 from vicinal.config.base import SCHEMA, fingerprint
 from vicinal.config.data import DataSpec
-from vicinal.config.load import load_study, packaged_studies
+from vicinal.config.load import load_study, packaged_studies, parse_study
 from vicinal.config.measures import (
     CORRUPTIONS,
     SEVERITIES,
@@ -24,6 +24,7 @@ from vicinal.config.network import (
     refuse_pixels_to_255,
 )
 from vicinal.config.objective import ARMS, UNIFORM_MIXING, MixingSpec, Objective, Temperature
+from vicinal.config.overrides import apply_override
 from vicinal.config.preparation import CropMode, Interpolation, PreparationSpec
 from vicinal.config.run import RunSpec
 from vicinal.config.schema import study_file_schema
@@ -55,6 +56,7 @@ __all__ = [
     "TeacherVariant",
     "Temperature",
     "VicinitySpec",
+    "apply_override",
     "brings_weights",
     "corruption_named",
     "fingerprint",
@@ -62,6 +64,7 @@ __all__ = [
     "is_onnx",
     "load_study",
     "packaged_studies",
+    "parse_study",
     "refuse_pixels_to_255",
     "study_file_schema",
 ]

@@ -2,6 +2,7 @@
 
 from vicinal.data.corruptions import SIDES_PX, STRENGTHS_OF, Strengths, corrupt, published_corruptions, strengths_for
 from vicinal.data.decode import SUFFIXES, BrokenImageError
+from vicinal.data.glance import Glance, glance
 from vicinal.data.image_list import IMAGES_FILE, write_csv, write_image_list, write_lists
 from vicinal.data.inspection import (
     ClassCount,
@@ -28,6 +29,7 @@ __all__ = [
     "SUFFIXES",
     "BrokenImageError",
     "ClassCount",
+    "Glance",
     "ImageData",
     "ImageSet",
     "Images",
@@ -41,6 +43,7 @@ __all__ = [
     "corrupt",
     "count_lines",
     "find_originals",
+    "glance",
     "imbalance",
     "imbalance_line",
     "load_data",

@@ -12,6 +12,7 @@ from vicinal.networks.cost import (
     network_cost,
     try_training,
 )
+from vicinal.networks.facts import ModelFacts, hub_weights_at_hand, model_facts
 from vicinal.networks.fused import FUSING_IMAGES, fused
 from vicinal.networks.heads import ClassOrder
 from vicinal.networks.kinds import weights_hash
@@ -25,6 +26,7 @@ __all__ = [
     "ClassOrder",
     "Classifier",
     "Compiled",
+    "ModelFacts",
     "ModelName",
     "NetworkCost",
     "TimmClassifier",
@@ -35,9 +37,11 @@ __all__ = [
     "evaluating",
     "forward_flops",
     "fused",
+    "hub_weights_at_hand",
     "inference_seconds",
     "load_classifier",
     "match_classes",
+    "model_facts",
     "model_name",
     "network_cost",
     "read_weights",

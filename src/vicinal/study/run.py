@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -93,6 +95,30 @@ class Study:
         return Estimate(
             self.context, self.plan, self.networks, self.predictions, self.groups, self.banks, self.existing_banks
         )
+
+    def with_plan(self, spec: StudySpec) -> Study:
+        """The same data and networks under other arms, seeds and epochs; nothing is read, built or timed again.
+
+        Args:
+            spec: that arms, seeds and epochs are taken from; all else is this study's. Raises UsageError where they do not fit.
+        """
+        other, student = copy.copy(self), self.spec.student
+        if student is not None and spec.student is not None:
+            student = student.model_copy(update={"epochs": spec.student.epochs})
+        teachers = {
+            name: own.model_copy(update={"epochs": spec.teachers[name].epochs})
+            for name, own in self.spec.teachers.items()
+        }
+        changes = {"arms": spec.arms, "seeds": spec.seeds, "student": student, "teachers": teachers}
+        other.context = replace(self.context, spec=self.spec.model_copy(update=changes))
+        check_spec(other.context)
+        other.spec = other.context.spec
+        other.plan = plan_study(other.spec, self.out, other.context.facts())
+        other.predictions = StudyPredictions(other.context, other.plan)
+        for kept in ("notes", "groups", "existing_banks", "banks", "estimate"):
+            vars(other).pop(kept, None)
+        vars(other.estimate)["network_costs"] = self.estimate.network_costs
+        return other
 
     def compiles(self, run: PlannedRun) -> bool:
         """Whether a run's network is called through torch.compile: where all trainings of its architecture together pay for it."""

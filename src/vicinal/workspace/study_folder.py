@@ -35,6 +35,7 @@ _OWN = {
     "tables",
     "figures",
     "paper",
+    "distill.yaml",
     "student",
 }
 
