@@ -25,10 +25,60 @@ if TYPE_CHECKING:
     from vicinal.recipes import Ranking
     from vicinal.results import StudyResults
     from vicinal.shipping import Prediction
-    from vicinal.study import Executor, PlanSummary
+    from vicinal.study import DataCheck, Executor, PlanSummary
     from vicinal.workspace import StudyProgress
 
-__all__ = ["check", "compare", "distill", "export", "init", "load_study", "measure", "natural", "plan", "predict", "push", "rank", "report", "run", "text"]
+__all__ = [
+    "check",
+    "compare",
+    "distill",
+    "export",
+    "init",
+    "load_study",
+    "measure",
+    "plan",
+    "predict",
+    "push",
+    "rank",
+    "report",
+    "run",
+]
+
+
+def check(
+    source: str | Path,
+    *,
+    teacher: str | None = None,
+    out: Path | str | None = None,
+    image_size: int | None = None,
+    class_order: Literal["text", "natural"] | None = None,
+) -> DataCheck:
+    """What there is to know of images before a study is written: counts, sizes, what cannot be read, duplicates, imbalance.
+
+    Args:
+        source: as `data.source` of a study.
+        teacher: a classifier that is asked about up to 500 of the images, as `networks.load_classifier` takes it.
+        out: a folder for CSV files; None: none are written.
+        image_size, class_order: as `data` of the study to come will have them.
+
+    Raises UsageError for images or a classifier that cannot be read at all; what else speaks against them is in `problems`.
+    """
+    from pydantic import ValidationError
+
+    from vicinal.config import DataSpec
+    from vicinal.errors import UsageError
+
+    try:
+        spec = DataSpec(source=str(source), image_size=image_size, class_order=class_order)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"data.{first['loc'][0]}: {first['msg']}") from None
+    from vicinal.study import check_data
+
+    found = check_data(spec, teacher)
+    if out is not None:
+        found.write(Path(out))
+    return found
 
 
 def plan(study: StudySpec | str | Path, out: Path | str | None = None, overrides: Sequence[str] = ()) -> PlanSummary:
@@ -261,27 +311,38 @@ def compare(
     from vicinal.measuring import MeasuringOptions, measure_named
 
     return measure_named(list(networks), images, MeasuringOptions(**options), None if out is None else Path(out))
+
+
 def init(
     data: str | Path,
     out: Path | str = "study.yaml",
+    *,
     teacher: str | None = None,
     student: str | None = None,
     student_weights: str | None = None,
     force: bool = False,
 ) -> StudySpec:
     """Write a commented study file for a data folder and a teacher, every choice with its reason; trains nothing.
+
     Args:
         data: as `data.source` of a study.
         teacher: a timm name, `NAME=FILE` or a weights file that says its model; None: one to train first.
         student: a timm name; None: a small one of the teacher's family.
         student_weights: a file, `hub` or `none`; None: the hub's, where it can be reached.
         force: write over a file that is there.
+
     Raises UsageError where something cannot be used, or the file is there.
+    """
     from vicinal.recipes import write_study
+
     return write_study(str(data), teacher, student, student_weights, Path(out), force).spec(str(out))
+
+
 def distill(
     teacher: str,
     data: str | Path,
+    out: Path | str | None = None,
+    *,
     student: str | None = None,
     student_weights: str | None = None,
     minutes: float = 60.0,
@@ -292,7 +353,8 @@ def distill(
     say: Callable[[str], None] = lambda _: None,
     prepare_process: Callable[[StudySpec], None] = lambda _: None,
 ) -> Path | None:
-    """From a teacher and a folder of images to students and their report: the study that a careful engineer would write, run.
+    """From a teacher and a folder of images to a student to ship: the study that a careful engineer would write, run and reported.
+
     Args:
         teacher: a timm name, `NAME=FILE`, a weights file that says its model, a run folder, or a folder as timm writes it.
         data: as `data.source` of a study.
@@ -304,14 +366,18 @@ def distill(
         command: that gives all this, as results state it.
         show: is given the study file; say: what a person wants to know meanwhile.
         prepare_process: is given the study before anything is timed.
+
     Returns:
-        The report's page; None where nothing was run.
+        The report's page, beside which `student/` lies; None where nothing was run.
+
     Raises:
         UsageError: something does not fit, or not even the smallest study fits into the minutes; before anything is spent.
         VicinalError: training failed; what was finished stays, and the same call continues.
+    """
     started = time.monotonic()
     from vicinal import recipes  # imports torch, which is a part of the minutes
     from vicinal.workspace import printable
+
     request = recipes.Request(teacher, str(data), student, student_weights, minutes, tuple(overrides))
     folder = Path(out) if out is not None else request.folder
     if command is None:
@@ -326,14 +392,19 @@ def distill(
         say=say,
         prepare_process=prepare_process,
     )
+
+
 def rank(
     teachers: Sequence[str],
     data: str | Path,
+    out: Path | str | None = None,
     overrides: Sequence[str] = (),
+    *,
     command: str | None = None,
     prepare_process: Callable[[StudySpec], None] = lambda _: None,
 ) -> Ranking:
     """Which of several teachers to distil from, before any student is trained, and what such a ranking is worth (docs/rank.md).
+
     Args:
         teachers: at least two, as `distill` takes one; each knows the data's classes already.
         data: as `data.source` of a study.
@@ -341,8 +412,11 @@ def rank(
         overrides: KEY=VALUE of the study that measures them.
         command: as results state it.
         prepare_process: is given the study before anything is predicted.
+
     Raises UsageError where a teacher or the data cannot be used, or a teacher's classes are not the data's.
+    """
     from vicinal import recipes
+
     place = Path(out) if out is not None else None
     words = command or shlex.join(["vicinal", "rank", *teachers, str(data), *overrides])
     return recipes.rank(teachers, str(data), place, overrides, words, prepare_process)

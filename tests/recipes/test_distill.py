@@ -58,6 +58,7 @@ def test_a_sitting_is_shown_first_runs_and_goes_on_as_it_was_decided(vicinal, im
     assert yaml.safe_load(first.out.partition("\n\n\n")[0].partition("\nnetwork ")[0])["student"]["epochs"] == 1
     assert "of what was estimated" in first.err
     assert (out / "report.html").is_file()
+    assert (out / "student" / "model.onnx").is_file()
     decided, runs = (out / STUDY_YAML).read_bytes(), sorted((out / "runs").iterdir())
     assert len(runs) == 2
 

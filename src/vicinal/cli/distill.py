@@ -1,4 +1,4 @@
-"""`vicinal distill`: students of a teacher and their report from a folder of images, in given minutes."""
+"""`vicinal distill`: a student to ship from a teacher and a folder of images, in given minutes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MINUTES = 60.0
 def add_parser(verbs: Any) -> None:
     """Add the verb."""
     parser = verbs.add_parser(
-        "distill", help="from a teacher and a folder of images to students and their report, in given minutes"
+        "distill", help="from a teacher and a folder of images to a student to ship, in given minutes"
     )
     parser.add_argument(
         "teacher", metavar="TEACHER", help="a timm name, NAME=FILE, or a weights file that says its model"

@@ -139,7 +139,7 @@ def _training_images(data: Glance, sheet: Sheet) -> int:
     """About how many are left to train on."""
     images = data.images["train"]
     own = sheet.values["data"]
-    return max(1, round(images * (1 - own.get("test", 0)) * (1 - own.get("validation", 0))))
+    return max(1, int(images * (1 - float(own.get("test", 0))) * (1 - float(own.get("validation", 0)))))
 
 
 def _clause(text: str) -> str:

@@ -1,4 +1,4 @@
-"""`vicinal distill`: from a teacher and a folder of images to students and their report, in a sitting that may be killed."""
+"""`vicinal distill`: from a teacher and a folder of images to a student to ship, in one sitting that may be killed."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from vicinal.recipes.decide import TEACHER, study_name
 from vicinal.recipes.fit import fit
 from vicinal.recipes.start import new_sheet
 from vicinal.report import write_report
+from vicinal.shipping import export_student
 from vicinal.study import Study, execute
 from vicinal.version import __version__
 from vicinal.workspace import (
@@ -28,6 +29,7 @@ from vicinal.workspace import (
     write_atomically,
 )
 
+STUDENT_FOLDER = "student"
 STUDY_YAML = "distill.yaml"  # of the folder: what was decided, which a command that continues does not decide again
 _MARK = "# distill: "  # before what was asked for, as JSON
 CHECKED_IMAGES = 500
@@ -190,7 +192,7 @@ def distill(
     say: Callable[[str], None],
     prepare_process: Callable[[StudySpec], None] = lambda _: None,
 ) -> Path | None:
-    """Decide, show the study file, run it, and write its report.
+    """Decide, show the study file, run it, write its report, and put the selected student into a folder to ship.
 
     Args:
         out: the study's folder.
@@ -218,8 +220,10 @@ def distill(
         write_atomically(out / STUDY_YAML, sitting.text)
     execute(sitting.study, command)
     page = write_report(out)
+    student = export_student(out, out / STUDENT_FOLDER, force=True, command=command, say=say)
     taken_s = time.monotonic() - started
     if sitting.estimated_s is not None:
         ratio = f"{taken_s / sitting.estimated_s:.2f} of what was estimated, {taken_s / 60 / request.minutes:.2f} of what was asked for"
         say(f"It took {format_seconds(taken_s)}: {ratio}.")
+    say(f"student: {student}")
     return page
