@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from vicinal.api import check, compare, load_study, measure, plan, run
     from vicinal.api import report as write_report
     from vicinal.config import Objective, StudySpec
+    from vicinal.data import data_of
     from vicinal.inputs import VicinalPlan
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "__version__",
     "check",
     "compare",
+    "data_of",
     "load_study",
     "measure",
     "plan",
@@ -34,6 +36,7 @@ _HOMES = {
     "Objective": ("vicinal.config", "Objective"),
     "StudySpec": ("vicinal.config", "StudySpec"),
     "VicinalPlan": ("vicinal.inputs", "VicinalPlan"),
+    "data_of": ("vicinal.data", "data_of"),
     "check": ("vicinal.api", "check"),
     "compare": ("vicinal.api", "compare"),
     "load_study": ("vicinal.api", "load_study"),

@@ -18,6 +18,7 @@ from vicinal.data.inspection import (
 from vicinal.data.load import load_data, load_test_images
 from vicinal.data.originals import Original, Originals, find_originals, read_image
 from vicinal.data.seen import seen_images
+from vicinal.data.sources import data_of
 from vicinal.data.splits import stratified_subset
 from vicinal.data.types import ImageData, Images, ImageSet
 from vicinal.data.views import View
@@ -42,6 +43,7 @@ __all__ = [
     "class_counts",
     "corrupt",
     "count_lines",
+    "data_of",
     "find_originals",
     "glance",
     "imbalance",

@@ -16,6 +16,7 @@ from vicinal.data.sources import (
     find_folders,
     find_hub,
     find_imagefolder,
+    find_in_python,
     find_manifest,
     find_named,
     find_parquet,
@@ -50,6 +51,7 @@ KINDS: tuple[SourceKind, ...] = (
     SourceKind("embedded/", "embedded/fashion-mnist", _under("embedded/"), find_embedded),
     SourceKind("torch/", ", ".join(f"torch/{name}" for name in KNOWN), _under("torch/"), find_named, ("root",)),
     SourceKind("hfds/", "hfds/OWNER/NAME", _under("hfds/"), find_hub, COLUMNS),
+    SourceKind("python/", "python/NAME (what vicinal.data_of gives)", _under("python/"), find_in_python),
     SourceKind("Parquet", "Parquet (a file or a folder)", is_parquet, find_parquet, COLUMNS),
     SourceKind(
         "manifest",
