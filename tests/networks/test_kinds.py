@@ -191,6 +191,17 @@ def test_code_in_the_current_folder_teaches_and_learns(tmp_path: Path, own_code:
     assert (bare(x).shape, bare.class_names, bare.preparation.view.side) == ((3, 5), NAMES, 12)
 
 
+def test_a_function_of_the_running_script_is_a_network(monkeypatch: pytest.MonkeyPatch):
+    import sys
+
+    def made_here(num_classes: int = 5) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(3 * 12 * 12, num_classes))
+
+    monkeypatch.setattr(sys.modules["__main__"], "made_here", made_here, raising=False)
+    own = load_classifier("__main__:made_here", image_size=12, mean=[0], std=[1])
+    assert own(pixels(2, 3, 12)).shape == (2, 5)
+
+
 def test_its_code_is_part_of_what_a_run_is_known_by(tmp_path: Path, own_code: str):
     spec = NetworkSpec(model=f"{own_code}:make", epochs=1)
     before = weights_hash(spec)

@@ -30,11 +30,13 @@ def groups_of(plan: StudyPlan, students_at_once: int) -> list[Group]:
             inputs = bank_layout(run, plan).fingerprint
             key = inputs, run.spec.network.epochs, str(objective.mixing), objective.target
         together.setdefault(key, []).append(run)
-    return [
+    groups = [
         tuple(group[start : start + students_at_once])
         for group in together.values()
         for start in range(0, len(group), students_at_once)
     ]
+    # Classifiers that are taken as they are come first: one whose classes stand in another order stops the study before it trains.
+    return sorted(groups, key=lambda group: group[0].spec.network.epochs > 0)
 
 
 def students_at_once(plan: StudyPlan, parameters: int, free_bytes: int) -> int:

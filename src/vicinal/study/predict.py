@@ -43,7 +43,7 @@ def _way_out(run: PlannedRun) -> str:
     if spec.epochs:
         return "its training diverged; try a lower lr for it"
     return (
-        f"{spec.weights} cannot be measured on these images: give its image_size, mean and std as it was trained with, "
+        f"{spec.weights or spec.model} cannot be measured on these images: give its image_size, mean and std as it was trained with, "
         "or other weights"
     )
 
@@ -195,7 +195,8 @@ class StudyPredictions:
         doubt = doubt_of_order(logits, labels)
         if doubt is not None:
             raise UsageError(
-                f"{run.network_key}: {spec.weights} gets of the {where} images {doubt.sentence(context.data.class_names)}; "
+                f"{run.network_key}: {spec.weights or spec.model} gets of the {where} images "
+                f"{doubt.sentence(context.data.class_names)}; "
                 f"{run.network_key}.check_classes: false goes on all the same"
             )
 
