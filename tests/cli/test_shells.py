@@ -50,7 +50,7 @@ def unquoted(command: str) -> str:
 
 def test_no_documented_command_has_a_pattern_without_quotes():
     found = documented()
-    assert len(found["vicinal --help"]) == 7
+    assert len(found["vicinal --help"]) >= 7
     assert found["quickstart.yaml"]
     assert sum(map(len, found.values())) > 20
     wrong = [f"{where}: {line}" for where, lines in found.items() for line in lines if GLOB.search(unquoted(line))]
