@@ -1,4 +1,5 @@
 # Two commands for a fresh clone: `make demo` and `make test`. Both need Python 3.11 or newer and nothing else.
+# `make test TESTS="-n 2 --dist worksteal"` runs the tests in two processes.
 # `make bench` measures: about 25 minutes on two idle cores and 4 GB of memory; a C++ compiler for the compiled entrants.
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,7 +13,7 @@ demo: $(VENV)/.installed
 	@echo "Open runs/quickstart/report.html in a browser."
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TESTS)
 
 test-slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m slow
