@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from timm.data import create_transform
 
-from vicinal.config import PreparationSpec
-from vicinal.data import ImageSet, View
+from vicinal.config import DataSpec, PreparationSpec
+from vicinal.data import ImageSet, View, load_data, load_test_images
+from vicinal.errors import UsageError
 
 SIZES = ((40, 31), (31, 40), (97, 90), (12, 12), (64, 64), (200, 33), (33, 70), (5, 9), (320, 213), (36, 36))
 MEAN = (0.485, 0.456, 0.406)
@@ -87,3 +90,55 @@ def test_a_part_of_a_set_is_seen_as_the_set_is():
     assert whole.content_hash() == ImageSet(pixels, torch.arange(6)).content_hash()
     with pytest.raises(KeyError):
         whole.as_seen(View(8, 8))
+
+
+def write_wide(root: Path, sizes: tuple[tuple[int, int], ...], mode: str = "RGB") -> Path:
+    """ROOT/<class>/<n>.png, in which the ends of the longer side are white and all else is black."""
+    for name in ("a", "b"):
+        (root / name).mkdir(parents=True)
+        for n, (width, height) in enumerate(sizes):
+            pixels = np.zeros((height, width, 3), np.uint8)
+            pixels[:, : width // 8] = pixels[:, -(width // 8) :] = 255
+            Image.fromarray(pixels).convert(mode).save(root / name / f"{n}.png")
+    return root
+
+
+@pytest.mark.parametrize("lazy", [False, True], ids=["memory", "lazy"])
+def test_what_cropping_cuts_away_is_said_and_can_be_kept(tmp_path: Path, lazy: bool):
+    source = write_wide(tmp_path / "wide", ((400, 100),) * 6)
+    values = {"source": str(source), "image_size": 32, "validation": 0, "lazy": lazy}
+    crop, squash, pad = (load_data(DataSpec(**values, fit=fit)) for fit in ("crop", "squash", "pad"))
+    assert int(crop.train.images[:].max()) == 0  # the ends never reach a network
+    said = "leaves 25% of the median image's area, and less than half of 12 of 12 images"
+    assert [said in " ".join(data.notes) for data in (crop, squash, pad)] == [True, False, False]
+    assert squash.train.images[:][:, 16, 0].float().mean() > 250
+    assert pad.train.images[:][:, 16, 0].float().mean() > 250
+    assert bool((pad.train.images[:][:, :10] == 128).all())
+    assert len({data.train.content_hash() for data in (crop, squash, pad)}) == 3
+
+
+def test_a_few_wide_images_are_counted_and_squares_are_no_news(tmp_path: Path):
+    few = write_wide(tmp_path / "few", ((100, 100),) * 8 + ((300, 100),))
+    assert "less than half of 2 of 18 images" in " ".join(load_data(DataSpec(source=str(few), image_size=32)).notes)
+    squares = write_wide(tmp_path / "squares", ((100, 90), (90, 100), (100, 100), (120, 100)))
+    assert not any("Cutting out" in note for note in load_data(DataSpec(source=str(squares), image_size=32)).notes)
+
+
+def test_views_count_as_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from vicinal.data import decode
+
+    source = write_wide(tmp_path / "some", ((40, 50), (50, 40), (60, 60), (40, 40), (41, 40)))
+    monkeypatch.setattr(decode, "available_memory", lambda: 200_000)
+    load_data(DataSpec(source=str(source), image_size=16, validation=0))
+    with pytest.raises(UsageError, match=r"10 images of 16 x 16 x 3 and 2 of them as 1 networks see them need 0\.0 GB"):
+        load_data(DataSpec(source=str(source), image_size=16, validation=0), None, [View(160, 160)])
+
+
+def test_images_to_measure_are_seen_through_views_in_any_split(tmp_path: Path):
+    source, view = write_wide(tmp_path / "only", ((40, 50), (70, 40)), "L"), View(32, 36, interpolation="bicubic")
+    data = load_test_images(str(source), views=[view])
+    assert data.test.as_seen(view).images.shape == (4, 32, 32, 1)
+    assert data.validation.as_seen(view).images.shape == data.train.as_seen(view).images[:].shape == (0, 32, 32, 1)
+    file = sorted((source / "a").iterdir())[0]
+    where = data.test.names.index("a/0.png")
+    assert np.array_equal(data.test.as_seen(view).images[where].numpy(), view.array(Image.open(file)))

@@ -22,7 +22,13 @@ class DataSpec(Frozen):
         None,
         ge=4,
         le=LARGEST_SIDE,
-        description="side in px that networks see; default: the images' own size (smaller ones are stored as they are)",
+        description="side in px that networks are trained at; default: the images' own size where they have one (smaller ones are "
+        "stored as they are), else the size that the student's weights are for",
+    )
+    fit: Literal["crop", "squash", "pad"] = Field(
+        "crop",
+        description="how images of other shapes become the square that training cuts from: crop (the centre), squash (sides drawn "
+        "together) or pad (grey borders)",
     )
     validation: float = Field(0.1, ge=0, lt=1, description="share of the training images kept for validation")
     test: float = Field(0.2, gt=0, lt=1, description="share cut off for testing where the source has no test split")

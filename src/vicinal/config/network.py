@@ -202,6 +202,9 @@ class NetworkSpec(Frozen):
         if self.mean and self.std:
             refuse_pixels_to_255(self.mean, self.std)
         self._arguments_fit()
+        seen = self.preparation.image_size if isinstance(self.preparation, PreparationSpec) else None
+        if seen is not None and self.image_size not in (None, seen):
+            raise ValueError(f"'image_size' is {self.image_size} and preparation.image_size {seen}: give one of them")
         if (self.lr_segments is not None) != (self.schedule == "piecewise"):
             raise ValueError("'lr_segments' goes with schedule: piecewise, and piecewise needs it")
         if (self.plateau is not None) != (self.schedule == "plateau"):

@@ -15,7 +15,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError, features
 
 from vicinal.data.types import Item, Split, digests_of
+from vicinal.data.views import Fit, View, canvas_view, centre_square, kept_share
 from vicinal.errors import UsageError, VicinalError
 from vicinal.workspace import available_memory
 
@@ -49,11 +50,13 @@ MEMORY_SHARE = 0.6  # of the free memory that images may take; the rest is for t
 MOST_PIXELS = 178_956_970  # of one image, Pillow's own limit: above it a file of kilobytes can ask for gigabytes
 BACKGROUND = (255, 255, 255)  # what is seen through transparent pixels
 _BAND = 1 << 22  # px that are put on the background together
-_TALL = 8  # longer side over shorter; beyond it only the part that is kept is resized, else a strip of 1 x 65,000 px takes gigabytes
 _NAMED = 10  # broken images that a message names
 _TASK = 32  # images per task: enough that handing out tasks costs nothing
 _SMALL = 64 * 64  # px; up to here reading an image is mostly Python, and threads waiting for each other double the time
 _GREY = ("1", "L")
+_SMALL_SIDE = (
+    64  # px; square images of one size up to it are a data set's own form (CIFAR, Tiny ImageNet) and no photographs
+)
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -110,58 +113,96 @@ class _AnotherSize(Exception):  # noqa: N818 - a signal, caught in this module
     """An image has another size than the small square ones before it."""
 
 
+class SizeNeededError(UsageError):
+    """Images have different sizes, or are read when needed, and nobody has said to which side they are brought."""
+
+
+# The views wanted of images: where those are small squares of one size that stay as they are, their side is given, else None.
+ViewsOf = Callable[[int | None], Sequence[View]]
+
+
+@dataclass(frozen=True)
+class Storage:
+    """What becomes of an image that is read: the pixels that training cuts from, and views of the same original.
+
+    `side` is the side in px that the shorter side is resized to (`fit` crop), both (squash) or the longer one (pad); None keeps images
+    as they are. Square images of one size below it are kept as they are, too: enlarging them is left to the device, where it costs
+    no memory.
+    """
+
+    side: int | None
+    fit: Fit = "crop"
+    views: ViewsOf = lambda _: ()
+
+
 @dataclass
 class DecodedPart:
-    """The images of one part: pixels uint8 (n, H, W, C), their SHA-256 (n, 32), and which of those asked for they are, bool."""
+    """The images of one part: pixels uint8 (n, H, W, C), their SHA-256 (n, 32), and which of those asked for they are, bool.
+
+    `seen` are the same images through views, and `kept` the share of each one's area that its stored pixels show.
+    """
 
     pixels: NDArray[np.uint8]
     digests: NDArray[np.uint8]
     readable: NDArray[np.bool_]
+    seen: dict[View, NDArray[np.uint8]] = field(default_factory=dict)
+    kept: NDArray[np.float32] = field(default_factory=lambda: np.ones(0, np.float32))
 
 
 @dataclass
 class Decoded:
-    """All parts, with what is to be said of them."""
+    """All parts, with what is to be said of them. `own_side`: of small square images that were kept as they are."""
 
     parts: list[DecodedPart]
     broken: list[BrokenImageError] = field(default_factory=list)
     transparent: int = 0  # images that the background was seen through
+    own_side: int | None = None
+
+
+@dataclass(frozen=True)
+class _Form:
+    """What one pass over the images makes of each: (H, W, C), and views."""
+
+    shape: tuple[int, int, int]
+    storage: Storage
+    views: tuple[View, ...] = ()
+    alike: bool = False  # all images are taken to have this size by themselves
 
 
 def decode_splits(
-    parts: Sequence[tuple[Split, NDArray[np.int64]]], image_size: int | None, skip_broken: bool = False
+    parts: Sequence[tuple[Split, NDArray[np.int64], bool]], storage: Storage, skip_broken: bool = False
 ) -> Decoded:
-    """Read the images at the given sorted positions of each split.
+    """Read the images at the given sorted positions of each split, each once, and of those parts that say so keep the views, too.
 
-    With `image_size` the shorter side is resized to it (bilinear, antialiased) and the centre square is cut out; without, all
-    images must have one size. Square images of one size below `image_size` are kept as they are: enlarging them is left to
-    the device, where it costs no memory. EXIF orientation turns the pixels; transparent ones show a white background. C is 1 if
-    all images are grey, else 3 (RGB).
+    This is the one place where images become pixels in memory. EXIF orientation turns the pixels; transparent ones show a white
+    background. C is 1 if all images are grey, else 3 (RGB). Resizing is Pillow's, which looks at all pixels that it shrinks.
 
-    Raises UsageError that names the images which cannot be read, unless they are skipped; for sizes that differ, for more images
-    than memory can hold, and where no image can be read.
+    Raises UsageError that names the images which cannot be read, unless they are skipped; SizeNeededError for sizes that differ;
+    UsageError for more images than memory can hold, and where no image can be read.
     """
     broken: list[BrokenImageError] = []
     first_image = _first_readable(parts, broken)
     if first_image is None:
         raise UsageError(broken_sentence(broken))
-    own = (first_image.height, first_image.width)
-    size = own if image_size is None or (own[0] == own[1] < image_size) else (image_size, image_size)
-    count = sum(len(index) for _, index in parts)
+    own, side, alike = (first_image.height, first_image.width), storage.side, True
+    size = own if side is None or (own[0] == own[1] < side) else (side, side)
     channels = 1 if first_image.mode in _GREY else 3
     small = first_image.width * first_image.height <= _SMALL
     workers = 1 if small else min(16, os.cpu_count() or 1)
     while True:
+        own_side = own[0] if alike and size == own and own[0] == own[1] <= _SMALL_SIDE else None
+        form = _Form((*size, channels), storage, tuple(dict.fromkeys(storage.views(own_side))), own_side is not None)
         try:
-            decoded = _decode_all(parts, image_size, count, (*size, channels), workers)
+            decoded = _decode_all(parts, form, workers)
             break
         except _ColourFound:
             channels = 3
         except _AnotherSize:
-            assert image_size is not None
-            size = (image_size, image_size)
+            assert side is not None
+            size, alike = (side, side), False
     if decoded.broken and not skip_broken:
         raise UsageError(broken_sentence(decoded.broken))
+    decoded.own_side = own_side
     return decoded
 
 
@@ -180,48 +221,59 @@ def broken_sentence(broken: Sequence[BrokenImageError]) -> str:
 
 @dataclass(frozen=True)
 class Reader:
-    """How one image of a stream becomes pixels: decoded as RGB, the shorter side resized, the centre square cut out."""
+    """How one image that is read when it is asked for becomes pixels: through a view, or by default as a study stores it."""
 
     side: int
+    view: View | None = None
+    channels: int = 3
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        return (self.side, self.side, 3)
+        return (self.side, self.side, self.channels)
 
     def read(self, data: Path | bytes | NDArray[np.uint8], where: str) -> NDArray[np.uint8]:
         """uint8 (H, W, C). Raises UsageError for an image that cannot be read."""
         try:
-            return _pixels(data, where, self.side, self.shape)[0]
+            return _pixels(data, where, _Form(self.shape, Storage(self.side)), self.view).pixels
         except BrokenImageError as error:
             raise UsageError(f"{error}: repair or remove it, and give the same command again") from None
 
 
-def broken_headers(split: Split, positions: NDArray[np.int64]) -> dict[int, BrokenImageError]:
-    """The images among `positions` (n,), by their place there, that do not even begin like one or are larger than any may be.
+@dataclass
+class Headers:
+    """What the headers of images say: which are broken, by their place, and what share of its area a centre square of each keeps."""
+
+    broken: dict[int, BrokenImageError]
+    kept: NDArray[np.float32]  # of those that are not
+
+
+def read_headers(split: Split, positions: NDArray[np.int64]) -> Headers:
+    """Look whether the images at `positions` (n,) begin like some, and are no larger than any may be.
 
     Nothing is decoded; what lies inside larger files is not looked at.
     """
     broken: dict[int, BrokenImageError] = {}
+    kept = np.full(len(positions), np.nan, np.float32)
 
     def look(items: list[Item], start: int) -> None:
         for position, (data, where) in enumerate(items, start):
             assert isinstance(data, Path)  # as the first is
             try:
-                with _opened(data, where):
-                    pass
+                with _opened(data, where) as image:
+                    kept[position] = kept_share(image.size)
             except BrokenImageError as error:
                 broken[position] = error
 
     first = next(split.items(positions[:1]), None)
     if first is not None and isinstance(first[0], Path):
         _do_all(split.items(positions), look, min(16, os.cpu_count() or 1))
-    return dict(sorted(broken.items()))
+    return Headers(dict(sorted(broken.items())), kept[np.isfinite(kept)])
 
 
 def _first_readable(
-    parts: Sequence[tuple[Split, NDArray[np.int64]]], broken: list[BrokenImageError]
+    parts: Sequence[tuple[Split, NDArray[np.int64], bool]], broken: list[BrokenImageError]
 ) -> Image.Image | None:
-    for split, index in parts:
+    for split, index, _ in parts:
         for data, where in split.items(index):
             try:
                 return _open(data, where)
@@ -230,36 +282,29 @@ def _first_readable(
     return None
 
 
-def _decode_all(
-    parts: Sequence[tuple[Split, NDArray[np.int64]]],
-    image_size: int | None,
-    count: int,
-    shape: tuple[int, int, int],
-    workers: int,
-) -> Decoded:
-    height, width, channels = shape
-    needed, available = count * height * width * channels, available_memory()
+def _decode_all(parts: Sequence[tuple[Split, NDArray[np.int64], bool]], form: _Form, workers: int) -> Decoded:
+    height, width, channels = form.shape
+    count, seen = sum(len(index) for _, index, _ in parts), sum(len(index) for _, index, wanted in parts if wanted)
+    of_views = seen * channels * sum(view.side**2 for view in form.views)
+    needed, available = count * height * width * channels + of_views, available_memory()
     if available is not None and needed > MEMORY_SHARE * available:
+        more = f" and {seen} of them as {len(form.views)} networks see them" if of_views else ""
         raise UsageError(
-            f"{count} images of {width} x {height} x {channels} need {needed / 1e9:.1f} GB of memory, and of "
+            f"{count} images of {width} x {height} x {channels}{more} need {needed / 1e9:.1f} GB of memory, and of "
             f"{available / 1e9:.1f} GB free may take {MEMORY_SHARE:.0%}: lower data.image_size or data.train_images"
         )
     decoded = Decoded([])
-    for split, index in parts:
-        decoded.parts.append(_decode_one(split, index, image_size, shape, workers, decoded))
+    for split, index, wanted in parts:
+        own = form if wanted else replace(form, views=())
+        decoded.parts.append(_decode_one(split, index, own, workers, decoded))
     return decoded
 
 
-def _decode_one(
-    split: Split,
-    index: NDArray[np.int64],
-    image_size: int | None,
-    shape: tuple[int, int, int],
-    workers: int,
-    decoded: Decoded,
-) -> DecodedPart:
-    images = np.empty((len(index), *shape), dtype=np.uint8)
+def _decode_one(split: Split, index: NDArray[np.int64], form: _Form, workers: int, decoded: Decoded) -> DecodedPart:
+    images = np.empty((len(index), *form.shape), dtype=np.uint8)
+    seen = {view: np.empty((len(index), view.side, view.side, form.shape[2]), dtype=np.uint8) for view in form.views}
     digests = np.empty((len(index), 32), dtype=np.uint8)
+    kept = np.ones(len(index), dtype=np.float32)
     readable = np.ones(len(index), dtype=np.bool_)
     broken: dict[int, BrokenImageError] = {}
     transparent = np.zeros(len(index), dtype=np.bool_)
@@ -267,19 +312,22 @@ def _decode_one(
     def work(items: list[Item], start: int) -> None:
         for position, (data, where) in enumerate(items, start):
             try:
-                pixels, transparent[position] = _pixels(data, where, image_size, shape)
+                found = _pixels(data, where, form)
             except BrokenImageError as error:
                 broken[position], readable[position] = error, False
                 continue
-            images[position] = pixels
-            digests[position] = digests_of([pixels.data])
+            images[position], transparent[position], kept[position] = found.pixels, found.transparent, found.kept
+            digests[position] = digests_of([found.pixels.data])
+            for view, pixels in found.seen.items():
+                seen[view][position] = pixels
 
     _do_all(split.items(index), work, workers)
     decoded.broken += [broken[position] for position in sorted(broken)]
     decoded.transparent += int(transparent.sum())
     if broken:
-        images, digests = images[readable], digests[readable]
-    return DecodedPart(images, digests, readable)
+        images, digests, kept = images[readable], digests[readable], kept[readable]
+        seen = {view: pixels[readable] for view, pixels in seen.items()}
+    return DecodedPart(images, digests, readable, seen, kept)
 
 
 def _do_all(items: Iterator[Item], work: Callable[[list[Item], int], None], workers: int) -> None:
@@ -360,37 +408,54 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _pixels(
-    data: Path | bytes | NDArray[np.uint8], where: str, image_size: int | None, shape: tuple[int, int, int]
-) -> tuple[NDArray[np.uint8], bool]:
-    """The image as contiguous uint8 of `shape` (H, W, C), and whether the background is seen through it."""
+@dataclass(frozen=True)
+class _Pixels:
+    """What was made of an image: contiguous uint8 (H, W, C), the same through views, and what is to be said of it."""
+
+    pixels: NDArray[np.uint8]
+    seen: dict[View, NDArray[np.uint8]]
+    transparent: bool
+    kept: float
+
+
+def _pixels(data: Path | bytes | NDArray[np.uint8], where: str, form: _Form, only: View | None = None) -> _Pixels:
+    """The image in a form, or through one view alone."""
     try:
-        return _seen(_open(data, where), where, image_size, shape)
+        return _seen(_open(data, where), where, form, only)
     except MemoryError:
         raise VicinalError(f"{where}: memory ran out while it was read: make it smaller or remove it") from None
 
 
-def _seen(
-    image: Image.Image, where: str, image_size: int | None, shape: tuple[int, int, int]
-) -> tuple[NDArray[np.uint8], bool]:
-    height, width, channels = shape
+def _seen(image: Image.Image, where: str, form: _Form, only: View | None) -> _Pixels:
     image, transparent = _on_background(_of_8_bits(image, where))
+    channels = form.shape[2]
     if channels == 1 and image.mode not in _GREY:
         raise _ColourFound
     target = "L" if channels == 1 else "RGB"
     if image.mode != target:
         image = image.convert(target)
-    if image_size is not None and height < image_size:  # small images kept as they are, while they are alike
+    if only is not None:
+        return _Pixels(only.array(image), {}, transparent, 1.0)
+    stored, kept = _stored(image, where, form)
+    return _Pixels(stored, {view: view.array(image) for view in form.views}, transparent, kept)
+
+
+def _stored(image: Image.Image, where: str, form: _Form) -> tuple[NDArray[np.uint8], float]:
+    """The pixels that training cuts from, and the share of the original's area that they show."""
+    (height, width, _), side, kept = form.shape, form.storage.side, 1.0
+    if side is not None and (height < side or form.alike):  # small images kept as they are, while they are alike
         if (image.height, image.width) != (height, width):
             raise _AnotherSize
-    elif image_size is not None:
-        image = _fit(image, image_size)
+    elif side is not None:
+        view = canvas_view(side, form.storage.fit)
+        kept = kept_share(image.size) if view is None else 1.0
+        image = centre_square(image, side) if view is None else view.see(image)
     if (image.height, image.width) != (height, width):
-        raise UsageError(
+        raise SizeNeededError(
             f"images differ in size: {where} is {image.width} x {image.height}, the first is {width} x {height}; "
             "give data.image_size=SIDE to resize them all (for example data.image_size=64)"
         )
-    return np.asarray(image).reshape(shape), transparent
+    return np.asarray(image).reshape(form.shape), kept
 
 
 def _of_8_bits(image: Image.Image, where: str) -> Image.Image:
@@ -423,26 +488,6 @@ def _on_background(image: Image.Image) -> tuple[Image.Image, bool]:
             layered = Image.alpha_composite(Image.new("RGBA", layered.size, (*BACKGROUND, 255)), layered)
         seen.paste(layered.convert(seen.mode), (0, top))
     return seen, transparent
-
-
-def _fit(image: Image.Image, side: int) -> Image.Image:
-    """Resize the shorter side to `side` px and cut out the centre square, by torchvision's arithmetic."""
-    shorter, longer = min(image.size), max(image.size)
-    if longer > _TALL * shorter:
-        return _fit_strip(image, side)
-    if shorter != side:
-        width, height = (side if s == shorter else max(side, int(side * s / shorter)) for s in image.size)
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
-    left, top = round((image.width - side) / 2), round((image.height - side) / 2)
-    return image if image.size == (side, side) else image.crop((left, top, left + side, top + side))
-
-
-def _fit_strip(image: Image.Image, side: int) -> Image.Image:
-    """The same of a long strip, whose ends are cut off before it is enlarged."""
-    shorter = min(image.size)
-    left, top = (image.width - shorter) // 2, (image.height - shorter) // 2
-    square = image.crop((left, top, left + shorter, top + shorter))
-    return square if shorter == side else square.resize((side, side), Image.Resampling.BILINEAR)
 
 
 def _one_line(error: Exception) -> str:

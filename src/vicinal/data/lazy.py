@@ -5,6 +5,8 @@ Shapes: N images, B of a batch, (H, W, C) an image, uint8.
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +22,8 @@ from vicinal.data.types import Split
 from vicinal.errors import UsageError
 from vicinal.workspace import ContentHashes
 
+REMEMBERED_BYTES = 1 << 30  # of pixels that are read again and again
+
 
 class LazyImages:
     """Looks like a uint8 (N, H, W, C) tensor that is indexed along N, and decodes only what is asked for, in threads.
@@ -27,10 +31,17 @@ class LazyImages:
     Args:
         split: where the images are; positions: (N,) which of its images these are.
         reader: how one becomes pixels.
+        remembered: pixels by position, which are kept up to `REMEMBERED_BYTES` where a dict is given: for a few that come again.
     """
 
-    def __init__(self, split: Split, positions: NDArray[np.int64], reader: Reader) -> None:
-        self._split, self._positions, self._reader = split, positions, reader
+    def __init__(
+        self,
+        split: Split,
+        positions: NDArray[np.int64],
+        reader: Reader,
+        remembered: dict[int, NDArray[np.uint8]] | None = None,
+    ) -> None:
+        self._split, self._positions, self._reader, self._remembered = split, positions, reader, remembered
         self._pool = ThreadPoolExecutor(min(16, os.cpu_count() or 1), thread_name_prefix="vicinal-decode")
 
     @property
@@ -45,8 +56,19 @@ class LazyImages:
         chosen = self._positions[key] if isinstance(key, slice) else self._positions[key.cpu().numpy()]
         # Sources are read in their own order, each image once.
         unique, where = np.unique(chosen, return_inverse=True)
-        pixels = list(self._pool.map(lambda item: self._reader.read(*item), self._split.items(unique)))
+        pixels = self._read(unique)
         return torch.from_numpy(np.stack(pixels)[where] if pixels else np.empty((0, *self._reader.shape), np.uint8))
+
+    def _read(self, positions: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+        """The images at sorted positions, each once."""
+        known = self._remembered if self._remembered is not None else {}
+        missing = np.array([p for p in positions.tolist() if p not in known], dtype=np.int64)
+        read = self._pool.map(lambda item: self._reader.read(*item), self._split.items(missing))
+        found = dict(zip(missing.tolist(), read, strict=True))
+        if self._remembered is not None:
+            room = REMEMBERED_BYTES // math.prod(self._reader.shape) - len(known)
+            self._remembered.update(itertools.islice(found.items(), max(0, room)))
+        return [found[p] if p in found else known[p] for p in positions.tolist()]
 
     def split(self, size: int) -> Iterator[Tensor]:
         """All images in order, in parts of `size`, the next part read while one is used."""
@@ -61,7 +83,7 @@ class LazyImages:
 
     def subset(self, index: Tensor) -> LazyImages:
         """The images at `index` (int64 positions, or a bool mask of length N)."""
-        return LazyImages(self._split, self._positions[index.cpu().numpy()], self._reader)
+        return LazyImages(self._split, self._positions[index.cpu().numpy()], self._reader, self._remembered)
 
     def digests(self) -> NDArray[np.uint8]:
         """uint8 (N, 32): hashes of the encoded images, which change when a file does, also to one of the same name and size."""

@@ -14,22 +14,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from vicinal.config import DataSpec
 from vicinal.data.class_order import in_class_order, in_classes_of
-from vicinal.data.decode import BrokenImageError, Reader, broken_headers, broken_sentence, decode_splits
+from vicinal.data.decode import ViewsOf
 from vicinal.data.find import check_labels, check_names, check_trainable, find_source
-from vicinal.data.lazy import LazyImages
 from vicinal.data.leaks import leak_notes, near_notes
 from vicinal.data.near_duplicates import MOST_IMAGES, near_duplicates
+from vicinal.data.reading import Sets, read_sets
 from vicinal.data.splits import Assigned, all_to_measure, assign
 from vicinal.data.types import ROLES, ImageData, ImageSet, Role, Source, hash_of_images
 from vicinal.data.unreadable import unreadable_images
+from vicinal.data.views import View
 from vicinal.errors import UsageError
 
 
-def load_data(spec: DataSpec, stored_side: int | None = None) -> ImageData:
+def load_data(spec: DataSpec, stored_side: int | None = None, views: Sequence[View] | ViewsOf = ()) -> ImageData:
     """All images of a source in memory, as uint8 (N, H, W, C), split into training, validation and test images.
 
     - Test images: the source's test split; else its validation split; else a share `spec.test` of the training images.
@@ -39,8 +39,11 @@ def load_data(spec: DataSpec, stored_side: int | None = None) -> ImageData:
 
     Args:
         stored_side: in px, that images are kept at where networks are to cut `spec.image_size` from something larger.
+        views: that networks have of the originals (`ImageSet.as_seen`), each image being decoded once for all; or a function that gives
+            them, which is told the side of small square images that are kept as they are, else None.
 
-    Raises UsageError, in one line, for a source or an option that cannot be used, and VicinalError if the embedded
+    Raises UsageError, in one line, for a source or an option that cannot be used, SizeNeededError (a UsageError) for images that need
+    an `image_size` and have none, and VicinalError if the embedded
     images are damaged.
     """
     source = find_source(spec)
@@ -49,15 +52,18 @@ def load_data(spec: DataSpec, stored_side: int | None = None) -> ImageData:
     check_labels(source, for_training=True)
     asked, notes = assign(source, spec)
     side = spec.image_size if stored_side is None else stored_side
-    read = _lazy_sets if spec.lazy else _decoded_sets
-    sets, where, remembered, more = read(source, spec, asked, side)
-    _check_classes_left(source, sets["train"])
-    data = _image_data(source, spec, where, sets, remembered, (*notes, *more))
-    return replace(data, unreadable=unreadable_images(source, asked, where))
+    read = read_sets(source, spec, asked, side, views)
+    _check_classes_left(source, read.sets["train"])
+    data = _image_data(source, spec, read, notes)
+    return replace(data, unreadable=unreadable_images(source, asked, read.where))
 
 
 def load_test_images(
-    source: DataSpec | str | Path, *, class_names: Sequence[str] | None = None, stored_side: int | None = None
+    source: DataSpec | str | Path,
+    *,
+    class_names: Sequence[str] | None = None,
+    stored_side: int | None = None,
+    views: Sequence[View] = (),
 ) -> ImageData:
     """Images to measure a classifier on: every one given, none cut off, and none needed to train on.
 
@@ -69,7 +75,8 @@ def load_test_images(
         source: as `data.source` of a study has it, or a whole `DataSpec` (`test_images` then keeps that many; shares are not used).
         class_names: the classifier's K names, in the order of its logits: labels become positions among them, found by name.
             None: the source's own classes.
-        stored_side: in px, as `load_data` takes it.
+        stored_side: in px, as `load_data` takes it; default: the side of the first view, where there is one.
+        views: that networks have of the originals (`ImageSet.as_seen`).
 
     Raises UsageError, in one line, for a source that cannot be used, or for classes that the classifier does not have.
     """
@@ -79,24 +86,16 @@ def load_test_images(
     found = in_class_order(found, spec) if class_names is None else in_classes_of(found, class_names)
     check_labels(found, for_training=False)
     asked, notes = all_to_measure(found, spec)
-    side = spec.image_size if stored_side is None else stored_side
-    read = _lazy_sets if spec.lazy else _decoded_sets
-    sets, where, remembered, more = read(found, spec, asked, side)
-    data = _image_data(found, spec, where, sets, remembered, (*notes, *more))
-    return replace(data, unreadable=unreadable_images(found, asked, where))
+    side = stored_side or spec.image_size or next((view.side for view in views), None)
+    read = read_sets(found, spec, asked, side, views)
+    return replace(_image_data(found, spec, read, notes), unreadable=unreadable_images(found, asked, read.where))
 
 
-def _image_data(
-    source: Source,
-    spec: DataSpec,
-    where: Mapping[Role, Assigned],
-    sets: Mapping[Role, ImageSet],
-    remembered: int,
-    notes: Sequence[str],
-) -> ImageData:
+def _image_data(source: Source, spec: DataSpec, read: Sets, notes: Sequence[str]) -> ImageData:
+    where = read.where
     sets = {
         role: images.with_names(source.splits[where[role].split].names(where[role].split, where[role].positions))
-        for role, images in sets.items()
+        for role, images in read.sets.items()
     }
     leaks = leak_notes(sets, source.class_names, lambda role, i: _name_of(source, where[role], i))
     near = near_duplicates(sets) if sum(map(len, sets.values())) <= MOST_IMAGES else None
@@ -110,8 +109,9 @@ def _image_data(
         validation=sets["validation"],
         test=sets["test"],
         class_order=source.class_order,
-        remembered_hashes=remembered,
-        notes=tuple(_without_root(note, spec) for note in (*source.notes, *notes, *leaks)),
+        remembered_hashes=read.remembered,
+        notes=tuple(_without_root(note, spec) for note in (*source.notes, *notes, *read.notes, *leaks)),
+        own_side=read.own_side,
         near_duplicates=None if near is None else tuple(near),
     )
 
@@ -120,59 +120,6 @@ def _without_root(note: str, spec: DataSpec) -> str:
     """Notes go into reports, which name files by their place in the source and not in somebody's machine."""
     root = re.escape(f"{Path(spec.source).expanduser()}{os.sep}")
     return re.sub(rf"(?<![^\s(]){root}", "", note)
-
-
-# Sets, which images they hold, how many files' hashes were remembered, and notes.
-_Read = tuple[dict[Role, ImageSet], dict[Role, Assigned], int, list[str]]
-
-
-def _decoded_sets(source: Source, spec: DataSpec, where: Mapping[Role, Assigned], side: int | None) -> _Read:
-    """All images in memory, read in one pass."""
-    filled = [name for name in ROLES if len(where[name].positions)]
-    parts = [(source.splits[where[name].split], where[name].positions) for name in filled]
-    decoded = decode_splits(parts, side, spec.on_error == "skip")
-    found = dict(zip(filled, decoded.parts, strict=True))
-    shape = next(iter(found.values())).pixels.shape[1:]
-    sets: dict[Role, ImageSet] = {}
-    kept = dict(where)
-    for name in ROLES:
-        if name not in found:
-            sets[name] = ImageSet(torch.empty((0, *shape), dtype=torch.uint8), where[name].labels(source))
-            continue
-        kept[name] = replace(where[name], positions=where[name].positions[found[name].readable])
-        pixels = torch.from_numpy(found[name].pixels)
-        sets[name] = ImageSet(pixels, kept[name].labels(source), found[name].digests)
-    notes = []
-    if decoded.broken:
-        notes.append(_skipped(decoded.broken))
-    if decoded.transparent:
-        notes.append(f"{decoded.transparent:,} images have transparent parts: they are seen on a white background.")
-    return sets, kept, 0, notes
-
-
-def _lazy_sets(source: Source, spec: DataSpec, where: Mapping[Role, Assigned], side: int | None) -> _Read:
-    """The same sets with images that are decoded when they are asked for; here files are hashed and their headers looked at."""
-    if side is None:
-        raise UsageError("data.lazy needs data.image_size: the side in px that every image is brought to")
-    if any(split.contents is None for split in source.splits.values()):
-        raise UsageError(f"data.lazy goes with folders, Parquet, WebDataset shards and hfds/, not with {spec.source}")
-    reader, kept, broken = Reader(side), dict(where), list[BrokenImageError]()
-    lazy: dict[Role, LazyImages] = {}
-    for name in ROLES:
-        split, positions = source.splits[where[name].split], where[name].positions
-        wrong = broken_headers(split, positions)
-        broken += wrong.values()
-        kept[name] = replace(where[name], positions=np.delete(positions, list(wrong)))
-        lazy[name] = LazyImages(split, kept[name].positions, reader)
-    if broken and spec.on_error == "raise":
-        raise UsageError(broken_sentence(broken))
-    sets = {name: ImageSet(images, kept[name].labels(source)) for name, images in lazy.items()}
-    remembered = sum(images.contents.remembered for images in lazy.values())
-    return sets, kept, remembered, [_skipped(broken)] if broken else []
-
-
-def _skipped(broken: Sequence[BrokenImageError]) -> str:
-    return f"Left out by data.on_error=skip: {len(broken):,} images, for example {'; '.join(map(str, broken[:3]))}."
 
 
 def _name_of(source: Source, at: Assigned, position: int) -> str:

@@ -170,7 +170,8 @@ class ImageData:
     each of the source's own splits, the hash of the images read, in its own order: all of them, or those that
     `data.train_images` and `data.test_images` keep. It does not depend on the path, nor on how validation and test images
     are cut. `validation` may be empty. `class_order` says what the numbers of the classes go by, `remembered_hashes` how many
-    files were not read for their hashes because nothing about them had changed. `notes` are sentences that belong beside
+    files were not read for their hashes because nothing about them had changed, `own_side` the side in px of small square images (at
+    most 64 px) that are kept as they are. `notes` are sentences that belong beside
     every figure made from the data.
     """
 
@@ -186,6 +187,7 @@ class ImageData:
     notes: tuple[str, ...] = ()
     near_duplicates: tuple[NearDuplicate, ...] | None = None  # across sets and classes; None: not looked for
     unreadable: tuple[Unreadable, ...] = ()  # left out by data.on_error=skip
+    own_side: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

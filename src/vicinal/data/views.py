@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -25,7 +26,9 @@ _MOST_RESIZED = (
 _MARGIN = (
     4  # px that a filter reads beyond what is kept, in px of the original or of what comes out, whichever are larger
 )
+_TALL = 8  # longer side over shorter; beyond it only the part that is kept is resized, else a strip of 1 x 65,000 px takes gigabytes
 GREY = (128,)  # of borders where nobody says
+Fit = Literal["crop", "squash", "pad"]  # how images of other shapes become the square that training cuts from
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,18 @@ class View:
         return round(sum(fill) / len(fill))
 
 
+def canvas_view(side: int, fit: Fit) -> View | None:
+    """The view behind a study's stored images; None for the centre square, which `decode` cuts as it always did."""
+    if fit == "crop":
+        return None
+    return View(side, side, "squash") if fit == "squash" else View(side, side, "border", fill=GREY)
+
+
+def kept_share(size: tuple[int, int]) -> float:
+    """Of an image's area, what its centre square holds."""
+    return min(size) / max(1, *size)
+
+
 def _resized(image: Image.Image, size: tuple[int, int], interpolation: Interpolation) -> Image.Image:
     return image if image.size == size else image.resize(size, _FILTERS[interpolation])
 
@@ -120,3 +135,23 @@ def _padded(image: Image.Image, side: int, fill: tuple[int, ...] | int) -> Image
         ground.paste(image, ((width - image.width) // 2, (height - image.height) // 2))
         image = ground
     return _centre(image, side)
+
+
+def centre_square(image: Image.Image, side: int) -> Image.Image:
+    """Resize the shorter side to `side` px and cut out the centre square, by torchvision's arithmetic."""
+    shorter, longer = min(image.size), max(image.size)
+    if longer > _TALL * shorter:
+        return _fit_strip(image, side)
+    if shorter != side:
+        width, height = (side if s == shorter else max(side, int(side * s / shorter)) for s in image.size)
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    left, top = round((image.width - side) / 2), round((image.height - side) / 2)
+    return image if image.size == (side, side) else image.crop((left, top, left + side, top + side))
+
+
+def _fit_strip(image: Image.Image, side: int) -> Image.Image:
+    """The same of a long strip, whose ends are cut off before it is enlarged."""
+    shorter = min(image.size)
+    left, top = (image.width - shorter) // 2, (image.height - shorter) // 2
+    square = image.crop((left, top, left + shorter, top + shorter))
+    return square if shorter == side else square.resize((side, side), Image.Resampling.BILINEAR)

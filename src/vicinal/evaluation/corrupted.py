@@ -19,6 +19,7 @@ from vicinal.data import (
     ImageData,
     ImageSet,
     Strengths,
+    View,
     corrupt,
     published_corruptions,
     stratified_subset,
@@ -55,21 +56,30 @@ class CorruptedSet:
             raise UsageError(f"measures.corruptions.images={spec.images}: {error}") from None
         return cls(spec, data.test.subset(index))
 
-    def images(self, name: str, severity: int) -> Iterator[Tensor]:
-        """(n, H, W, C) uint8 parts of the set under one corruption, in order."""
+    def images(self, name: str, severity: int, view: View | None = None) -> Iterator[Tensor]:
+        """(n, H, W, C) uint8 parts of the set under one corruption, in order.
+
+        With a `view` what a network sees is corrupted, as ImageNet-C corrupts what is cropped; published images, which are corrupted
+        already, are seen through it.
+        """
         if self.spec.published is not None:
             opened = published_corruptions(self.spec.published, None, self.spec.names)
         for start in range(0, len(self.test), IMAGES_AT_ONCE):
             stop = min(start + IMAGES_AT_ONCE, len(self.test))
             if self.spec.published is not None:
-                yield opened.images(name, severity, start, stop)
+                published = opened.images(name, severity, start, stop)
+                yield published if view is None else view.pixels(published)
             else:
-                yield corrupt(self.test.images[start:stop], name, severity, self.spec.seed, offset=start)
+                yield corrupt(self.test.as_seen(view).images[start:stop], name, severity, self.spec.seed, offset=start)
 
     @property
     def strengths(self) -> Strengths | None:
-        """Whose strengths the images are corrupted with; None where they were published corrupted."""
-        return None if self.spec.published is not None else strengths_for(*self.test.images.shape[1:3])
+        """Whose strengths the stored images are corrupted with; None where they were published corrupted."""
+        return self.strengths_seen(None)
+
+    def strengths_seen(self, view: View | None) -> Strengths | None:
+        """Whose strengths the images are corrupted with as a network sees them; None where they were published corrupted."""
+        return None if self.spec.published is not None else strengths_for(*self.test.as_seen(view).images.shape[1:3])
 
     def fingerprint(self, name: str, preparation: Preparation) -> str:
         """Of everything that decides the answers to one corruption, beside the network's weights."""
@@ -78,8 +88,8 @@ class CorruptedSet:
                 "published": published_corruptions(self.spec.published, None, self.spec.names).content_hash(name)
             }
         else:
-            made = {"seed": self.spec.seed, "strengths": self.strengths}
-        value = {"name": name, "test": self.test.content_hash(), **made}
+            made = {"seed": self.spec.seed, "strengths": self.strengths_seen(preparation.view)}
+        value = {"name": name, "test": self.test.as_seen(preparation.view).content_hash(), **made}
         return fingerprint({**value, "preparation": preparation.fingerprint(), "kept": HALVED})
 
 
@@ -88,7 +98,7 @@ def predict_corrupted(
 ) -> dict[Path, dict[str, Tensor]]:
     """(S, N, K) logits of every network under every corruption, as `halved` keeps them, by the run's folder and the corruption.
 
-    Every corrupted image is made once and shown to all networks that lack predictions of it.
+    Every corrupted image is made once for all networks that see the originals alike, and shown to those that lack predictions of it.
     """
     answers: dict[Path, dict[str, Tensor]] = {path: {} for path in runs}
     networks: dict[Path, Classifier] = {}
@@ -109,13 +119,15 @@ def predict_corrupted(
         )
         parts: dict[Path, list[Tensor]] = {path: [] for path in missing}
         for severity in SEVERITIES:
-            for images in corrupted.images(name, severity):
-                shown = ImageSet(images, torch.zeros(len(images), dtype=torch.int64))
-                for path in missing:
-                    if path not in networks:
-                        networks[path] = runs[path].load()
-                    logits = predict(networks[path], shown, runs[path].preparation, context.device, bar.advance)
-                    parts[path].append(logits)
+            for view in dict.fromkeys(runs[path].preparation.view for path in missing):
+                seeing = [path for path in missing if runs[path].preparation.view == view]
+                for images in corrupted.images(name, severity, view):
+                    shown = ImageSet(images, torch.zeros(len(images), dtype=torch.int64), view=view)
+                    for path in seeing:
+                        if path not in networks:
+                            networks[path] = runs[path].load()
+                        logits = predict(networks[path], shown, runs[path].preparation, context.device, bar.advance)
+                        parts[path].append(logits)
         for path, file in missing.items():
             logits = halved(torch.cat(parts[path])).view(len(SEVERITIES), len(corrupted.test), -1)
             save_stored(file, {"logits": logits}, runs[path].weights)

@@ -40,7 +40,8 @@ def measure_representation(
     entries: dict[Path, dict[str, Any]] = {}
     bar = None
     for path, run in runs.items():
-        value: dict[str, Any] = {"classes": list(classes), "seed": spec.seed, "images": shown.content_hash()}
+        images = shown.as_seen(run.preparation.view)
+        value: dict[str, Any] = {"classes": list(classes), "seed": spec.seed, "images": images.content_hash()}
         value["preparation"] = run.preparation.fingerprint()
         file = run.folder.stored("features", fingerprint(value))
         picture = run.folder.stored(
@@ -51,7 +52,7 @@ def measure_representation(
         if stored is None or entry is None:
             bar = bar or context.progress.inference("features", len(runs) * len(shown))
         if stored is None:
-            stored = {"features": _features(run.load(), shown, run.preparation, context), "labels": shown.labels}
+            stored = {"features": _features(run.load(), images, run.preparation, context), "labels": shown.labels}
             save_stored(file, stored, run.weights)
             entry = None
         if entry is None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vicinal.config import MeasuresSpec
-from vicinal.data import ImageData, ImageSet
+from vicinal.data import ImageData, ImageSet, View
 from vicinal.evaluation.measures import Measured
 from vicinal.evaluation.predictions import PAIR_SETS, PredictionInputs, Predictions, predict_all
 from vicinal.functional import refuse_probabilities
@@ -100,8 +100,11 @@ def measure_images(
             match = match_classes("the network", network.class_names, class_names)
             classifier = classifier if match.order is None else _reordered(classifier, match.order)
         class_names = class_names or network.class_names
+    if preparation.view is not None:
+        test, paired, chosen = _seen_through(preparation.view, test, paired, chosen)
     with evaluating(classifier), torch.inference_mode():
-        classes = classifier(preparation.pixels(test.images[:1].to(on))).shape[-1]
+        first = test.as_seen(preparation.view).images[:1]
+        classes = classifier(preparation.pixels(first.to(on))).shape[-1]
     names = tuple(class_names) if class_names is not None else tuple(map(str, range(classes)))
     if len(names) != classes:
         raise ValueError(f"{len(names)} class names for a network of {classes} classes")
@@ -114,6 +117,14 @@ def measure_images(
     predictions = predict_all(classifier, preparation, inputs)
     _check_answers(predictions)
     return Measurement(predictions, measures)
+
+
+def _seen_through(
+    view: View, test: ImageSet, paired: ImageSet, chosen: ImageSet
+) -> tuple[ImageSet, ImageSet, ImageSet]:
+    """The sets with a view of their pixels, which are the originals; one that is two of them stays so."""
+    seen = test.with_view(view)
+    return seen, seen if paired is test else paired.with_view(view), chosen.with_view(view)
 
 
 def _check_answers(predictions: Predictions) -> None:

@@ -129,7 +129,8 @@ class PairSet:
 class PredictionInputs:
     """The images that every network of a study predicts, so that all are compared on the same ones.
 
-    Pairs are prepared in one way for all networks; validation and test images as each network's training prepared its own.
+    Pairs are prepared in one way for all networks that see the stored images; validation and test images as each network's training
+    prepared its own. A network with a view of the originals sees all of them through it (`seen_by`).
     """
 
     data: ImageData
@@ -137,6 +138,14 @@ class PredictionInputs:
     pair_preparation: Preparation
     vicinity: VicinitySpec
     device: torch.device
+
+    def seen_by(self, preparation: Preparation) -> PredictionInputs:
+        """The same images, the same pairs, as a network sees them: through its own view, where it has one, mixed after it."""
+        view = preparation.view
+        if view is None:
+            return self
+        data = replace(self.data, validation=self.data.validation.as_seen(view), test=self.data.test.as_seen(view))
+        return replace(self, data=data, pair_images=self.pair_images.as_seen(view), pair_preparation=preparation)
 
     @cached_property
     def pairs(self) -> dict[str, PairSet]:
@@ -223,6 +232,7 @@ def predict_all(
         advance: told the number of images after each batch; `inputs.count` says how many there are in all.
         batch_size: of single images.
     """
+    inputs = inputs.seen_by(preparation)
     data, device = inputs.data, inputs.device
     validation, test = (
         predict(network, part, preparation, device, advance, batch_size)

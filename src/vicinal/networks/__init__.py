@@ -1,5 +1,6 @@
 """Teachers and students, on timm or brought along: pixels in, logits out; their weights, costs, and how they run fastest."""
 
+from vicinal.networks.before import StatedPreparation, border_fill, preparation_stated
 from vicinal.networks.build import build_classifier, rebuilt_classifier
 from vicinal.networks.classifier import Classifier, TimmClassifier, evaluating
 from vicinal.networks.compiled import Compiled
@@ -29,7 +30,9 @@ __all__ = [
     "ModelFacts",
     "ModelName",
     "NetworkCost",
+    "StatedPreparation",
     "TimmClassifier",
+    "border_fill",
     "build_classifier",
     "call_seconds",
     "check_writable",
@@ -44,6 +47,7 @@ __all__ = [
     "model_facts",
     "model_name",
     "network_cost",
+    "preparation_stated",
     "read_weights",
     "read_weights_file",
     "rebuilt_classifier",

@@ -175,7 +175,8 @@ def _completed(spec: NetworkSpec, source: _Source, notes: list[str]) -> NetworkS
         notes.append(
             f"{_said(spec)} was trained on images of {meaning.image_size} px; image_size: {spec.image_size} is stated and taken."
         )
-    if meaning.crop_resize is not None and (spec.augment.crop, spec.augment.resize) != ("resize", meaning.crop_resize):
+    shown_alike = (spec.augment.crop, spec.augment.resize) == ("resize", meaning.crop_resize)
+    if meaning.crop_resize is not None and meaning.preparation is None and not shown_alike:
         notes.append(
             f"{_said(spec)} was trained on images of {meaning.crop_resize} px, cropped to {meaning.image_size} px, and is shown "
             f"them otherwise here: augment: {{crop: resize, resize: {meaning.crop_resize}}} prepares them in its way."

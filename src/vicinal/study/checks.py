@@ -80,7 +80,7 @@ def _check_network(context: StudyContext, key: str, spec: NetworkSpec) -> Checke
         images = context.training_images(spec)
     except UsageError as error:
         raise UsageError(f"{key}.train_images: {error}") from None
-    pixels = context.preparation(spec).pixels(images.images[:1])
+    pixels = context.seen_pixels(spec, images, 1)
     try:
         flops = forward_flops(network, pixels)
     except Exception as error:
@@ -94,7 +94,7 @@ def _check_network(context: StudyContext, key: str, spec: NetworkSpec) -> Checke
     except UsageError as error:
         raise UsageError(f"{key}: {spec.model}: {error}") from None
     if spec.epochs:
-        _check_training(context, key, spec, network, pixels)
+        _check_training(context, key, spec, network, context.training_pixels(spec, images, 1))
     return CheckedNetwork(network, network.parameter_count, flops)
 
 

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
+from torch import Tensor
 
 from vicinal.config import NetworkSpec, StudySpec
-from vicinal.data import ImageData, ImageSet, load_data, stratified_subset
+from vicinal.data import ImageData, ImageSet, SizeNeededError, load_data, stratified_subset
 from vicinal.errors import UsageError
 from vicinal.inputs import ImagePipeline, Preparation
 from vicinal.networks import Classifier, TimmClassifier, weights_hash
 from vicinal.study.plan import DataFacts, PlannedRun
+from vicinal.study.preparations import Preparations, stored_view, view_of
 from vicinal.training import TrainingData
 
 
@@ -25,13 +27,24 @@ class StudyContext:
     data: ImageData
     device: torch.device
     network_notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by a network's dotted path
+    preparation_notes: tuple[str, ...] = ()  # on whose images are prepared how
     guessed_classes: frozenset[str] = frozenset()  # networks whose logits are taken to stand in the data's order
 
     @classmethod
     def load(cls, spec: StudySpec) -> StudyContext:
-        """Read the data. Raises UsageError where it, or the device, cannot be used."""
+        """Read the data, each image once for all networks. Raises UsageError where it, or the device, cannot be used."""
         device = device_named(spec.runtime.device)  # first: a wrong device costs no reading
-        return cls(spec, load_data(spec.data, _stored_side(spec)), device)
+        preparations = Preparations(spec)
+        try:
+            data = load_data(spec.data, _stored_side(spec), preparations.views)
+        except SizeNeededError:
+            at_own_size = preparations.with_size()
+            if at_own_size is None:
+                raise
+            preparations = at_own_size
+            data = load_data(preparations.spec.data, _stored_side(preparations.spec), preparations.views)
+        resolved = preparations.resolved(data.own_side)
+        return cls(resolved, data, device, preparation_notes=tuple(preparations.notes(resolved)))
 
     def with_networks(self, built: Mapping[str, Classifier]) -> StudyContext:
         """With what the weights of its networks say of themselves filled into the study, by dotted path."""
@@ -64,8 +77,17 @@ class StudyContext:
         return self.data.test if self.spec.selection == "paper_best_test" else self.data.validation
 
     def preparation(self, network: NetworkSpec) -> Preparation:
-        """How a network's images are prepared."""
-        return Preparation(network.augment, self.spec.data.image_size)
+        """How a network's images are prepared: those it is trained on, and through its view those that it is shown."""
+        return Preparation(network.augment, self.spec.data.image_size, view_of(network))
+
+    def seen_pixels(self, network: NetworkSpec, images: ImageSet, count: int) -> Tensor:
+        """(count, C, H, W) pixels of the first images as a network sees them at test time, on the CPU."""
+        preparation = self.preparation(network)
+        return preparation.pixels(images.as_seen(preparation.view).images[:count])
+
+    def training_pixels(self, network: NetworkSpec, images: ImageSet, count: int) -> Tensor:
+        """(count, C, H, W) pixels of the first images of the size that it is trained on, on the CPU."""
+        return replace(self.preparation(network), view=None).pixels(images.images[:count])
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
@@ -78,7 +100,7 @@ class StudyContext:
             if stored is not None and side is not None and side < smaller == stored != _cut_from(network, side)
         ]
         resized = f"Images are kept at {stored} px, so these networks see them resized twice: {', '.join(other)}."
-        return (*self.data.notes, *([resized] if other else []))
+        return (*self.data.notes, *self.preparation_notes, *([resized] if other else []))
 
     @property
     def stored_side(self) -> int | None:
@@ -102,9 +124,22 @@ class StudyContext:
         """What a run trains on and selects by."""
         network = run.spec.network
         images = self.training_images(network)
+        shown_elsewhere = view_of(network)
+        if shown_elsewhere is None and self._is_resized:
+            shown_elsewhere = stored_view(network, self.spec.data)
         return TrainingData(
-            images, self.selection_images, self.classes, self.preparation(network), self.data.class_names
+            images,
+            self.selection_images,
+            self.classes,
+            self.preparation(network),
+            self.data.class_names,
+            shown_elsewhere,
         )
+
+    @property
+    def _is_resized(self) -> bool:
+        """Whether the stored images were made from others; else they are the originals."""
+        return self.stored_side is not None and self.data.own_side is None
 
     def pipeline(self, run: PlannedRun) -> ImagePipeline:
         """What makes the batches of a run's training."""
@@ -121,6 +156,11 @@ class StudyContext:
             train_hashes={key: found.content_hash() for key, found in images.items()},
             stored_side=self.stored_side,
             selection_hash=self.selection_images.content_hash(),
+            seen_selection_hashes={
+                key: self.selection_images.as_seen(view).content_hash()
+                for key, network in networks.items()
+                if (view := view_of(network)) is not None
+            },
             weights_hashes={key: weights_hash(network) for key, network in networks.items()},
         )
 

@@ -85,8 +85,7 @@ class Estimate:
         """A network on the study's device, and the pixels of an image as it sees it."""
         context, spec = self._context, self._context.spec.networks()[key]
         network = self._networks[key].network.to(context.device).to(memory_format=torch.channels_last)
-        images = context.training_images(spec).images[:1].to(context.device)
-        return network, context.preparation(spec).pixels(images)
+        return network, context.seen_pixels(spec, context.training_images(spec), 1).to(context.device)
 
     def run_s(self, run: PlannedRun) -> float:
         """Seconds that a run would take on this device, its measures included, and nothing for what is done."""

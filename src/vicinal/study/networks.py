@@ -31,7 +31,7 @@ def load_network(context: StudyContext, run: PlannedRun) -> Classifier:
 
 def inference_network(context: StudyContext, run: PlannedRun) -> Classifier:
     """The trained network of a finished run as it predicts fastest: frozen, batch norms fused."""
-    pixels = context.preparation(run.spec.network).pixels(context.data.test.images[:FUSING_IMAGES])
+    pixels = context.seen_pixels(run.spec.network, context.data.test, FUSING_IMAGES)
     return fused(load_network(context, run), pixels.to(context.device))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -24,6 +24,9 @@ class DataFacts:
     stored_side: int | None  # in px, that all are cut from; None: as they are
     selection_hash: str  # of the images that are looked at while training
     weights_hashes: Mapping[str, str | None]  # of local files that networks start from
+    seen_selection_hashes: Mapping[str, str] = field(
+        default_factory=dict
+    )  # as networks with a view of their own see them
 
 
 @dataclass(frozen=True)
@@ -183,8 +186,10 @@ def _run_spec(
     }
     if facts.stored_side != spec.data.image_size:
         data["stored_side"] = facts.stored_side
+    if spec.data.fit != "crop":
+        data["fit"] = spec.data.fit
     if spec.selection != "last" or network.schedule == "plateau":
-        data["selection_images"] = facts.selection_hash
+        data["selection_images"] = facts.seen_selection_hashes.get(key, facts.selection_hash)
     return RunSpec(
         role=role,
         name=name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,7 +74,8 @@ class StudyPredictions:
             CorruptedSet.of(measures.corruptions, context.data, data.split_seed) if measures.corruptions else None
         )
         self._made: dict[VicinitySpec, PredictionInputs] = {}
-        self.other = load_other(measures.ood, context.data, data.image_size) if measures.ood else None
+        views = [view for network in context.spec.networks().values() if (view := context.preparation(network).view)]
+        self.other = load_other(measures.ood, context.data, data.image_size, views) if measures.ood else None
 
     @property
     def inputs(self) -> PredictionInputs:
@@ -83,7 +85,7 @@ class StudyPredictions:
     def _inputs(self, vicinity: VicinitySpec) -> PredictionInputs:
         if vicinity not in self._made:
             context, main = self.context, self.context.main_network
-            images, preparation = context.training_images(main), context.preparation(main)
+            images, preparation = context.training_images(main), replace(context.preparation(main), view=None)
             self._made[vicinity] = PredictionInputs(context.data, images, preparation, vicinity, context.device)
         return self._made[vicinity]
 
@@ -120,11 +122,17 @@ class StudyPredictions:
         return needed if isinstance(needed, int) else None
 
     @property
+    def _pilot_inputs(self) -> PredictionInputs:
+        """What the first teacher sees of the pairs that the study allows."""
+        own = self.context.preparation(self.plan.runs[0].spec.network)
+        return self._inputs(self.context.spec.measures.vicinity).seen_by(own)
+
+    @property
     def _pilot(self) -> Path:
         """Where the outcome of the first teacher's pilot is kept."""
         measures = self.context.spec.measures
         value = {
-            "inputs": self._inputs(measures.vicinity).fingerprint(),
+            "inputs": self._pilot_inputs.fingerprint(),
             "vicinity": measures.vicinity.model_dump(mode="json"),
             "confidence_level": measures.confidence_level,
         }
@@ -137,7 +145,7 @@ class StudyPredictions:
         context, measures = self.context, self.context.spec.measures
         if self._pilot.exists():
             progress.say(f"{self._pilot} is damaged (its checksum does not fit); the pilot is done again")
-        inputs = self._inputs(measures.vicinity)
+        inputs = self._pilot_inputs
         needed = pairs_needed(
             inference_network(context, self.plan.runs[0]),
             inputs.pair_images,
@@ -156,7 +164,8 @@ class StudyPredictions:
         return self._path(run).exists()
 
     def _path(self, run: PlannedRun) -> Path:
-        return run.folder.stored("predictions", self.inputs.fingerprint())
+        seen = self.inputs.seen_by(self.context.preparation(run.spec.network))
+        return run.folder.stored("predictions", seen.fingerprint())
 
     def of(self, run: PlannedRun, progress: StudyProgress) -> Predictions:
         """A finished run's predictions, made now where they are not stored. Raises VicinalError where they are not finite."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vicinal.config import SCHEMA
-from vicinal.data import SIDES_PX, STRENGTHS_OF
+from vicinal.data import SIDES_PX, STRENGTHS_OF, Strengths
 from vicinal.evaluation import Measured, Predictions
 from vicinal.metrics import mcnemar
 from vicinal.study.context import StudyContext
@@ -73,7 +73,7 @@ def build_results(
             "lam_points": spec.measures.vicinity.lam_points,
             "confidence_level": spec.measures.confidence_level,
             "bootstrap_resamples": spec.measures.bootstrap_resamples,
-            "corruption_strengths": predicted.corrupted.strengths if predicted.corrupted is not None else None,
+            "corruption_strengths": _strengths(predicted),
             "calibrated_on": "validation" if len(data.validation) else None,
         },
         "spec": spec.model_dump(mode="json"),
@@ -131,7 +131,7 @@ def _notes(predicted: StudyPredictions) -> list[str]:
     notes += predicted.inputs.pair_notes
     notes += [f"{key}: {note}" for key, own in predicted.context.network_notes.items() for note in own]
     if predicted.corrupted is not None:
-        whose = predicted.corrupted.strengths
+        whose = _strengths(predicted)
         notes.append(
             f"Corruptions are those of the published files in {Path(str(predicted.corrupted.spec.published)).name}."
             if whose is None
@@ -145,6 +145,12 @@ def _notes(predicted: StudyPredictions) -> list[str]:
                 "mixed image is seen several times: other sampling than fresh inputs every epoch."
             )
     return notes
+
+
+def _strengths(predicted: StudyPredictions) -> Strengths | None:
+    """Whose strengths the corrupted images of the study's main network have; None without any made here."""
+    view = predicted.context.preparation(predicted.context.main_network).view
+    return None if predicted.corrupted is None else predicted.corrupted.strengths_seen(view)
 
 
 def _common(run: PlannedRun, costs: Mapping[str, DeploymentCost]) -> dict[str, Any]:

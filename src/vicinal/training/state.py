@@ -9,7 +9,7 @@ from typing import Literal
 from torch import Tensor
 
 from vicinal.config import Objective
-from vicinal.data import ImageSet
+from vicinal.data import ImageSet, View
 from vicinal.inputs import Preparation, VicinalPlan
 
 
@@ -23,13 +23,14 @@ class TrainingData:
     classes: int
     preparation: Preparation  # of its images, in training as when they are looked at
     class_names: tuple[str, ...] | None = None  # K, in the order of the labels
+    view: View | None = None  # how an original image becomes what the network sees, for whoever takes it elsewhere
 
     @property
     def seen_preparation(self) -> Preparation:
-        """The preparation with the side that a network sees, also where that is the images' own."""
+        """The preparation with the side that a network sees, also where that is the images' own, and the view of originals."""
         height, width = self.train.images.shape[1:3]
         own = height if height == width and self.preparation.augment.crop != "resize" else None
-        return replace(self.preparation, image_size=self.preparation.image_size or own)
+        return replace(self.preparation, image_size=self.preparation.image_size or own, view=self.view)
 
 
 @dataclass
