@@ -14,7 +14,7 @@ from vicinal.report.comparisons import compared
 from vicinal.report.degenerate import some
 from vicinal.report.evidence import teacher_of
 from vicinal.report.faults import Faults, faults_of, rule_words
-from vicinal.report.findings import Choice, best_seed, choose, recommended, row_sentence_name
+from vicinal.report.findings import Choice, advice_on, best_seed, choose, row_sentence_name
 from vicinal.report.fitness import Recall, balanced_accuracy, wilson
 from vicinal.report.floors import floor_words
 from vicinal.report.recalls import classes_are_unequal, test_recalls
@@ -144,7 +144,7 @@ def _verdict(results: Results, choice: Choice, faults: Faults, said: _Said) -> t
         shown = f"{name}, {chosen}, is not fit to ship: {reasons}. Without such a fault on these test images: {rest}."
         return "no", WORDS["no"], shown
     words = _headline(said)
-    advice = recommended(results, choice)
+    advice = advice_on(results, choice)
     if faults.left_open:
         reasons = "; ".join(faults.left_open)
         return "undecided", WORDS["undecided"], f"Whether {name} is fit to ship is open: {reasons}. {words}"
@@ -285,7 +285,8 @@ def _weakest_words(said: _Said) -> str:
     beside = next((recall for recall in theirs if recall.name == weakest.name), None)
     if beside is not None and found is not None:
         text += f"; teacher {found[0].label} {said.percent(beside.value)}"
-    return f"{text}. Every class is under “Class by class”"
+    where = "under “Images by class”" if results.data.get("images_by_class") else "in tables/classes.csv"
+    return f"{text}. Every class is {where}"
 
 
 def _probability_words(said: _Said) -> str:

@@ -158,10 +158,10 @@ def best_seed(row: Row, results: Results) -> Model:
 def recommendation(results: Results) -> Recommendation | None:
     """The recommendation; None where fewer than two students can be selected (`choose`)."""
     choice = choose(results)
-    return recommended(results, choice) if choice is not None and len(choice.rows) > 1 else None
+    return advice_on(results, choice) if choice is not None and len(choice.rows) > 1 else None
 
 
-def recommended(results: Results, choice: Choice) -> Recommendation:
+def advice_on(results: Results, choice: Choice) -> Recommendation:
     """What the test images say to a choice."""
     rows, candidates, images = choice.rows, choice.candidates, results.images("validation")
     on_test = _on_test(results, choice)
