@@ -16,15 +16,17 @@ from latex2mathml.converter import convert
 STUDY_FILE = "reference/study-file.md"
 _INTRODUCTION = """# The study file
 
-Every key that a study file may have, with its default and its bounds, made from the schema that `vicinal schema` prints. Any of them can be
-given on the command line by its dotted path: `student.epochs=10`, `seeds=0,1,2`, `measures.vicinity.pairs=500`. An unknown key is refused
-with the allowed ones. Which keys go together is said when a study is read.
+Every key that a study file may have, with its default and its bounds, made from the schema that `vicinal schema` prints.
+Any of them can be given on the command line by its dotted path: `student.epochs=10`, `seeds=0,1,2`,
+`measures.vicinity.pairs=500`. An unknown key is refused with the allowed ones. Which keys go together is said when a study
+is read.
 """
 
 
 def on_files(files: Any, config: Any) -> Any:
     """Add the pages that are made."""
     from mkdocs.structure.files import File
+
     from vicinal.config import study_file_schema
 
     files.append(File.generated(config, STUDY_FILE, content=study_file_page(study_file_schema())))
@@ -40,7 +42,9 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 def _with_members(module: str) -> str:
     """The mark for a module's reference, of the names that its face exports."""
     names = sorted(importlib.import_module(module).__all__, key=str.lower)
-    listed = ", ".join(name for name in names if not isinstance(getattr(importlib.import_module(module), name), int | str))
+    listed = ", ".join(
+        name for name in names if not isinstance(getattr(importlib.import_module(module), name), int | str)
+    )
     return f"::: {module}\n    options:\n      show_root_heading: false\n      show_root_toc_entry: false\n      members: [{listed}]\n"
 
 
@@ -123,7 +127,13 @@ def _takes(value: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
         more = value.get("additionalProperties")
         inner_of = patterns[0] if patterns else more if isinstance(more, Mapping) else None
         return f"names, each with {_takes(inner_of, schema)}" if inner_of else "a mapping"
-    words = {"integer": "a whole number", "number": "a number", "string": "text", "boolean": "true or false", "null": "null"}
+    words = {
+        "integer": "a whole number",
+        "number": "a number",
+        "string": "text",
+        "boolean": "true or false",
+        "null": "null",
+    }
     return words.get(kind, kind) + _bounds(value)
 
 
@@ -131,7 +141,11 @@ def _bounds(value: Mapping[str, Any]) -> str:
     """Bounds of a number in brackets."""
     low, above = value.get("minimum"), value.get("exclusiveMinimum")
     high, below = value.get("maximum"), value.get("exclusiveMaximum")
-    said = [f"{sign} {number:,}" for sign, number in (("≥", low), (">", above), ("≤", high), ("<", below)) if number is not None]
+    said = [
+        f"{sign} {number:,}"
+        for sign, number in (("≥", low), (">", above), ("≤", high), ("<", below))
+        if number is not None
+    ]
     return f" ({', '.join(said)})" if said else ""
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-PAGES = [*sorted((REPOSITORY / "docs").rglob("*.md")), REPOSITORY / "CONTRIBUTING.md"]
+PAGES = [*sorted((REPOSITORY / "docs").rglob("*.md")), REPOSITORY / "CONTRIBUTING.md", REPOSITORY / "README.md"]
 STUDIES = [
     *sorted((REPOSITORY / "src/vicinal/studies").glob("*.yaml")),
     *sorted((REPOSITORY / "examples").glob("*.yaml")),

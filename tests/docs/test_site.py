@@ -40,7 +40,9 @@ def test_every_page_of_the_repository_is_on_it(site: Path):
 def test_no_page_fetches_anything_from_elsewhere(site: Path):
     for page in site.rglob("*.html"):
         fetched = re.findall(r"<(?:script|img|iframe)[^>]+src=\"(https?:[^\"]+)", page.read_text(encoding="utf-8"))
-        styles = re.findall(r"<link[^>]+rel=\"stylesheet\"[^>]+href=\"(https?:[^\"]+)", page.read_text(encoding="utf-8"))
+        styles = re.findall(
+            r"<link[^>]+rel=\"stylesheet\"[^>]+href=\"(https?:[^\"]+)", page.read_text(encoding="utf-8")
+        )
         assert not fetched + styles, page
 
 
