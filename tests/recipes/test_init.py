@@ -10,6 +10,7 @@ from vicinal.config import DataSpec, load_study
 from vicinal.data import glance
 from vicinal.recipes.practice import good_epochs, most_epochs
 from vicinal.recipes.sheet import Sheet
+from vicinal.recipes.start import new_sheet
 
 
 @pytest.fixture(scope="module")
@@ -129,3 +130,12 @@ def test_epochs_of_practice_lie_within_bounds(images):
         good = good_epochs(images, 64, pretrained)
         assert 5 <= good <= most_epochs(good) <= 300
     assert good_epochs(images, 64, True) <= good_epochs(images, 64, False)
+
+
+def test_what_was_asked_of_the_data_counts_in_all_that_is_decided(photographs):
+    seen = glance(DataSpec(source=str(photographs)))
+    sides = {}
+    for asked in ("data.image_size=96", "data.image_size=160"):
+        sheet = new_sheet(seen, None, "test_efficientnet", "none", "mine", [], [asked])
+        sides[asked] = sheet.values["student"]["augment"]["pad"]
+    assert sides == {"data.image_size=96": 12, "data.image_size=160": 20}  # an eighth

@@ -35,6 +35,9 @@ def sheet_of(
     sheet.values = {"name": name}
     sheet.put("title", f"{student.facts.name} learns from {teacher.keys['model']} on {Path(data.name).name}"[:900])
     _put_data(sheet, data, teacher, student)
+    sheet.override(
+        [text for text in overrides if text.startswith("data.")]
+    )  # what follows goes by the side and the number of images
     train = _training_images(data, sheet)
     side = sheet.values["data"]["image_size"]
     _put_teacher(sheet, data, teacher, side, train)
@@ -139,6 +142,7 @@ def _training_images(data: Glance, sheet: Sheet) -> int:
     """About how many are left to train on."""
     images = data.images["train"]
     own = sheet.values["data"]
+    images = min(images, int(own.get("train_images") or images))
     return max(1, int(images * (1 - float(own.get("test", 0))) * (1 - float(own.get("validation", 0)))))
 
 
