@@ -100,6 +100,10 @@ def _of_built(spec: NetworkSpec) -> StatedPreparation | None:
     """Of a network that is no model of timm's: it is built as its weights have it, and asked."""
     import torch
 
+    if spec.weights is None and spec.model.startswith(
+        "torchvision/"
+    ):  # it starts from nothing; the others bring weights with their name
+        return None
     kept = spec.model_copy(update={"head": "keep", "epochs": 0, "head_warmup_epochs": 0, "class_names": None})
     try:
         with torch.random.fork_rng(devices=[]):
