@@ -157,6 +157,7 @@ def test_mistakes_of_users_are_one_line(photos, study, tmp_path, vicinal):
         ([run, photos, "--class-names", tmp_path / "no.txt"], "--class-names"),
         ([run, photos, "--batch-size", 0], "--batch-size"),
         ([run, broken], "000.png"),
+        ([run, broken], "go on without it by --on-error skip"),
     ):
         answer = vicinal("measure", *arguments, *([] if "--out" in arguments else ["--out", tmp_path / "out"]))
         assert answer.code == 2, (words, answer.err)

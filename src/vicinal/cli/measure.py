@@ -98,7 +98,10 @@ def run_measuring(parsed: argparse.Namespace, models: list[str], data: str, weig
         device=parsed.device,
     )
     command = printable(shlex.join(["vicinal", *parsed.given]))
-    results = measure_named(models, data, options, out, command).results
+    try:
+        results = measure_named(models, data, options, out, command).results
+    except UsageError as error:  # a study's way out is another one
+        raise UsageError(str(error).replace("data.on_error=skip", "--on-error skip")) from None
     print_table(summary_table(results), summary_text(results))
     say(f"page: {out / 'measurement.html'}; numbers: {out / 'measurement.json'}; tables: {out / 'tables'}")
 
