@@ -28,6 +28,10 @@ class Hub(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.headers.get("Authorization") != f"Bearer {GOOD}":
             return self.answer(401, {"error": "Invalid credentials"})
+        if self.path.startswith(
+            "/api/models/somebody/"
+        ):  # the name is known to be there, so that only writing is refused
+            return self.answer(403, {"error": "You don't have the rights"})
         if self.path == "/api/repos/create":
             asked = json.loads(body)
             if asked.get("organization") == "somebody":
