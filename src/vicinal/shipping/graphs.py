@@ -24,7 +24,7 @@ from vicinal.errors import VicinalError
 from vicinal.networks import Classifier
 from vicinal.shipping.pixels import PillowPixels
 
-TOLERANCE = 1e-5  # of a probability, between torch and onnxruntime on the same graph
+TOLERANCE = 5e-5  # of a probability, between torch and onnxruntime on the same graph (Lite2: 1.5e-5)
 INPUT, OUTPUT = "images", "probabilities"
 
 
