@@ -84,7 +84,8 @@ def build_classifier(
         head_kind = "bottleneck" if head_of(source.whole) == "bottleneck" else "linear"
         backbone, head = new_head(spec.model_copy(update={"head": head_kind}), model, classes)
     else:
-        backbone, head = (kept_head if keeps else new_head)(spec, model, source.held or classes)
+        count = (source.held or classes) if keeps else classes  # a new head has the data's classes, whatever the old one had
+        backbone, head = (kept_head if keeps else new_head)(spec, model, count)
     network = TimmClassifier(backbone, head, mean, std, spec.image_size, spec)
     if source.whole is not None:
         load_whole_classifier(network, source.whole, spec, classes)
