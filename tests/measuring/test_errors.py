@@ -12,6 +12,8 @@ import pytest
 from tiny_studies import CLASSES, merged, write_images
 from vicinal import api
 from vicinal.config import StudySpec
+from vicinal.measuring import answers_of
+from vicinal.report import recommended_run
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +46,16 @@ def test_a_studys_student_is_shown_with_every_image(study, vicinal, tmp_path):
     run = vicinal("errors", out / "runs" / results.teachers[0].run, "--out", tmp_path / "t")
     assert run.code == 0, run.err
     assert results.teachers[0].run in run.out
+
+
+def test_the_run_shown_is_the_one_that_the_report_says_to_take(study, vicinal, tmp_path, monkeypatch):
+    out, results = study
+    assert recommended_run(out) is not None
+    assert answers_of(out).title.startswith(f"{recommended_run(out)} on ")
+    monkeypatch.setattr("vicinal.measuring.errors.recommended_run", lambda folder: None)
+    answer = vicinal("errors", out, "--out", tmp_path / "e")
+    assert answer.code == 2
+    assert f"choose one with --run, of {results.students[0].run}" in answer.last
 
 
 def test_a_measurement_has_errors_too_and_says_when_its_images_are_gone(study, vicinal, tmp_path):

@@ -21,9 +21,7 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument(
         "target", metavar="DIR", type=Path, help="a study folder, the folder of a run in it, or a measurement"
     )
-    parser.add_argument(
-        "--run", metavar="NAME", help="of a study (default: the student with the lowest validation NLL)"
-    )
+    parser.add_argument("--run", metavar="NAME", help="of a study (default: the one that its report says to take)")
     parser.add_argument("--out", metavar="DIR", type=Path, help="folder (default: DIR/errors)")
     parser.add_argument("--count", metavar="N", type=int, default=60, help="images of each sheet (default: 60)")
     parser.set_defaults(call=errors)

@@ -24,8 +24,8 @@ from vicinal.measuring.answers import answer_rows, confident_mistakes, confusion
 from vicinal.measuring.page import environment
 from vicinal.measuring.thumbnails import thumbnails
 from vicinal.measuring.write import ANSWER_COLUMNS, PREDICTIONS
-from vicinal.report import csv_text, inert
-from vicinal.results import MEASUREMENT_FILE, RESULTS_FILE, read_measurement_results, read_results
+from vicinal.report import csv_text, inert, recommended_run
+from vicinal.results import MEASUREMENT_FILE, RESULTS_FILE, StudyResults, read_measurement_results, read_results
 from vicinal.version import __version__
 from vicinal.workspace import DamagedError, check_place, read_sealed_json, write_atomically
 
@@ -64,8 +64,8 @@ def answers_of(target: Path, run: str | None = None, say: _Say = lambda _: None)
     """The stored answers of a study folder's run, of a run folder, or of a measurement folder.
 
     Args:
-        run: of a study the name of a run's folder, or a part that no other has; default: the student with the lowest NLL on validation
-            images. Of a measurement the name of a classifier; default: the first.
+        run: of a study the name of a run's folder, or a part that no other has; default: the one that the study's report says to
+            take. Of a measurement the name of a classifier; default: the first.
 
     Raises:
         UsageError: no such folder or run, or one without answers.
@@ -190,7 +190,7 @@ def _of_measurement(folder: Path, name: str | None, say: _Say) -> AnsweredImages
 
 def _of_study(folder: Path, run: str | None, say: _Say) -> AnsweredImages:
     results = read_results(folder)
-    entry = _chosen([*results.teachers, *results.students], results.students, run, folder)
+    entry = _chosen([*results.teachers, *results.students], run or _default_run(results, folder), folder)
     place = folder / "runs" / str(entry.run)
     if not place.is_dir():
         raise UsageError(f"{place} is not there any more: run the study again, which trains what is missing")
@@ -221,17 +221,24 @@ def _of_study(folder: Path, run: str | None, say: _Say) -> AnsweredImages:
     )
 
 
-def _chosen(models: Sequence[Any], students: Sequence[Any], run: str | None, folder: Path) -> Any:
-    """The model of a name, or the student (the teacher where there are none) that validation images speak for."""
-    if run is not None:
-        found = [model for model in models if model.run == run] or [m for m in models if m.run and run in m.run]
-        runs = list(dict.fromkeys(str(model.run) for model in (found or models)))
-        if len(runs) == 1 and found:
-            return found[0]
-        what = "several runs" if found else "no run"
-        raise UsageError(f"{folder} has {what} {run!r}: {', '.join(runs)}")
-    pool = [m for m in students if m.validation is not None] or list(students) or list(models)
-    return min(pool, key=lambda m: m.validation.nll if m.validation is not None else m.nll)
+def _default_run(results: StudyResults, folder: Path) -> str:
+    """The run that the report recommends; the only one where a study has no students."""
+    models = results.students or results.teachers
+    runs = list(dict.fromkeys(str(model.run) for model in models if model.run))
+    run = recommended_run(folder) if results.students else runs[0] if len(runs) == 1 else None
+    if run is None:
+        raise UsageError(f"{folder} recommends no run: choose one with --run, of {', '.join(runs)}")
+    return run
+
+
+def _chosen(models: Sequence[Any], run: str, folder: Path) -> Any:
+    """The model of a run's name, or of a part that no other run has."""
+    found = [model for model in models if model.run == run] or [m for m in models if m.run and run in m.run]
+    runs = list(dict.fromkeys(str(model.run) for model in (found or models)))
+    if len(runs) == 1 and found:
+        return found[0]
+    what = "several runs" if found else "no run"
+    raise UsageError(f"{folder} has {what} {run!r}: {', '.join(runs)}")
 
 
 def _stored_answers(place: Path, say: _Say) -> dict[str, Tensor] | None:
