@@ -1,4 +1,4 @@
-"""`vicinal compare`: several classifiers on the same images, or two study folders side by side."""
+"""`vicinal compare`: several classifiers on the same images."""
 
 from __future__ import annotations
 
