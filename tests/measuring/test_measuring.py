@@ -141,6 +141,23 @@ def test_confusions_are_counted():
     assert confusion_matrix(logits, torch.tensor([0, 0, 1, 2])).tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 1]]
 
 
+def test_answers_that_are_probabilities_become_their_logarithms(photos):
+    def unsure(pixels: torch.Tensor) -> torch.Tensor:
+        return thirds(9)(pixels) + 4 * pixels[:, 0, :3, 5]
+
+    options = MeasuringOptions(pairs=8, measures=FAST)
+    plain = measure_named([unsure], photos, options).numbers
+    found = measure_named([lambda x: unsure(x).softmax(-1)], photos, options)
+    assert 0.5 < plain["accuracy"] < 1
+    assert "their logarithms" in found.results.models[0].notes[0]
+    assert found.numbers["fitted_temperature"] == pytest.approx(plain["fitted_temperature"], rel=1e-3)
+    for key in ("accuracy", "nll", "ece", "nll_after_temperature_scaling"):
+        assert found.numbers[key] == pytest.approx(plain[key], abs=1e-5), key
+    assert found.numbers["vicinity"]["entropy"] == pytest.approx(plain["vicinity"]["entropy"], abs=1e-5)
+    hard = measure_named([lambda x: torch.eye(3)[unsure(x).argmax(-1)]], photos, options).numbers
+    assert hard["accuracy"] == plain["accuracy"]
+
+
 def test_mistakes_of_users_are_one_line(photos, study, tmp_path, vicinal):
     run = study[1] / "runs" / study[2].teachers[0].run
     (tmp_path / "full").mkdir()

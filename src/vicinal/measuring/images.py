@@ -1,19 +1,16 @@
-"""The images that classifiers are measured on: all that are given, read once for all of them."""
+"""The images that classifiers are measured on: all that are given, read once for all of them, each classifier through its own view."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
-from vicinal.config import AugmentSpec, DataSpec
+from vicinal.config import DataSpec
 from vicinal.data import ImageData, ImageSet, load_test_images
 from vicinal.errors import UsageError
-from vicinal.inputs import Preparation
 from vicinal.measuring.subject import Subject
 
 
@@ -39,17 +36,20 @@ def load_images(
     Raises UsageError as `load_test_images`, and for validation images of other classes.
     """
     views = tuple(dict.fromkeys(s.preparation.view for s in subjects if s.preparation.view is not None))
-    sides = [side for s in subjects if (side := s.side) is not None]
+    # Those with a view see originals, so that their sides decide nothing where another sees what is stored.
+    of_stored = [s for s in subjects if s.preparation.view is None] or subjects
+    sides = [side for s in of_stored if (side := s.side) is not None]
     if spec.image_size is None and sides:
         spec = spec.model_copy(update={"image_size": max(sides)})
     cut_from = [s.preparation.augment.resize or 0 for s in subjects if s.preparation.augment.crop == "resize"]
     stored = max([spec.image_size or 0, *cut_from]) or None
-    seen: dict[str, Any] = {"views": views} if views else {}
-    data = _in_classes_of(subjects, lambda names: load_test_images(spec, class_names=names, stored_side=stored, **seen))
+    data = _in_classes_of(
+        subjects, lambda names: load_test_images(spec, class_names=names, stored_side=stored, views=views)
+    )
     if validation is not None:
         shape = {"image_size": spec.image_size, "lazy": spec.lazy, "on_error": spec.on_error}
         other = load_test_images(
-            validation.model_copy(update=shape), class_names=data.class_names, stored_side=stored, **seen
+            validation.model_copy(update=shape), class_names=data.class_names, stored_side=stored, views=views
         )
         shared = set(map(bytes, other.test.digests)) & set(map(bytes, data.test.digests))
         notes = data.notes
@@ -76,15 +76,6 @@ def _in_classes_of(subjects: Sequence[Subject], load: Callable[[Sequence[str] | 
             return load(names)
         except UsageError:
             raise error from None
-
-
-def as_readable(subject: Subject) -> Subject:
-    """The subject, prepared from stored images where the readers of images make no views of the originals."""
-    view = subject.preparation.view
-    if view is None or "views" in inspect.signature(load_test_images).parameters:
-        return subject
-    cut = AugmentSpec(crop="resize", resize=view.resize) if view.resize > view.side else AugmentSpec()
-    return replace(subject, preparation=Preparation(cut, view.side))
 
 
 def seen_by(data: ImageData, subject: Subject) -> ImageData:

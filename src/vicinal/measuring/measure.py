@@ -35,7 +35,7 @@ from vicinal.measuring.answers import (
     least_certain,
 )
 from vicinal.measuring.compare import compare_models
-from vicinal.measuring.images import as_readable, load_images, seen_by
+from vicinal.measuring.images import load_images, seen_by
 from vicinal.measuring.subject import Subject
 from vicinal.networks import FUSING_IMAGES, fused
 from vicinal.results import MEASUREMENT_SCHEMA, MeasurementResults
@@ -126,7 +126,6 @@ def measure_source(
     if pairs:
         chosen = chosen.model_copy(update={"vicinity": chosen.vicinity.model_copy(update={"pairs": pairs})})
     progress.say(f"reading the images of {spec.source}")
-    subjects = [as_readable(subject) for subject in subjects]
     data, spec = load_images(spec, subjects, validation)
     progress.say(f"{len(data.test):,} images of {len(data.class_names):,} classes")
     notes = []
@@ -170,6 +169,7 @@ def _measured(
     subject = subject.taking(data.test.images.shape[3])
     seen, preparation = seen_by(data, subject), subject.preparation
     look = preparation.pixels(seen.test.images[:FUSING_IMAGES]).to(device)
+    subject = subject.giving_logits(look)
     subject, names = subject.answering(data.class_names, only, look[:1])
     with torch.inference_mode():
         network = fused(subject.classifier.to(device), look)

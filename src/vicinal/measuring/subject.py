@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vicinal.errors import UsageError
+from vicinal.functional import look_like_probabilities
 from vicinal.inputs import Preparation
 from vicinal.networks import Classifier, evaluating, load_classifier
 
@@ -43,6 +44,22 @@ class Subject:
         names = self.classifier.class_names
         adapted = Classifier.of(_Channels(self.classifier, channels), self.preparation, names)
         return replace(self, classifier=adapted, notes=(*self.notes, note), channels=channels)
+
+    def giving_logits(self, pixels: Tensor) -> Subject:
+        """The subject with the logarithms of its answers where these are probabilities: logits of the same probabilities.
+
+        Args:
+            pixels: (B, C, H, W) as it gets them; of one image alone nothing is concluded, since two logits are that by chance.
+        """
+        if len(pixels) < 2:
+            return self
+        with evaluating(self.classifier), torch.inference_mode():
+            answers = self.classifier(pixels)
+        if not look_like_probabilities(answers):
+            return self
+        note = "It answers with probabilities: their logarithms are its logits."
+        converted = Classifier.of(_Logarithms(self.classifier), self.preparation, self.classifier.class_names)
+        return replace(self, classifier=converted, notes=(*self.notes, note))
 
     @property
     def side(self) -> int | None:
@@ -125,6 +142,18 @@ class _Channels(nn.Module):
         if self.channels == 1:
             return torch.as_tensor(self.network(pixels.expand(-1, 3, -1, -1)))
         return torch.as_tensor(self.network((pixels * self.get_buffer("weights")).sum(1, keepdim=True)))
+
+
+class _Logarithms(nn.Module):
+    """The logarithms of a network's probabilities: (B, C, H, W) to (B, K)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        # A probability that was rounded to 0 is at most the smallest number that float32 holds in full.
+        return torch.as_tensor(self.network(pixels)).float().clamp(min=torch.finfo(torch.float32).tiny).log()
 
 
 class _Chosen(nn.Module):
