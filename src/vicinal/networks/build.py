@@ -84,7 +84,9 @@ def build_classifier(
         head_kind = "bottleneck" if head_of(source.whole) == "bottleneck" else "linear"
         backbone, head = new_head(spec.model_copy(update={"head": head_kind}), model, classes)
     else:
-        count = (source.held or classes) if keeps else classes  # a new head has the data's classes, whatever the old one had
+        count = (
+            (source.held or classes) if keeps else classes
+        )  # a new head has the data's classes, whatever the old one had
         backbone, head = (kept_head if keeps else new_head)(spec, model, count)
     network = TimmClassifier(backbone, head, mean, std, spec.image_size, spec)
     if source.whole is not None:
