@@ -186,7 +186,7 @@ def make_results(
         "selection": selection,
         "wall_time_s": 192.4,
         "data": {"name": "Fashion-MNIST", "source": "embedded/fashion-mnist", "content_hash": "sha256:0123456789abcdef",
-                 "class_names": CLASSES,
+                 "class_names": list(CLASSES),
                  "image_shape": [28, 28, 1], "train": 9000, "validation": 1000 if validation else 0, "test": 5000,
                  "notes": ["The embedded part of Fashion-MNIST is balanced: 1,000 training and 500 test images a class."]},
         "measures": {"ece_bins": 15, "pairs": 1000, "lam_points": 21, "confidence_level": 0.95, "bootstrap_resamples": 1000,
