@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,41 @@ os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="vicinal-test-cache-")
 # No test asserts a time: an example may take long on a busy machine.
 settings.register_profile("no times", deadline=None)
 settings.load_profile("no times")
+
+
+# Rooms whose tests run studies and look at no picture of their reports.
+UNDRAWN = {
+    "cli",
+    "distillation",
+    "evaluation",
+    "inputs",
+    "measuring",
+    "networks",
+    "recipes",
+    "study",
+    "tracking",
+    "training",
+}
+
+
+@pytest.fixture(scope="module")
+def without_pictures() -> Iterator[None]:
+    """Reports have no pictures, which takes longer to draw than a tiny study to run."""
+    from vicinal.report import write
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("all_figures", "paper_figures"):
+            patch.setattr(write, name, lambda *_: ())
+        for name in ("over_images_seen", "scaled_curves", "pareto", "risk_coverage", "information"):
+            patch.setattr(write, name, lambda _: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def pictures(request: pytest.FixtureRequest) -> None:
+    """Drawn in tests of those rooms alone that look at them."""
+    if request.path.parent.name in UNDRAWN:
+        request.getfixturevalue("without_pictures")
 
 
 @pytest.fixture(scope="session")

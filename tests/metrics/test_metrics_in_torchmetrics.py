@@ -298,7 +298,11 @@ def one_process(rank: int, folder: str) -> None:
 
 def test_two_processes_say_the_same_as_one_also_where_one_has_no_data(tmp_path: Path) -> None:
     context = torch.multiprocessing.start_processes(
-        one_process, (str(tmp_path),), nprocs=2, start_method="spawn", join=False  # a fork after training may stand still
+        one_process,
+        (str(tmp_path),),
+        nprocs=2,
+        start_method="spawn",
+        join=False,  # a fork after training may stand still
     )
     assert context.join(timeout=90) or context.join(timeout=1)
     for rank in range(2):

@@ -20,6 +20,8 @@ from vicinal.report.findings import findings, recommendation
 from vicinal.report.rows import arrange
 from vicinal.report.tables import classes_csv, shown_table, summary_csv, summary_markdown
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 BUMP = LAM * (1 - LAM)
 
 

@@ -30,6 +30,8 @@ from vicinal.report.ship import ship_answer, ship_csv, ship_markdown
 from vicinal.report.tables import images_context
 from vicinal.report.terms import explained
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 IMAGES = 500  # of each class
 
 

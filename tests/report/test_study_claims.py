@@ -27,6 +27,8 @@ from vicinal.report.paper.match import paper_data_set
 from vicinal.report.paper.study_claims import StudyClaim, claims_csv, claims_markdown, study_claims
 from vicinal.report.rows import arrange
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 Raw = dict[str, Any]
 
 

@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.slow
 def test_the_torture_in_its_short_form():
     file = Path(__file__).with_name("short_torture.py")
     ran = subprocess.run(

@@ -68,6 +68,7 @@ runtime: {checkpoint_seconds: 0, threads: 1}
 """
 
 
+@pytest.mark.slow
 def test_a_study_killed_twice_ends_with_the_weights_of_one_that_was_not(tmp_path: Path) -> None:
     """kill -9 of the real command, twice in one run."""
     (tmp_path / "study.yaml").write_text(KILLED_STUDY)

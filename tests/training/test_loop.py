@@ -99,6 +99,7 @@ def test_students_of_a_teacher_at_several_scales_are_those_of_teachers_whose_log
     assert len({folder.weights.read_bytes() for folder in together(runs)}) == 3
 
 
+@pytest.mark.slow
 def test_code_generated_for_training_follows_the_same_losses(
     go: Callable[..., RunFolder], together: Callable[..., list[RunFolder]]
 ) -> None:
