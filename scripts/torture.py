@@ -410,7 +410,12 @@ def judge(torture: Torture, part: Part, out: Path, path: Path, content: bytes, k
             part.fault(f"{kind}, {how}: {answer.err[-300:]}")
         return
     unequal = torture.unequal(out)
-    made_anew = kind in ("the list of images", "results.json", "resamples.npz", "a bank's answers")  # whatever was there
+    made_anew = kind in (
+        "the list of images",
+        "results.json",
+        "resamples.npz",
+        "a bank's answers",
+    )  # whatever was there
     if unequal:
         part.fault(f"{kind}, {how}: {unequal}")
     elif path.name in answer.err:

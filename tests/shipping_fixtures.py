@@ -50,7 +50,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Shipped:
         "teachers": {"one": {"model": "vicinal_resnet8", "epochs": 1, "batch_size": 20, "lr": 1e-2}},
         "student": {"model": "test_efficientnet", "epochs": 12, "batch_size": 15, "lr": 3e-3},
         "arms": ["baseline"],
-        "measures": {"vicinity": {"pairs": 4, "lam_points": 3}, "bootstrap_resamples": 100},
+        "measures": {"vicinity": {"pairs": 2, "lam_points": 3}, "bootstrap_resamples": 100},
         "runtime": {"device": "cpu"},
     }
     vicinal.run(StudySpec.model_validate(study), root / "study")

@@ -75,16 +75,21 @@ def elsewhere(*arguments: object, cwd: Path | None = None) -> str:
     return done.stdout
 
 
-def test_every_file_answers_as_the_study_does_in_a_process_without_vicinal(shipped: Shipped):
-    files = sorted((shipped.images / "test").rglob("*.png"))[::4]
-    for folder, run, kinds in (
-        (shipped.timm, "student", {"timm", "model.onnx"}),
-        (shipped.graphs, "teacher", {"model.onnx", "model.pt2"}),
-    ):
-        answers = json.loads(elsewhere("-c", WITHOUT_VICINAL, folder, *files))
-        assert answers.keys() == kinds
-        for kind, given in answers.items():
-            assert np.abs(np.array(given) - wanted(shipped.study, run, folder, files)).max() < 1e-5, kind
+@pytest.mark.parametrize(
+    ("kind", "run", "files"),
+    [
+        ("timm", "student", {"timm", "model.onnx"}),
+        pytest.param("graphs", "teacher", {"model.onnx", "model.pt2"}, marks=pytest.mark.slow),
+    ],
+)
+def test_every_file_answers_as_the_study_does_in_a_process_without_vicinal(
+    shipped: Shipped, kind: str, run: str, files: set[str]
+):
+    folder, photographs = getattr(shipped, kind), sorted((shipped.images / "test").rglob("*.png"))[::4]
+    answers = json.loads(elsewhere("-c", WITHOUT_VICINAL, folder, *photographs))
+    assert answers.keys() == files
+    for file, given in answers.items():
+        assert np.abs(np.array(given) - wanted(shipped.study, run, folder, photographs)).max() < 1e-5, file
 
 
 def test_the_temperature_is_in_the_classifier_and_the_plain_weights_lie_beside(shipped: Shipped):
@@ -115,6 +120,7 @@ def test_the_onnx_file_takes_batches_of_any_size_and_says_what_it_means(shipped:
     assert np.allclose(together.sum(1), 1, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_card_holds_its_numbers_and_its_code_runs(shipped: Shipped, tmp_path: Path):
     from huggingface_hub import ModelCard
 

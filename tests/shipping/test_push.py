@@ -23,6 +23,7 @@ class Hub(BaseHTTPRequestHandler):
 
     made: dict[str, Any]
     files: dict[str, bytes]
+    repositories: list[str]  # that commits went to
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -46,6 +47,7 @@ class Hub(BaseHTTPRequestHandler):
             listed = [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in asked]
             return self.answer(200, {"files": listed})
         if "/commit/" in self.path:
+            self.repositories.append("/".join(self.path.split("/")[3:5]))
             for line in map(json.loads, body.splitlines()):
                 if line["key"] == "file":
                     self.files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
@@ -76,7 +78,7 @@ class Hub(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def hub() -> Iterator[tuple[str, type[Hub]]]:
-    kind = type("OneHub", (Hub,), {"made": {}, "files": {}})
+    kind = type("OneHub", (Hub,), {"made": {}, "files": {}, "repositories": []})
     server = ThreadingHTTPServer(("127.0.0.1", 0), kind)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}", kind
@@ -95,41 +97,56 @@ def student(tmp_path: Path) -> Path:
     return folder
 
 
-def push(student: Path, repository: str, endpoint: str, token: str | None, *options: str) -> tuple[int, str, str]:
-    """In a process of its own: the hub's address and token are read when huggingface_hub is imported."""
+# Pushes one after the other in a process of its own: the hub's address is read when huggingface_hub is imported.
+PUSHES = """
+import contextlib, io, json, os, sys
+from vicinal.cli.main import main
+
+answers = []
+for token, *arguments in json.load(sys.stdin):
+    os.environ["HF_TOKEN"] = token
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = main(arguments)
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+    answers.append((code, out.getvalue(), err.getvalue()))
+print(json.dumps(answers))
+"""
+
+
+def pushed(student: Path, endpoint: str, *calls: tuple[str, ...]) -> list[tuple[int, str, str]]:
+    """Exit status, output and errors of each call: a token, a repository and options."""
     env = {key: value for key, value in os.environ.items() if not key.startswith("HF_") and "proxy" not in key.lower()}
     env |= {"HF_ENDPOINT": endpoint, "HF_HOME": str(student.parent / "home"), "HF_HUB_DISABLE_TELEMETRY": "1"}
-    env |= {} if token is None else {"HF_TOKEN": token}
-    command = [sys.executable, "-m", "vicinal", "push", str(student), repository, *options]
-    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=300)
-    return done.returncode, done.stdout, done.stderr
+    asked = json.dumps([(token, "push", str(student), *rest) for token, *rest in calls])
+    done = subprocess.run(
+        [sys.executable, "-c", PUSHES], input=asked, capture_output=True, text=True, env=env, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return [tuple(one) for one in json.loads(done.stdout)]
 
 
-def test_a_student_arrives_whole(hub: tuple[str, type[Hub]], student: Path):
+def test_refusals_are_one_line_and_a_student_arrives_whole(hub: tuple[str, type[Hub]], student: Path):
     endpoint, received = hub
-    code, out, err = push(student, "me/student", endpoint, GOOD, "--private")
+    refusals = (
+        ("hf_wrong", "me/student", "hf auth login"),
+        (GOOD, "somebody/student", "may not write somebody/student"),
+        (GOOD, "student", "is no OWNER/NAME"),
+    )
+    *answers, (code, out, err) = pushed(
+        student, endpoint, *((token, name) for token, name, _ in refusals), (GOOD, "me/student", "--private")
+    )
     assert code == 0, err
+    for (refused, _, told), (*_, words) in zip(answers, refusals, strict=True):
+        assert refused == 2, told
+        assert words in told.strip().splitlines()[-1]
+        assert "Traceback" not in told
+    assert received.repositories == ["me/student"]  # nothing was made or written for those refused
     assert f"{endpoint}/me/student" in out
     assert (received.made["name"], received.made["organization"]) == ("student", "me")
     assert received.made.get("visibility") == "private" or received.made.get("private") is True
     assert received.files == {
         file.name: file.read_bytes() for file in student.iterdir() if not file.name.startswith(".")
     }
-
-
-@pytest.mark.parametrize(
-    ("repository", "token", "code", "words"),
-    [
-        ("me/student", "hf_wrong", 2, "hf auth login"),
-        ("somebody/student", GOOD, 2, "may not write somebody/student"),
-        ("student", GOOD, 2, "is no OWNER/NAME"),
-    ],
-)
-def test_refusals_are_one_line(
-    hub: tuple[str, type[Hub]], student: Path, repository: str, token: str | None, code: int, words: str
-):
-    found, _, err = push(student, repository, hub[0], token)
-    assert found == code, err
-    assert words in err.strip().splitlines()[-1]
-    assert "Traceback" not in err
-    assert hub[1].files == {}

@@ -17,6 +17,15 @@ from PIL import Image
 
 from vicinal.errors import UsageError, VicinalError
 from vicinal.networks import FUSING_IMAGES, Classifier, TimmClassifier, fused
+from vicinal.shipping.agreement import (
+    ALLOWED,
+    ROUNDED_ALLOWED,
+    Agreement,
+    Measured,
+    graph_agreement,
+    measured_images,
+    timm_agreement,
+)
 from vicinal.shipping.card import PICTURE, CardFacts, write_card
 from vicinal.shipping.finished import FinishedRun, finished_run, source_facts
 from vicinal.shipping.graphs import (
@@ -31,7 +40,7 @@ from vicinal.shipping.graphs import (
     write_pt2,
 )
 from vicinal.shipping.promises import Promises, promises
-from vicinal.shipping.timm_folder import PLAIN_WEIGHTS, NotTimmError, timm_model_of, write_timm_folder
+from vicinal.shipping.timm_folder import PLAIN_WEIGHTS, TIMM_FILES, NotTimmError, timm_model_of, write_timm_folder
 from vicinal.version import __version__
 from vicinal.workspace import cannot_write, printable
 
@@ -133,9 +142,15 @@ class _Export:
             printable(command), self.promises.values, self.promises.temperature, self.promises.temperature_note, None
         )
         self.files = self.card.files
+        self.measured: Measured | None = None  # test images with what the study measured, where they are to be had
 
     def write(self) -> None:
         images, generated = sample_images(self.run)
+        measured = measured_images(self.run, self.promises.temperature, CHECKED_IMAGES)
+        if isinstance(measured, str):
+            self._note(f"not compared with the answers that the study measured: {measured}")
+        else:
+            self.measured = measured
         self._timm()
         self._graphs(images, generated)
         (self.folder / "class_names.txt").write_text(
@@ -157,12 +172,15 @@ class _Export:
         run = self.run
         try:
             model = timm_model_of(run.network, run.channels, run.view.side)
+            network = cast(TimmClassifier, run.network)
+            write_timm_folder(model, self.folder, network, run.view, run.class_names, self.promises.temperature)
+            self._check_timm()
         except NotTimmError as reason:
             self.card.not_timm = str(reason)
             self.say(f"no timm model: {reason}; it is exported as ONNX and for torch.export")
+            for name in TIMM_FILES:
+                (self.folder / name).unlink(missing_ok=True)
             return
-        network = cast(TimmClassifier, run.network)
-        write_timm_folder(model, self.folder, network, run.view, run.class_names, self.promises.temperature)
         cfg = cast(Any, model).pretrained_cfg
         self.card.licence = cfg.get("license") if run.spec.network.weights == "hub" else None
         if run.spec.network.weights == "hub" and cfg.get("hf_hub_id"):
@@ -172,6 +190,41 @@ class _Export:
             ("config.json", "architecture, classes and preparation, as timm writes them"),
             (PLAIN_WEIGHTS, "the weights as trained, without the temperature"),
         ]
+
+    def _check_timm(self) -> None:
+        """NotTimmError where one step of resizing only comes near to what the study measured, and not near enough."""
+        reason = self.run.shown.inexact
+        if self.measured is None:
+            if reason is not None:
+                raise NotTimmError(f"{reason}, and there are no test images to see what timm's transform makes of that")
+            return
+        found = timm_agreement(self.folder, self.measured)
+        if not found.holds and reason is not None:
+            raise NotTimmError(f"{reason}; through timm's transform {found}")
+        self._hold("config.json", "timm's own transform and model answer", found, found.holds, ALLOWED)
+
+    def _check_graph(self, graph: StudentGraph, session: Any) -> None:
+        assert self.measured is not None
+        found, rounded = graph_agreement(graph, self.run.shown, session, self.measured)
+        name, way = "model.onnx", "--no-onnx leaves the file out"
+        if found.images:
+            self._hold(name, "onnxruntime answers", found, found.holds, ALLOWED, way)
+        if rounded.images:
+            who = "where its resizing rounds otherwise than Pillow's, onnxruntime answers"
+            self._hold(name, who, rounded, rounded.nearly_holds, ROUNDED_ALLOWED, way)
+
+    def _hold(self, file: str, who: str, found: Agreement, holds: bool, allowed: float, way: str = "") -> None:
+        """What a file answers is what the study measured, or nothing is written."""
+        if not holds:
+            raise VicinalError(
+                f"{file}: {who} otherwise than the study measured ({found}; at most {allowed:g} is allowed), so nothing was written: "
+                f"the test images may have changed since{'; ' + way if way else ''}"
+            )
+        self._note(f"{file}: {who} as the study measured: {found}")
+
+    def _note(self, line: str) -> None:
+        self.card.checks.append(line)
+        self.say(line)
 
     def _graphs(self, images: list[NDArray[np.uint8]], generated: bool) -> None:
         run, needed = self.run, self.card.not_timm is not None
@@ -193,6 +246,8 @@ class _Export:
                 f"onnxruntime answers otherwise than torch (a probability differs by {difference:.2g}, at most {TOLERANCE:g} is "
                 "allowed), so nothing was written; --no-onnx leaves the file out"
             )
+        if self.measured is not None:
+            self._check_graph(graph, session)
         pillow = pillow_difference(run, graph, session, images)
         kind = "made images" if generated else "images of the study"
         sizes = f"{len(images)} {kind} of {len({image.shape[:2] for image in images})} sizes"
@@ -231,11 +286,11 @@ class _Export:
 
 def student_graph(run: FinishedRun, temperature: float | None) -> StudentGraph:
     """The run's network from bytes to probabilities, its batch norms fused."""
-    pixels = torch.rand(
-        FUSING_IMAGES, run.channels, run.view.side, run.view.side, generator=torch.Generator().manual_seed(0)
-    )
+    side = run.shown.stored.side
+    stored = torch.rand(FUSING_IMAGES, run.channels, side, side, generator=torch.Generator().manual_seed(0))
+    pixels = run.shown.pixels(stored)
     network: Classifier = fused(run.network, pixels).to(memory_format=torch.contiguous_format)
-    return StudentGraph(network, run.view, run.channels, temperature).eval()
+    return StudentGraph(network, run.shown, run.channels, temperature).eval()
 
 
 def preparation_facts(run: FinishedRun) -> dict[str, Any]:
@@ -285,9 +340,8 @@ def pillow_difference(run: FinishedRun, graph: StudentGraph, session: Any, image
     """The largest difference of a probability between the ONNX file and the network on what Pillow's resizing makes."""
     most = 0.0
     for image in images:
-        seen = run.view.array(Image.fromarray(image[..., 0] if run.channels == 1 else image))
-        pixels = torch.from_numpy(seen.copy()).permute(2, 0, 1)[None].float() / 255
-        ours = (graph.network(pixels) / graph.temperature).softmax(-1).numpy()
+        seen = run.shown.stored.array(Image.fromarray(image[..., 0] if run.channels == 1 else image))
+        ours = (graph.network(run.shown.of(torch.from_numpy(seen.copy()))) / graph.temperature).softmax(-1).numpy()
         most = max(most, float(np.abs(ours - session.run([OUTPUT], {INPUT: image[None]})[0]).max()))
     return most
 

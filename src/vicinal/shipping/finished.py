@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from vicinal.config import DataSpec, PreparationSpec, RunSpec
+from vicinal.config import DataSpec, RunSpec
 from vicinal.data import Originals, View, find_originals
 from vicinal.errors import UsageError, VicinalError
 from vicinal.evaluation import Predictions
@@ -19,6 +19,7 @@ from vicinal.report import recommended_run
 from vicinal.results import RESULTS_FILE, StudyResults, read_results
 from vicinal.results import Student as StudentEntry
 from vicinal.results import Teacher as TeacherEntry
+from vicinal.shipping.shown import Shown, how_shown
 from vicinal.workspace import DamagedError, RunFolder, check_study_folder, read_sealed_json
 
 
@@ -26,7 +27,7 @@ from vicinal.workspace import DamagedError, RunFolder, check_study_folder, read_
 class FinishedRun:
     """What is shipped of a run.
 
-    `view` is how its network was shown test images, and `inner_side` the side in px that it resizes these to by itself, if any.
+    `shown` is how its network was shown test images.
     `results` and `entry` are the study's and the network's own, None before the study is measured; so are `predictions`.
     """
 
@@ -36,11 +37,15 @@ class FinishedRun:
     network: Classifier
     class_names: tuple[str, ...]
     channels: int
-    view: View
-    inner_side: int | None
+    shown: Shown
     results: StudyResults | None
     entry: StudentEntry | TeacherEntry | None
     predictions: Predictions | None
+
+    @property
+    def view(self) -> View:
+        """How it was shown test images, in one step of Pillow's."""
+        return self.shown.view
 
     @property
     def images(self) -> Originals:
@@ -93,8 +98,7 @@ def finished_run(source: Path, run: str | None = None) -> FinishedRun:
         network=network,
         class_names=network.class_names,
         channels=channels,
-        view=_view(spec, network, results),
-        inner_side=getattr(network, "image_size", None),
+        shown=how_shown(spec, network, results),
         results=results,
         entry=entry,
         predictions=_predictions(folder),
@@ -142,23 +146,6 @@ def _network(folder: RunFolder) -> Classifier:
         raise VicinalError(f"{folder.weights} cannot be used ({' '.join(str(error).split())[:160]})") from None
     network.class_names = names
     return network
-
-
-def _view(spec: RunSpec, network: Classifier, results: StudyResults | None) -> View:
-    """How the study showed test images to the network, from their originals: in its own way, else as the study stores images,
-    the shorter side resized and the centre cut out."""
-    if network.preparation is not None and network.preparation.view is not None:
-        return network.preparation.view
-    if isinstance(spec.network.preparation, PreparationSpec):
-        mean = getattr(network, "mean", None)
-        return View.of(spec.network.preparation, None if mean is None else tuple(mean.flatten().tolist()))
-    size, before = spec.data.get("image_size"), spec.network.augment.resize
-    if size is None:
-        shape = results.data.image_shape if results is not None else None
-        if shape is None or shape[0] != shape[1]:
-            raise UsageError("the network's images have no one side: give the study a data.image_size")
-        size = shape[0]
-    return View(int(size), int(before or size))
 
 
 def _predictions(folder: RunFolder) -> Predictions | None:

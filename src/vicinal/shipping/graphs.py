@@ -19,10 +19,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vicinal.data import View
 from vicinal.errors import VicinalError
 from vicinal.networks import Classifier
 from vicinal.shipping.pixels import PillowPixels
+from vicinal.shipping.shown import Shown, ShownPixels
 
 TOLERANCE = 5e-5  # of a probability, between torch and onnxruntime on the same graph (Lite2: 1.5e-5)
 INPUT, OUTPUT = "images", "probabilities"
@@ -31,15 +31,15 @@ INPUT, OUTPUT = "images", "probabilities"
 class StudentGraph(nn.Module):
     """uint8 (N, H, W, C) images of any one size to (N, K) probabilities: resized, normalised, answered, divided by the temperature."""
 
-    def __init__(self, network: Classifier, view: View, channels: int, temperature: float | None) -> None:
+    def __init__(self, network: Classifier, shown: Shown, channels: int, temperature: float | None) -> None:
         super().__init__()
-        self.pixels = PillowPixels(view, channels)
+        self.pixels, self.shown = PillowPixels(shown.stored, channels), ShownPixels(shown)
         self.network = network
         self.temperature = temperature or 1.0
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, H, W, C) uint8 to (N, K) float32."""
-        logits = self.network(self.pixels(images))
+        logits = self.network(self.shown(self.pixels(images)))
         return cast(Tensor, (logits / self.temperature).softmax(-1))
 
 

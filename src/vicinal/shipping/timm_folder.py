@@ -18,6 +18,7 @@ from vicinal.networks import Classifier, TimmClassifier
 from vicinal.shipping.pixels import crop_pct_of
 
 PLAIN_WEIGHTS = "model_uncalibrated.safetensors"
+TIMM_FILES = ("config.json", "model.safetensors", PLAIN_WEIGHTS)
 _TOLERANCE = 1e-4  # of logits, as a share of the largest: the same weights in another order of operations
 
 

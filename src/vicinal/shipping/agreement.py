@@ -1,0 +1,138 @@
+"""What a student's files answer to the study's own test images, from the original files on, against what the study measured."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from vicinal.data import IMAGES_FILE
+from vicinal.errors import VicinalError
+from vicinal.shipping.finished import FinishedRun
+from vicinal.shipping.graphs import INPUT, OUTPUT, StudentGraph, quiet
+from vicinal.shipping.shown import Shown
+
+ALLOWED = (
+    1e-3  # of a probability: float32 and batch norms folded in make less of a difference, another preparation more
+)
+ROUNDED_ALLOWED = 1e-2  # where resizing rounds otherwise
+_LEVELS = 2
+_BATCH = 25
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Test images and the answers that the study measured, at the temperature that ships.
+
+    `images` are n originals (RGB or L), `answers` (n, K) probabilities.
+    """
+
+    images: Sequence[Image.Image]
+    answers: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far answers are from those measured."""
+
+    images: int
+    largest: float  # difference of a probability
+    others: int  # images with another most probable class, beyond ties
+
+    @property
+    def holds(self) -> bool:
+        """Whether the same network sees the same images."""
+        return self.largest <= ALLOWED and not self.others
+
+    @property
+    def nearly_holds(self) -> bool:
+        """The same where resizing rounds otherwise, which may also move an answer between two classes."""
+        return self.largest <= ROUNDED_ALLOWED
+
+    def __str__(self) -> str:
+        other = f"; {self.others:,} have another class" if self.others else ""
+        return f"a probability differs by up to {self.largest:.2g} on {self.images:,} test images{other}"
+
+
+def measured_images(run: FinishedRun, temperature: float | None, count: int) -> Measured | str:
+    """Up to `count` test images as they are in their source, with what was measured; or why there are none, a clause."""
+    stored = run.predictions
+    if stored is None or not len(stored.test):
+        return "the study has stored no answers to test images"
+    try:
+        originals = run.images
+    except VicinalError as error:
+        return f"the test images are not to be had ({error})"
+    at = originals.where["test"]
+    names = originals.source.splits[at.split].names(at.split, at.positions)
+    rows = _listed(run.study / IMAGES_FILE)
+    if len(rows) != len(stored.test):
+        return f"{IMAGES_FILE} does not list the test images that were measured"
+    places = {name: place for place, name in enumerate(names)}
+    chosen = np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)).tolist()
+    wanted = sorted((places[rows[k]], k) for k in chosen if rows[k] in places)
+    if len(wanted) < len(chosen):
+        return "test images are gone or have other names"
+    found = list(originals.of("test", run.channels, [place for place, _ in wanted]))
+    positions = [k for _, k in wanted]
+    if [one.label for one in found] != stored.test_labels[positions].tolist():
+        return "the test images are not those measured any more"
+    answers = (stored.test[positions].double() / (temperature or 1.0)).softmax(-1).numpy()
+    return Measured([one.image for one in found], answers)
+
+
+def _listed(path: Path) -> list[str]:
+    """The places of the test images, in the order of the stored answers; empty where no list is."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [(int(row["position"]), row["path"]) for row in csv.DictReader(file) if row["split"] == "test"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return [name for _, name in sorted(rows)]
+
+
+def compared(measured: Measured, answers: NDArray[np.floating[Any]]) -> Agreement:
+    """Answers (n, K) against those measured; where two classes are as probable as each other, either may be the first."""
+    known, rows = measured.answers, np.arange(len(answers))
+    first = answers.argmax(1)
+    behind = known.max(1, initial=0) - known[rows, first] > 2 * ALLOWED
+    return Agreement(len(known), float(np.abs(known - answers).max(initial=0)), int(behind.sum()))
+
+
+def timm_agreement(folder: Path, measured: Measured) -> Agreement:
+    """Of the folder as timm alone loads it, on what timm's own transform makes of the images."""
+    with quiet():
+        model: Any = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    transform: Callable[[Image.Image], torch.Tensor]
+    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
+    answers = []
+    with torch.inference_mode():
+        for start in range(0, len(measured.images), _BATCH):
+            batch = torch.stack([transform(image) for image in measured.images[start : start + _BATCH]])
+            answers.append(model(batch).double().softmax(-1))
+    return compared(measured, torch.cat(answers).numpy())
+
+
+def graph_agreement(graph: StudentGraph, shown: Shown, session: Any, measured: Measured) -> tuple[Agreement, Agreement]:
+    """Of an ONNX file, on the bytes of the images: those that it resizes to Pillow's very bytes, and those that it rounds otherwise.
+
+    By up to `_LEVELS` grey levels, in images that are higher than wide, which Pillow resizes in another order.
+    """
+    answers, rounded = [], []
+    for image in measured.images:
+        wanted = shown.stored.array(image).astype(np.int64)
+        array = np.asarray(image).reshape(image.height, image.width, wanted.shape[-1])[None]
+        with torch.inference_mode():
+            seen = (255 * graph.pixels(torch.from_numpy(array.copy()))[0]).round().permute(1, 2, 0).long().numpy()
+        rounded.append(0 < np.abs(seen - wanted).max() <= _LEVELS)
+        answers.append(session.run([OUTPUT], {INPUT: array})[0])
+    every, apart = np.concatenate(answers), np.array(rounded)
+    return tuple(compared(Measured([], measured.answers[k]), every[k]) for k in (~apart, apart))  # type: ignore[return-value]
