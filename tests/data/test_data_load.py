@@ -1,16 +1,21 @@
 """From a source to images in sets: cuts, hashes, and the table of kinds of sources."""
 
+import functools
+import time
+
 import numpy as np
 import pytest
 import torch
 from sources_on_disk import pixels, png, write_classes
 
 import vicinal.data.find
+import vicinal.data.reading
 from vicinal.config import DataSpec
 from vicinal.data import ImageSet, load_data
 from vicinal.data.find import SourceKind
 from vicinal.data.types import Source, split_of_arrays
 from vicinal.errors import UsageError
+from vicinal.workspace import told_if_slow
 
 
 def load(source, **options):
@@ -140,3 +145,19 @@ def test_the_help_lists_every_kind():
         "class folders",
     ):
         assert words in vicinal.data.find.SOURCES_HELP
+
+
+@pytest.mark.parametrize(("lazy", "slow"), [(False, "decode_splits"), (True, "read_headers")])
+@pytest.mark.parametrize(("after_s", "said"), [(0.01, "reading 12 images ...\n"), (60.0, "")])
+def test_reading_that_takes_long_is_told(tmp_path, monkeypatch, capsys, lazy, slow, after_s, said):
+    write_classes(tmp_path, per_class=6)
+    quick = getattr(vicinal.data.reading, slow)
+
+    def slowly(*arguments):
+        time.sleep(0.1)
+        return quick(*arguments)
+
+    monkeypatch.setattr(vicinal.data.reading, slow, slowly)
+    monkeypatch.setattr(vicinal.data.reading, "told_if_slow", functools.partial(told_if_slow, after_s=after_s))
+    load(tmp_path, lazy=lazy, image_size=8)
+    assert capsys.readouterr().err == said

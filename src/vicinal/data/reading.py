@@ -29,6 +29,7 @@ from vicinal.data.splits import Assigned
 from vicinal.data.types import ROLES, ImageSet, Role, Source, Split
 from vicinal.data.views import View, canvas_view
 from vicinal.errors import UsageError
+from vicinal.workspace import told_if_slow
 
 MEDIAN_KEPT, LEAST_KEPT = 0.75, 0.5  # of an image's area; where cropping keeps less, it is said
 
@@ -64,7 +65,9 @@ def read_sets(
     Raises UsageError, and SizeNeededError where there is no side and the images need one.
     """
     views_of = views if callable(views) else lambda _: views
-    return (_lazy if spec.lazy else _in_memory)(source, spec, where, Storage(side, spec.fit, views_of))
+    count = sum(len(where[name].positions) for name in ROLES)
+    with told_if_slow(f"reading {count:,} images"):
+        return (_lazy if spec.lazy else _in_memory)(source, spec, where, Storage(side, spec.fit, views_of))
 
 
 def _in_memory(source: Source, spec: DataSpec, where: Mapping[Role, Assigned], storage: Storage) -> Sets:
