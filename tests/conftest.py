@@ -18,6 +18,7 @@ from tiny_studies import Answer, merged, write_images
 os.environ["OMP_NUM_THREADS"] = "1"
 # What is measured of this machine is remembered for the whole suite and not beyond it.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="vicinal-test-cache-")
+os.environ["VICINAL_PIXEL_CACHE"] = "off"  # each test reads its own images; those of the cache turn it on
 # No test asserts a time: an example may take long on a busy machine.
 settings.register_profile("no times", deadline=None)
 settings.load_profile("no times")

@@ -1,6 +1,5 @@
 """From a source to images in sets: cuts, hashes, and the table of kinds of sources."""
 
-import functools
 import time
 
 import numpy as np
@@ -8,14 +7,14 @@ import pytest
 import torch
 from sources_on_disk import pixels, png, write_classes
 
+import vicinal.data.decode
 import vicinal.data.find
-import vicinal.data.reading
+import vicinal.workspace.progress
 from vicinal.config import DataSpec
 from vicinal.data import ImageSet, load_data
 from vicinal.data.find import SourceKind
 from vicinal.data.types import Source, split_of_arrays
 from vicinal.errors import UsageError
-from vicinal.workspace import told_if_slow
 
 
 def load(source, **options):
@@ -147,17 +146,18 @@ def test_the_help_lists_every_kind():
         assert words in vicinal.data.find.SOURCES_HELP
 
 
-@pytest.mark.parametrize(("lazy", "slow"), [(False, "decode_splits"), (True, "read_headers")])
-@pytest.mark.parametrize(("after_s", "said"), [(0.01, "reading 12 images ...\n"), (60.0, "")])
-def test_reading_that_takes_long_is_told(tmp_path, monkeypatch, capsys, lazy, slow, after_s, said):
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("shown_after_s", [0.01, 60.0])
+def test_reading_that_takes_long_is_told(tmp_path, monkeypatch, capsys, lazy, shown_after_s):
     write_classes(tmp_path, per_class=6)
-    quick = getattr(vicinal.data.reading, slow)
+    opened = vicinal.data.decode._opened
 
     def slowly(*arguments):
-        time.sleep(0.1)
-        return quick(*arguments)
+        time.sleep(0.02)
+        return opened(*arguments)
 
-    monkeypatch.setattr(vicinal.data.reading, slow, slowly)
-    monkeypatch.setattr(vicinal.data.reading, "told_if_slow", functools.partial(told_if_slow, after_s=after_s))
+    monkeypatch.setattr(vicinal.data.decode, "_opened", slowly)
+    monkeypatch.setattr(vicinal.workspace.progress, "SHOWN_AFTER_SECONDS", shown_after_s)
     load(tmp_path, lazy=lazy, image_size=8)
-    assert capsys.readouterr().err == said
+    said = "looking at 12 images ...\n" if lazy else "reading 12 images ...\n"
+    assert capsys.readouterr().err == (said if shown_after_s < 1 else "")

@@ -16,7 +16,7 @@ from timm.utils.misc import natural_key as timm_natural_key
 from vicinal.config import DataSpec
 from vicinal.data import load_data
 from vicinal.data.class_order import natural_key
-from vicinal.data.decode import SUFFIXES
+from vicinal.data.formats import SUFFIXES
 from vicinal.errors import UsageError
 
 

@@ -23,7 +23,9 @@ class ClassLabel:
 
 
 class Rows:
-    """A `datasets.Dataset`: rows of a dict of columns."""
+    """A `datasets.Dataset` in memory: rows of a dict of columns."""
+
+    cache_files = ()
 
     def __init__(self, columns, features):
         self.columns, self.features = columns, features

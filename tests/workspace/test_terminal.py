@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 import time
 import unicodedata
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from vicinal.workspace import StudyProgress, printable, say, told_if_slow
+from vicinal.workspace import StudyProgress, printable, progress, say, shown_if_slow, told_if_slow
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))  # surrogates, too: so Python holds a path that is no UTF-8
 OBEYED = ("Cc", "Cs", "Zl", "Zp")
@@ -100,3 +101,55 @@ def test_what_takes_long_is_told(capsys: pytest.CaptureFixture[str], after_s: fl
     with told_if_slow("loading 3 networks", after_s):
         time.sleep(0.2)
     assert capsys.readouterr().err == said
+
+
+def told_by_slow_work(monkeypatch: pytest.MonkeyPatch, shown_after_s: float) -> None:
+    """100 images by four threads, half of them done before anything may be shown."""
+    monkeypatch.setattr(progress, "SHOWN_AFTER_SECONDS", shown_after_s)
+    monkeypatch.setattr(progress, "PLAIN_LINE_SECONDS", 0.0)
+    with shown_if_slow("reading 100 [b]images[/b]", 100) as work:
+        work.advance(50)
+        if shown_after_s < 1:
+            work._timer.join()
+        workers = [threading.Thread(target=lambda: [work.advance(1) for _ in range(10)]) for _ in range(4)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        if work._bars is not None:
+            work._bars.refresh()
+        work.advance(10)
+
+
+@pytest.mark.parametrize("shown_after_s", [0.01, 60.0])
+def test_slow_work_is_told_in_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], shown_after_s: float
+):
+    told_by_slow_work(monkeypatch, shown_after_s)
+    lines = capsys.readouterr().err.splitlines()
+    if shown_after_s > 1:
+        assert lines == []
+        return
+    assert lines[0] == "reading 100 [b]images[/b] ..."
+    assert [line.split("  ")[0] for line in lines[1:41]] == [
+        f"reading 100 [b]images[/b]: {done}/100" for done in range(51, 91)
+    ]
+    assert lines[-1].startswith("reading 100 [b]images[/b]: 100/100  ")
+    assert lines[-1].endswith("0:00 left")
+
+
+@pytest.mark.parametrize("within", [False, True])
+def test_slow_work_has_a_bar_on_a_terminal_and_leaves_it_as_it_was(monkeypatch: pytest.MonkeyPatch, within: bool):
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=150, color_system=None, highlight=False)
+    monkeypatch.setattr(progress, "Console", lambda **options: console)
+    if within:  # one display of bars at a time
+        with StudyProgress(4) as study:
+            told_by_slow_work(monkeypatch, 0.01)
+            assert study._bars is not None
+            assert len(study._bars.tasks) == 1
+    else:
+        told_by_slow_work(monkeypatch, 0.01)
+    assert "reading 100 [b]images[/b]" in out.getvalue()
+    assert "90/100" in out.getvalue()
+    assert progress._shown == []

@@ -1,7 +1,8 @@
 """Where images come from: a table of kinds of sources, as uint8 tensors or lazily read, with stratified, seeded splits; corruptions."""
 
 from vicinal.data.corruptions import SIDES_PX, STRENGTHS_OF, Strengths, corrupt, published_corruptions, strengths_for
-from vicinal.data.decode import SUFFIXES, BrokenImageError, SizeNeededError
+from vicinal.data.decode import BrokenImageError, SizeNeededError
+from vicinal.data.formats import SUFFIXES
 from vicinal.data.glance import Glance, glance
 from vicinal.data.image_list import IMAGES_FILE, write_csv, write_image_list, write_lists
 from vicinal.data.inspection import (

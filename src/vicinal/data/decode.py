@@ -6,12 +6,8 @@ Shapes: n images read, (H, W, C) an image.
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import importlib
 import io
-import logging
 import os
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,31 +17,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError, features
+from PIL import ExifTags, Image, UnidentifiedImageError
 
+from vicinal.data.formats import FORMATS_HERE
 from vicinal.data.types import Item, Split, digests_of
 from vicinal.data.views import Fit, View, canvas_view, centre_square, kept_share
 from vicinal.errors import UsageError, VicinalError
-from vicinal.workspace import available_memory
+from vicinal.workspace import SlowWork, available_memory
 
-# Pillow's names of formats and the endings that files of them have. A closed list: Pillow also opens formats that start other
-# programs (EPS), that any bytes pass for (TGA), or that hold no photographs.
-_ENDINGS = {
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
-    "PNG": (".png", ".apng"),
-    "BMP": (".bmp",),
-    "DIB": (".dib",),
-    "WEBP": (".webp",),
-    "GIF": (".gif",),
-    "TIFF": (".tif", ".tiff"),
-    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
-    "JPEG2000": (".jp2", ".j2k", ".jpf", ".jpx", ".jpc", ".j2c"),
-    "QOI": (".qoi",),
-}
-_OPTIONAL_ENDINGS = {
-    "AVIF": (".avif", ".avifs"),
-    "HEIF": (".heic", ".heif", ".hif"),
-}  # as Pillow, or a plugin, has them
 MEMORY_SHARE = 0.6  # of the free memory that images may take; the rest is for training
 MOST_PIXELS = 178_956_970  # of one image, Pillow's own limit: above it a file of kilobytes can ask for gigabytes
 BACKGROUND = (255, 255, 255)  # what is seen through transparent pixels
@@ -66,39 +45,6 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-# What decoders say of odd metadata and of sizes is no user's concern: an image is read, or named as broken.
-warnings.filterwarnings("ignore", module=r"PIL\.")
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # else what it logs goes to the standard error
-
-
-def _silence_libtiff() -> None:
-    """libtiff writes what it thinks of damaged files to the standard error; an image is read, or named as broken by us."""
-    with contextlib.suppress(OSError, AttributeError):
-        maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")  # where Linux names what is loaded
-        for path in {line.split(maxsplit=5)[5] for line in maps.splitlines() if "/libtiff" in line}:
-            library = ctypes.CDLL(path)
-            library.TIFFSetErrorHandler(None)
-            library.TIFFSetWarningHandler(None)
-
-
-_silence_libtiff()
-
-
-def _formats_here() -> dict[str, tuple[str, ...]]:
-    found = dict(_ENDINGS)
-    if features.check("avif"):
-        found["AVIF"] = _OPTIONAL_ENDINGS["AVIF"]
-    with contextlib.suppress(ImportError):
-        importlib.import_module("pillow_heif").register_heif_opener()
-        found["HEIF"] = _OPTIONAL_ENDINGS["HEIF"]
-    return found
-
-
-_FORMATS_HERE = _formats_here()
-SUFFIXES = tuple(ending for endings in _FORMATS_HERE.values() for ending in endings)
-MISSING_SUFFIXES = tuple(e for name, es in _OPTIONAL_ENDINGS.items() if name not in _FORMATS_HERE for e in es)
 
 
 class BrokenImageError(UsageError):
@@ -135,6 +81,10 @@ class Storage:
     views: ViewsOf = lambda _: ()
 
 
+# Images to read: a split, sorted positions in it, and whether views of them are wanted.
+Part = tuple[Split, NDArray[np.int64], bool]
+
+
 @dataclass
 class DecodedPart:
     """The images of one part: pixels uint8 (n, H, W, C), their SHA-256 (n, 32), and which of those asked for they are, bool.
@@ -169,9 +119,7 @@ class _Form:
     alike: bool = False  # all images are taken to have this size by themselves
 
 
-def decode_splits(
-    parts: Sequence[tuple[Split, NDArray[np.int64], bool]], storage: Storage, skip_broken: bool = False
-) -> Decoded:
+def decode_splits(parts: Sequence[Part], storage: Storage, skip_broken: bool, progress: SlowWork) -> Decoded:
     """Read the images at the given sorted positions of each split, each once, and of those parts that say so keep the views, too.
 
     This is the one place where images become pixels in memory. EXIF orientation turns the pixels; transparent ones show a white
@@ -193,13 +141,14 @@ def decode_splits(
         own_side = own[0] if alike and size == own and own[0] == own[1] <= _SMALL_SIDE else None
         form = _Form((*size, channels), storage, tuple(dict.fromkeys(storage.views(own_side))), own_side is not None)
         try:
-            decoded = _decode_all(parts, form, workers)
+            decoded = _decode_all(parts, form, workers, progress)
             break
         except _ColourFound:
             channels = 3
         except _AnotherSize:
             assert side is not None
             size, alike = (side, side), False
+        progress.restart()
     if decoded.broken and not skip_broken:
         raise UsageError(broken_sentence(decoded.broken))
     decoded.own_side = own_side
@@ -247,7 +196,7 @@ class Headers:
     kept: NDArray[np.float32]  # of those that are not
 
 
-def read_headers(split: Split, positions: NDArray[np.int64]) -> Headers:
+def read_headers(split: Split, positions: NDArray[np.int64], progress: SlowWork) -> Headers:
     """Look whether the images at `positions` (n,) begin like some, and are no larger than any may be.
 
     Nothing is decoded; what lies inside larger files is not looked at.
@@ -263,6 +212,7 @@ def read_headers(split: Split, positions: NDArray[np.int64]) -> Headers:
                     kept[position] = kept_share(image.size)
             except BrokenImageError as error:
                 broken[position] = error
+        progress.advance(len(items))
 
     first = next(split.items(positions[:1]), None)
     if first is not None and isinstance(first[0], Path):
@@ -270,37 +220,56 @@ def read_headers(split: Split, positions: NDArray[np.int64]) -> Headers:
     return Headers(dict(sorted(broken.items())), kept[np.isfinite(kept)])
 
 
-def _first_readable(
-    parts: Sequence[tuple[Split, NDArray[np.int64], bool]], broken: list[BrokenImageError]
-) -> Image.Image | None:
+def _first_readable(parts: Sequence[Part], broken: list[BrokenImageError]) -> Image.Image | None:
     for split, index, _ in parts:
         for data, where in split.items(index):
             try:
-                return _open(data, where)
+                return _of_8_bits(_open(data, where), where)
             except BrokenImageError as error:
                 broken.append(error)
     return None
 
 
-def _decode_all(parts: Sequence[tuple[Split, NDArray[np.int64], bool]], form: _Form, workers: int) -> Decoded:
-    height, width, channels = form.shape
-    count, seen = sum(len(index) for _, index, _ in parts), sum(len(index) for _, index, wanted in parts if wanted)
-    of_views = seen * channels * sum(view.side**2 for view in form.views)
+def decode_views(
+    part: Part, views: Sequence[View], like: DecodedPart, own_side: int | None, storage: Storage, progress: SlowWork
+) -> dict[View, NDArray[np.uint8]] | None:
+    """Views of a part that was decoded before, into `like` and with this `own_side`; None where it no longer becomes that."""
+    height, width, channels = like.pixels.shape[1:]
+    form = _Form((height, width, channels), storage, tuple(views), own_side is not None)
+    try:
+        found = _decode_one(part[0], part[1], form, min(16, os.cpu_count() or 1), Decoded([]), progress)
+    except (_ColourFound, _AnotherSize, SizeNeededError):
+        return None
+    same = np.array_equal(found.readable, like.readable) and np.array_equal(found.digests, like.digests)
+    return found.seen if same else None
+
+
+def check_memory(count: int, shape: tuple[int, int, int], seen: int, views: Sequence[View]) -> None:
+    """UsageError for more images than memory can hold: `count` of them stored as (H, W, C), and `seen` of those through views."""
+    height, width, channels = shape
+    of_views = seen * channels * sum(view.side**2 for view in views)
     needed, available = count * height * width * channels + of_views, available_memory()
     if available is not None and needed > MEMORY_SHARE * available:
-        more = f" and {seen} of them as {len(form.views)} networks see them" if of_views else ""
+        more = f" and {seen} of them as {len(views)} networks see them" if of_views else ""
         raise UsageError(
             f"{count} images of {width} x {height} x {channels}{more} need {needed / 1e9:.1f} GB of memory, and of "
             f"{available / 1e9:.1f} GB free may take {MEMORY_SHARE:.0%}: lower data.image_size or data.train_images"
         )
+
+
+def _decode_all(parts: Sequence[Part], form: _Form, workers: int, progress: SlowWork) -> Decoded:
+    count, seen = sum(len(index) for _, index, _ in parts), sum(len(index) for _, index, wanted in parts if wanted)
+    check_memory(count, form.shape, seen, form.views)
     decoded = Decoded([])
     for split, index, wanted in parts:
         own = form if wanted else replace(form, views=())
-        decoded.parts.append(_decode_one(split, index, own, workers, decoded))
+        decoded.parts.append(_decode_one(split, index, own, workers, decoded, progress))
     return decoded
 
 
-def _decode_one(split: Split, index: NDArray[np.int64], form: _Form, workers: int, decoded: Decoded) -> DecodedPart:
+def _decode_one(
+    split: Split, index: NDArray[np.int64], form: _Form, workers: int, decoded: Decoded, progress: SlowWork
+) -> DecodedPart:
     images = np.empty((len(index), *form.shape), dtype=np.uint8)
     seen = {view: np.empty((len(index), view.side, view.side, form.shape[2]), dtype=np.uint8) for view in form.views}
     digests = np.empty((len(index), 32), dtype=np.uint8)
@@ -320,6 +289,7 @@ def _decode_one(split: Split, index: NDArray[np.int64], form: _Form, workers: in
             digests[position] = digests_of([found.pixels.data])
             for view, pixels in found.seen.items():
                 seen[view][position] = pixels
+        progress.advance(len(items))
 
     _do_all(split.items(index), work, workers)
     decoded.broken += [broken[position] for position in sorted(broken)]
@@ -365,7 +335,7 @@ def _opened(data: Path | bytes, where: str) -> Iterator[Image.Image]:
         # A FIFO under an image's name would wait for ever.
         if isinstance(data, Path) and not data.is_file():
             raise OSError("no regular file" if data.exists() else "no such file")
-        with Image.open(io.BytesIO(data) if isinstance(data, bytes) else data, formats=tuple(_FORMATS_HERE)) as image:
+        with Image.open(io.BytesIO(data) if isinstance(data, bytes) else data, formats=tuple(FORMATS_HERE)) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise OSError(f"{image.width} x {image.height} px are more than {MOST_PIXELS:,}")
             yield image

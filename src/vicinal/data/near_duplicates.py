@@ -6,15 +6,20 @@ docs/data.md. Shapes: N images, P pairs.
 
 from __future__ import annotations
 
+import hashlib
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from importlib.metadata import version
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from vicinal.data.pixel_cache import WORTH_SECONDS, code_of, key_of, read_array, streamed
 from vicinal.data.types import ROLES, ImageSet, NearDuplicate, Role
+from vicinal.workspace import ArrayCache, SlowWork, shown_if_slow
 
 MOST_DISTANCE = 56  # bits of 256 that may differ, in each of the two hashes
 SMALLEST_SIDE = 33  # px; smaller images have too little that tells them apart: silhouettes of clothes, X-rays
@@ -52,11 +57,11 @@ def near_duplicates(sets: Mapping[Role, ImageSet]) -> list[NearDuplicate] | None
     """
     if not all(isinstance(images.images, Tensor) and _is_large(images) for images in sets.values()):
         return None
-    found = _hashes(sets)
+    digests = np.concatenate([sets[r].digests for r in ROLES])
+    found = _hashes_kept(sets, digests)
     role = np.concatenate([np.full(len(sets[r]), ROLES.index(r)) for r in ROLES])
     labels = np.concatenate([sets[r].labels.cpu().numpy() for r in ROLES])
     starts = np.cumsum([0, *(len(sets[r]) for r in ROLES)])
-    digests = np.concatenate([sets[r].digests for r in ROLES])
 
     def place(i: int) -> tuple[Role, int]:
         return ROLES[role[i]], i - int(starts[role[i]])
@@ -76,7 +81,32 @@ def _is_large(images: ImageSet) -> bool:
     return not len(images) or min(images.images.shape[1:3]) >= SMALLEST_SIDE
 
 
-def _hashes(sets: Mapping[Role, ImageSet]) -> _Hashes:
+def _hashes_kept(sets: Mapping[Role, ImageSet], digests: NDArray[np.uint8]) -> _Hashes:
+    """The hashes of all images, `digests` (N, 32) theirs: from this disk where they were kept there, in the order of the digests."""
+    order = np.lexsort(digests.T)
+    sides = [int(side) for side in sets["train"].images.shape[1:]]
+    code, sorted_digests = code_of("near_duplicates.py"), hashlib.sha256(digests[order].tobytes()).hexdigest()
+    libraries = [version(name) for name in ("imagehash", "pillow", "scipy", "numpy")]
+    key = key_of("perceptual hashes", code, libraries, sides, sorted_digests)
+    cache = ArrayCache.here()
+    if cache is not None:
+        with cache.read(key) as file:
+            if file is not None:
+                found = {part.name: read_array(file, part.name) for part in fields(_Hashes)}
+                place = np.argsort(order)
+                return _Hashes(**{name: array[place] for name, array in found.items()})
+    started = time.monotonic()
+    with shown_if_slow(f"comparing {len(digests):,} images", len(digests)) as progress:
+        hashes = _hashes(sets, progress)
+    if cache is not None and time.monotonic() - started > WORTH_SECONDS:
+        arrays = {
+            part.name: streamed(np.ascontiguousarray(getattr(hashes, part.name)[order])) for part in fields(hashes)
+        }
+        cache.write(key, arrays, {})
+    return hashes
+
+
+def _hashes(sets: Mapping[Role, ImageSet], progress: SlowWork) -> _Hashes:
     import imagehash  # here: it takes a while, and small images need none
 
     perceptual, difference, thumbs, plain, deviations = [], [], [], [], []
@@ -84,6 +114,7 @@ def _hashes(sets: Mapping[Role, ImageSet]) -> _Hashes:
         images = sets[role].images
         assert isinstance(images, Tensor)  # as the caller has seen
         for pixels in images.cpu().numpy():
+            progress.advance(1)
             grey = _grey(pixels)
             perceptual.append(np.packbits(imagehash.phash(grey, _HASH_SIDE).hash))
             difference.append(np.packbits(imagehash.dhash(grey, _HASH_SIDE).hash))

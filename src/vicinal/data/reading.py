@@ -21,15 +21,15 @@ from vicinal.data.decode import (
     Storage,
     ViewsOf,
     broken_sentence,
-    decode_splits,
     read_headers,
 )
 from vicinal.data.lazy import LazyImages
+from vicinal.data.pixel_cache import decode_kept
 from vicinal.data.splits import Assigned
 from vicinal.data.types import ROLES, ImageSet, Role, Source, Split
 from vicinal.data.views import View, canvas_view
 from vicinal.errors import UsageError
-from vicinal.workspace import told_if_slow
+from vicinal.workspace import shown_if_slow, told_if_slow
 
 MEDIAN_KEPT, LEAST_KEPT = 0.75, 0.5  # of an image's area; where cropping keeps less, it is said
 
@@ -65,16 +65,14 @@ def read_sets(
     Raises UsageError, and SizeNeededError where there is no side and the images need one.
     """
     views_of = views if callable(views) else lambda _: views
-    count = sum(len(where[name].positions) for name in ROLES)
-    with told_if_slow(f"reading {count:,} images"):
-        return (_lazy if spec.lazy else _in_memory)(source, spec, where, Storage(side, spec.fit, views_of))
+    return (_lazy if spec.lazy else _in_memory)(source, spec, where, Storage(side, spec.fit, views_of))
 
 
 def _in_memory(source: Source, spec: DataSpec, where: Mapping[Role, Assigned], storage: Storage) -> Sets:
     """All images in memory, read in one pass."""
     filled = [name for name in ROLES if len(where[name].positions)]
     parts = [(source.splits[where[name].split], where[name].positions, name != "train") for name in filled]
-    decoded = decode_splits(parts, storage, spec.on_error == "skip")
+    decoded = decode_kept(parts, storage, spec.on_error == "skip")
     found = dict(zip(filled, decoded.parts, strict=True))
     shape = next(iter(found.values())).pixels.shape[1:]
     views = tuple(dict.fromkeys(storage.views(decoded.own_side)))
@@ -129,10 +127,13 @@ def _lazy(source: Source, spec: DataSpec, where: Mapping[Role, Assigned], storag
     canvas = canvas_view(storage.side, storage.fit)
     kept, broken, shares = dict(where), list[BrokenImageError](), list[NDArray[np.float32]]()
     sets: dict[Role, ImageSet] = {}
-    remembered = 0
-    for name in ROLES:
+    remembered, count = 0, sum(len(where[name].positions) for name in ROLES)
+    with shown_if_slow(f"looking at {count:,} images", count) as progress:
+        all_headers = {
+            name: read_headers(source.splits[where[name].split], where[name].positions, progress) for name in ROLES
+        }
+    for name, headers in all_headers.items():
         split, positions = source.splits[where[name].split], where[name].positions
-        headers = read_headers(split, positions)
         broken += headers.broken.values()
         shares.append(headers.kept)
         kept[name] = replace(where[name], positions=np.delete(positions, list(headers.broken)))
@@ -145,9 +146,10 @@ def _lazy(source: Source, spec: DataSpec, where: Mapping[Role, Assigned], storag
         sets[name] = ImageSet(images, labels, None, canvas, seen)
     if broken and spec.on_error == "raise":
         raise UsageError(broken_sentence(broken))
-    for images_of in sets.values():
-        assert isinstance(images_of.images, LazyImages)
-        remembered += images_of.images.contents.remembered
+    with told_if_slow(f"looking whether {count:,} images have changed"):
+        for images_of in sets.values():
+            assert isinstance(images_of.images, LazyImages)
+            remembered += images_of.images.contents.remembered
     notes = [_skipped(broken)] if broken else []
     return Sets(sets, kept, (*notes, *_cropped(np.concatenate(shares), spec)), remembered)
 

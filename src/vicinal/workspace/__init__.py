@@ -12,9 +12,12 @@ OUT/images.csv                which image stands at which position of the stored
 OUT/results.json, resamples.npz, report.html, tables/, figures/
 """
 
+from vicinal.workspace.array_cache import ArrayCache
 from vicinal.workspace.checksums import (
     DamagedError,
     Seal,
+    SealedArrays,
+    Streamed,
     check_sealed_file,
     mapping_seal,
     read_sealed_json,
@@ -36,18 +39,22 @@ from vicinal.workspace.format import format_bytes, format_seconds
 from vicinal.workspace.lock import check_not_held, hold, locked
 from vicinal.workspace.machine import available_memory, environment, free_bytes, keep_freed_memory, processor
 from vicinal.workspace.place import check_place
-from vicinal.workspace.progress import EpochListener, StudyProgress
+from vicinal.workspace.progress import EpochListener, SlowWork, StudyProgress, shown_if_slow
 from vicinal.workspace.run_folder import RunFolder
 from vicinal.workspace.study_folder import STUDY_FILE, check_out_folder, check_study_folder, open_study_folder
 from vicinal.workspace.terminal import printable, say, told_if_slow
 
 __all__ = [
     "STUDY_FILE",
+    "ArrayCache",
     "ContentHashes",
     "DamagedError",
     "EpochListener",
     "RunFolder",
     "Seal",
+    "SealedArrays",
+    "SlowWork",
+    "Streamed",
     "StudyProgress",
     "available_memory",
     "cache_folder",
@@ -76,6 +83,7 @@ __all__ = [
     "safetensors_seal",
     "say",
     "sealed_mapping",
+    "shown_if_slow",
     "told_if_slow",
     "write_atomically",
     "write_file_atomically",

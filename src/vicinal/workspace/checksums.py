@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import itertools
 import json
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 from vicinal.errors import VicinalError
 from vicinal.workspace.files import write_atomically, write_file_atomically, write_json
@@ -56,6 +59,85 @@ def sealed_safetensors(data: bytes, metadata: Mapping[str, str] | None = None) -
     digest = hashlib.sha256(start)
     digest.update(memoryview(data)[8 + length :])
     return start.replace(_in_header(_ZEROS), _in_header(digest.hexdigest().encode()), 1) + data[8 + length :]
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """An array as it is written: dtype in safetensors' words, shape, and its bytes in parts, from front to back."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    parts: Callable[[], Iterable[Any]]
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * _ITEM_BYTES[self.dtype]
+
+
+_ITEM_BYTES = {"U8": 1, "BOOL": 1, "F32": 4, "U64": 8, "I64": 8}
+
+
+def write_sealed_arrays(path: Path, arrays: Mapping[str, Streamed], metadata: Mapping[str, str]) -> None:
+    """A safetensors file with its checksum, whole or not at all, of arrays that are never copied as a whole.
+
+    Raises VicinalError as `write_file_atomically`.
+    """
+    header: dict[str, Any] = {"__metadata__": {**metadata, KEY: _ZEROS.decode()}}
+    end = 0
+    for name, array in arrays.items():
+        start, end = end, end + array.nbytes
+        header[name] = {"dtype": array.dtype, "shape": array.shape, "data_offsets": (start, end)}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+
+    def write(temporary: Path) -> None:
+        digest = hashlib.sha256()
+        with temporary.open("wb") as file:
+            for part in itertools.chain(
+                [len(text).to_bytes(8, "little"), text], *(array.parts() for array in arrays.values())
+            ):
+                data = memoryview(part)
+                if data.nbytes:
+                    file.write(data.cast("B"))
+                    digest.update(data.cast("B"))
+            if file.tell() != 8 + len(text) + end:
+                raise ValueError(f"the arrays of {path} are not of the sizes that they are said to have")
+            file.seek(8)
+            file.write(text.replace(_in_header(_ZEROS), _in_header(digest.hexdigest().encode()), 1))
+
+    write_file_atomically(path, write)
+
+
+class SealedArrays:
+    """A file that `write_sealed_arrays` wrote, tested as a whole, then read from front to back in the order of `shapes`.
+
+    Raises DamagedError where it is missing or not what was written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            if safetensors_seal(path) is not Seal.WHOLE:
+                raise DamagedError(path)
+            self._file = path.open("rb")
+        except OSError as error:
+            raise DamagedError(path, type(error).__name__) from None
+        self._path = path
+        header = json.loads(self._file.read(int.from_bytes(self._file.read(8), "little")))
+        self.metadata: dict[str, str] = header.pop("__metadata__")
+        self.dtypes: dict[str, str] = {name: array["dtype"] for name, array in header.items()}
+        self.shapes: dict[str, tuple[int, ...]] = {name: tuple(array["shape"]) for name, array in header.items()}
+
+    def read_into(self, buffer: Any) -> None:
+        """Fill a contiguous buffer with the bytes that follow."""
+        view = memoryview(buffer)
+        if view.nbytes and self._file.readinto(view.cast("B")) != view.nbytes:
+            raise DamagedError(self._path, "it ends too early")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
 
 
 def safetensors_seal(path: Path) -> Seal:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,10 +15,24 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from vicinal.workspace.format import format_seconds
-from vicinal.workspace.terminal import printable
+from vicinal.workspace.terminal import printable, say
 
 PLAIN_LINE_SECONDS = 10.0
+SHOWN_AFTER_SECONDS = 2.0
 EpochListener = Callable[[str, Mapping[str, Any], Mapping[str, Any]], None]
+_shown: list[Progress] = []  # bars on the terminal now, since two such displays would overwrite each other
+
+
+def _new_bars(console: Console, *, transient: bool = False) -> Progress:
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TextColumn("{task.fields[detail]}", markup=False),
+        TimeRemainingColumn(compact=True),
+        console=console,
+        transient=transient,
+    )
 
 
 class StudyProgress:
@@ -36,14 +53,7 @@ class StudyProgress:
         self._numbers: dict[str, int] = {}
         self._bars: Progress | None = None
         if self._console.is_terminal or self._console.is_jupyter:
-            self._bars = Progress(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(bar_width=24),
-                TextColumn("{task.percentage:>3.0f}%"),
-                TextColumn("{task.fields[detail]}", markup=False),
-                TimeRemainingColumn(compact=True),
-                console=self._console,
-            )
+            self._bars = _new_bars(self._console)
             self._study_bar = self._bars.add_task(
                 name or "", total=max(total_images, 1), detail="", visible=name is not None
             )
@@ -51,6 +61,7 @@ class StudyProgress:
     def __enter__(self) -> Self:
         if self._bars is not None:
             self._bars.start()
+            _shown.append(self._bars)
         return self
 
     def __exit__(
@@ -58,6 +69,7 @@ class StudyProgress:
     ) -> None:
         if self._bars is not None:
             self._bars.stop()
+            _shown.remove(self._bars)
 
     def say(self, text: str) -> None:
         """One line that stays."""
@@ -187,3 +199,92 @@ class InferenceProgress:
         if self._study._bars is not None:
             self._study._bars.remove_task(self._bar)
         self._study.say(f"{self._title}: {text} in {format_seconds(time.monotonic() - self._started)}")
+
+
+class SlowWork:
+    """The progress of work that is mostly done before anyone wonders: nothing for two seconds, then a bar, or lines, until it ends.
+
+    Args:
+        text: what is done, as in "reading 1,900 images".
+        total: of the images that it goes through.
+    """
+
+    def __init__(self, text: str, total: int) -> None:
+        self._text, self._total, self._done = text, total, 0
+        self._lock = threading.Lock()
+        self._started = self._last_line = time.monotonic()
+        self._visible = self._ended = False
+        self._bars: Progress | None = None
+        self._own: Progress | None = None
+        self._timer = threading.Timer(SHOWN_AFTER_SECONDS, self._show)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def advance(self, images: int) -> None:
+        """`images` more are done; may be called by several threads."""
+        with self._lock:
+            self._done += images
+            if not self._visible:
+                return
+            now = time.monotonic()
+            speed = self._done / max(now - self._started, 1e-9)
+            if self._bars is not None:
+                self._bars.update(self._bar, completed=self._done, detail=self._detail(speed))
+            elif now - self._last_line >= PLAIN_LINE_SECONDS:
+                self._last_line = now
+                left = format_seconds((self._total - self._done) / speed)
+                self._say(f"{self._text}: {self._detail(speed)}  {left} left")
+
+    def restart(self) -> None:
+        """It turned out that all has to be done anew."""
+        with self._lock:
+            self._done, self._started = 0, time.monotonic()
+
+    def end(self) -> None:
+        """Nothing of it stays on a terminal."""
+        self._timer.cancel()
+        with self._lock:
+            self._ended = True
+            if self._own is not None:
+                self._own.stop()
+            elif self._bars is not None:
+                self._bars.remove_task(self._bar)
+
+    def _detail(self, speed: float) -> str:
+        return f"{self._done:,}/{self._total:,}  {speed:,.0f} images/s"
+
+    def _show(self) -> None:
+        with self._lock:
+            if self._ended:
+                return
+            console = Console(stderr=True, highlight=False, soft_wrap=True)
+            if not (_shown or console.is_terminal or console.is_jupyter):
+                self._say(f"{self._text} ...")
+            else:
+                if not _shown:
+                    self._own = _new_bars(console, transient=True)
+                    self._own.start()
+                self._bars = _shown[-1] if self._own is None else self._own
+                self._bar = self._bars.add_task(
+                    printable(self._text), total=max(self._total, 1), completed=self._done, detail=""
+                )
+            self._visible = True
+
+    def _say(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):  # nobody can read it
+            say(text, sys.stderr)
+
+
+@contextlib.contextmanager
+def shown_if_slow(text: str, total: int) -> Iterator[SlowWork]:
+    """Show on stderr what is being done if it is not done after two seconds, and how far it is: a bar, or a line every ten seconds.
+
+    Args:
+        text: what is done, as in "reading 1,900 images".
+        total: of the images that it goes through, for each of which `SlowWork.advance` is called.
+    """
+    work = SlowWork(text, total)
+    try:
+        yield work
+    finally:
+        work.end()

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vicinal.config import DataSpec
-from vicinal.data.decode import MISSING_SUFFIXES, SUFFIXES, BrokenImageError, broken_sentence
+from vicinal.data.decode import BrokenImageError, broken_sentence
+from vicinal.data.formats import MISSING_SUFFIXES, SUFFIXES
 from vicinal.data.types import Item, Role, Source, Split, Unreadable
 from vicinal.errors import UsageError
 from vicinal.workspace import ContentHashes, content_hashes_of

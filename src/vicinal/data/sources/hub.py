@@ -94,8 +94,12 @@ def _split(name: str, rows: Any, image: str, label: str, datasets: Any) -> Split
         raise UsageError(f"{name} has rows without a value in {label!r}: use another column or data set")
 
     def contents(index: NDArray[np.int64]) -> ContentHashes:
+        if not rows.cache_files:  # the library keeps them in memory
+            found = (data.read_bytes() if isinstance(data, Path) else bytes(data) for data, _ in items(index))
+            return ContentHashes(tuple(map(bytes, digests_of(found))), 0)
         files = content_hashes_of([Path(part["filename"]) for part in rows.cache_files])  # that the library loaded
-        whole = b"".join(files.digests)
+        others = sum(isinstance(feature, datasets.Image) for feature in rows.features.values()) > 1
+        whole = b"".join(files.digests) + image.encode() * others
         return ContentHashes(tuple(map(bytes, digests_of(whole + str(i).encode() for i in index))), files.remembered)
 
     return Split(np.asarray(labels, dtype=np.int64), items, contents)

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from vicinal.config import DataSpec
 from vicinal.data.class_order import natural_key
-from vicinal.data.decode import SUFFIXES, BrokenImageError, broken_sentence
+from vicinal.data.decode import BrokenImageError, broken_sentence
+from vicinal.data.formats import SUFFIXES
 from vicinal.data.sources.folders import SPLIT_FOLDERS, shown_path
 from vicinal.data.types import ROLES, Item, Role, Source, Split, Unreadable
 from vicinal.errors import UsageError

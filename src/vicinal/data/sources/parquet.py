@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vicinal.config import DataSpec
-from vicinal.data.decode import SUFFIXES
+from vicinal.data.formats import SUFFIXES
 from vicinal.data.types import ROLES, Item, Role, Source, Split, contents_in_files
 from vicinal.errors import UsageError
 from vicinal.workspace import ContentHashes
@@ -305,7 +305,8 @@ def _split(root: Path, files: list[Path], image: str, labels: list[NDArray[np.in
 
     def contents(index: NDArray[np.int64]) -> ContentHashes:
         part = np.searchsorted(starts, index, side="right") - 1
-        return contents_in_files(files, part, (index - starts[part]).tolist(), lambda: items(index))
+        places = [(image, row) for row in (index - starts[part]).tolist()]
+        return contents_in_files(files, part, places, lambda: items(index))
 
     def place(position: int) -> str:
         part = int(np.searchsorted(starts, position, side="right")) - 1

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vicinal.config import DataSpec
-from vicinal.data.decode import SUFFIXES
+from vicinal.data.formats import SUFFIXES
 from vicinal.data.sources.parquet import check_shards, numbered_classes
 from vicinal.data.types import Item, Role, Source, Split, contents_in_files
 from vicinal.errors import UsageError
