@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -17,7 +17,7 @@ from vicinal.config import DataSpec, MeasuresSpec, StudySpec, load_study
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from vicinal.evaluation import Measurement
     from vicinal.measuring import SourceMeasurement
@@ -81,20 +81,29 @@ def check(
     return found
 
 
-def plan(study: StudySpec | str | Path, out: Path | str | None = None, overrides: Sequence[str] = ()) -> PlanSummary:
+def plan(
+    study: StudySpec | str | Path,
+    out: Path | str | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    networks: Mapping[str, nn.Module] | None = None,
+) -> PlanSummary:
     """What `run` with the same arguments would do and take; trains nothing and writes nothing.
 
     Args:
         study: a value, the name of a packaged study, or a YAML file.
         out: the study's folder; default: runs/<name of the study>.
         overrides: KEY=VALUE by dotted key, as on the command line.
+        networks: as `run` takes them.
 
     Raises UsageError for whatever does not fit.
     """
+    from vicinal.networks import networks_given
     from vicinal.study import Study, summarize
 
     spec = load_study(study, overrides)
-    return summarize(Study(spec, _folder(spec, out)))
+    with networks_given(networks or {}):
+        return summarize(Study(spec, _folder(spec, out)))
 
 
 def run(
@@ -105,6 +114,7 @@ def run(
     command: str | None = None,
     executor: Executor | None = None,
     progress: StudyProgress | None = None,
+    networks: Mapping[str, nn.Module] | None = None,
 ) -> StudyResults:
     """Run a study, or continue it, and write its results and report; progress goes to stderr, in a notebook below the cell.
 
@@ -113,6 +123,9 @@ def run(
         command: that gives this study, as its results state it.
         executor: that runs its jobs; default: one after the other in this process.
         progress: that a person sees.
+        networks: your own modules, (B, C, H, W) normalised pixels to (B, K) logits, by the name that the study calls each by as
+            `given/NAME`; a study is continued with the same ones. What they take is in their attribute `pretrained_cfg`, or in the
+            study.
 
     Returns:
         What results.json holds; `to_frame()` gives it as a table of pandas.
@@ -121,6 +134,7 @@ def run(
         UsageError: something does not fit, before anything is spent.
         VicinalError: training failed; what was finished stays, and the same call continues.
     """
+    from vicinal.networks import networks_given
     from vicinal.study import Study, execute
     from vicinal.tracking import open_trackers
     from vicinal.workspace import printable, say
@@ -130,10 +144,11 @@ def run(
     if command is None:
         name = spec.name if isinstance(study, StudySpec) else str(study)
         command = printable(shlex.join(["vicinal", "run", name, *overrides, "--out", str(folder)]))
-    opened = Study(spec, folder)
-    with open_trackers(spec, folder, partial(say, to=sys.stderr)) as trackers:
-        results = execute(opened, command, executor, progress, trackers)
-        trackers.report(report(folder))
+    with networks_given(networks or {}):
+        opened = Study(spec, folder)
+        with open_trackers(spec, folder, partial(say, to=sys.stderr)) as trackers:
+            results = execute(opened, command, executor, progress, trackers)
+            trackers.report(report(folder))
     return results
 
 

@@ -16,10 +16,12 @@ from vicinal.config.measures import (
     corruption_named,
 )
 from vicinal.config.network import (
+    GIVEN,
     NetworkSpec,
     TeacherVariant,
     brings_weights,
     is_factory,
+    is_given,
     is_onnx,
     refuse_pixels_to_255,
 )
@@ -33,6 +35,7 @@ from vicinal.config.study import SELECTION_SENTENCES, AnswersSpec, StudySpec
 __all__ = [
     "ARMS",
     "CORRUPTIONS",
+    "GIVEN",
     "SCHEMA",
     "SELECTION_SENTENCES",
     "SEVERITIES",
@@ -61,6 +64,7 @@ __all__ = [
     "corruption_named",
     "fingerprint",
     "is_factory",
+    "is_given",
     "is_onnx",
     "load_study",
     "packaged_studies",

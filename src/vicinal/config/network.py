@@ -90,6 +90,9 @@ def refuse_pixels_to_255(mean: Sequence[float], std: Sequence[float]) -> None:
         )
 
 
+GIVEN = "given/"  # before the name of a module that `vicinal.run(..., networks=...)` was given
+
+
 def is_onnx(model: str) -> bool:
     """Whether a model is named by its ONNX file."""
     return model.endswith(".onnx")
@@ -101,17 +104,22 @@ def is_factory(model: str) -> bool:
     return named is not None and not model.startswith("hf_hub:")
 
 
+def is_given(model: str) -> bool:
+    """Whether a model is a module that Python code gave under this name."""
+    return model.startswith(GIVEN)
+
+
 def brings_weights(model: str) -> bool:
     """Whether a model has its weights without being told where."""
-    return is_onnx(model) or is_factory(model)
+    return is_onnx(model) or is_factory(model) or is_given(model)
 
 
 class NetworkSpec(Frozen):
     """A network and how it is trained. `epochs: 0` takes the weights as they are (a classifier you already have)."""
 
     model: Text = Field(
-        description="any timm name, hf-hub:OWNER/NAME, local-dir:FOLDER, torchvision/NAME, transformers/NAME_OR_FOLDER, FILE.onnx, or "
-        "package.module:factory"
+        description="any timm name, hf-hub:OWNER/NAME, local-dir:FOLDER, torchvision/NAME, transformers/NAME_OR_FOLDER, FILE.onnx, "
+        "package.module:factory, or given/NAME for a module that vicinal.run(..., networks={NAME: module}) is given"
     )
     weights: Text | None = Field(
         None,

@@ -15,6 +15,7 @@ from vicinal.networks.cost import (
 )
 from vicinal.networks.facts import ModelFacts, hub_weights_at_hand, model_facts
 from vicinal.networks.fused import FUSING_IMAGES, fused
+from vicinal.networks.given import networks_given
 from vicinal.networks.heads import ClassOrder
 from vicinal.networks.kinds import weights_hash
 from vicinal.networks.load import load_classifier
@@ -47,6 +48,7 @@ __all__ = [
     "model_facts",
     "model_name",
     "network_cost",
+    "networks_given",
     "preparation_stated",
     "read_weights",
     "read_weights_file",

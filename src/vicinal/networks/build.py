@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from vicinal.config import AugmentSpec, NetworkSpec, is_factory, is_onnx, refuse_pixels_to_255
+from vicinal.config import AugmentSpec, NetworkSpec, is_factory, is_given, is_onnx, refuse_pixels_to_255
 from vicinal.errors import UsageError
 from vicinal.inputs import Preparation
 from vicinal.networks.classifier import TimmClassifier, WholeModel
@@ -84,9 +84,8 @@ def build_classifier(
         head_kind = "bottleneck" if head_of(source.whole) == "bottleneck" else "linear"
         backbone, head = new_head(spec.model_copy(update={"head": head_kind}), model, classes)
     else:
-        count = (
-            (source.held or classes) if keeps else classes
-        )  # a new head has the data's classes, whatever the old one had
+        # A new head has the data's classes, whatever the old one had.
+        count = (source.held or classes) if keeps else classes
         backbone, head = (kept_head if keeps else new_head)(spec, model, count)
     network = TimmClassifier(backbone, head, mean, std, spec.image_size, spec)
     if source.whole is not None:
@@ -230,7 +229,9 @@ def _names_held(network: TimmClassifier, spec: NetworkSpec, source: _Source, cla
         return spec.class_names
     if source.file is not None and source.file.meaning.class_names is not None:
         return source.file.meaning.class_names
-    if source.file is None or is_factory(spec.model):  # the hub's config, or their own code, may name them
+    if (
+        source.file is None or is_factory(spec.model) or is_given(spec.model)
+    ):  # the hub's config, or their own code, may name them
         return _names_told(network.backbone, classes)
     return None
 
@@ -285,7 +286,7 @@ def _names_told(model: nn.Module, classes: int) -> tuple[str, ...] | None:
 
 
 def _no_normalisation(model: str) -> str:
-    if is_onnx(model) or is_factory(model):
+    if is_onnx(model) or is_factory(model) or is_given(model):
         where = "in the file's metadata" if is_onnx(model) else "in an attribute pretrained_cfg of the network"
         return (
             f"{model} does not state the mean and deviation of its pixels in [0, 1]: give its 'mean' and 'std' in the study or {where} "

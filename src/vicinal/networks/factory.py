@@ -55,22 +55,29 @@ def made_by_factory(spec: NetworkSpec, channels: int, classes: int | None) -> Ad
         raise UsageError(f"{spec.model} failed{_where(error)}: {type(error).__name__}: {one_line(error)}") from None
     if not isinstance(model, nn.Module):
         raise UsageError(f"{spec.model} gives {type(model).__name__} and no torch.nn.Module of pixels to logits")
+    takes_channels = any(name in takes for name in ("in_chans", "in_channels", "channels"))
+    return adapted_module(model, spec, channels, channels if takes_channels else channels_of(model, channels))
+
+
+def adapted_module(model: nn.Module, spec: NetworkSpec, channels: int, takes: int) -> AdaptedModel:
+    """A user's module, with what it says of itself in `pretrained_cfg`.
+
+    Args:
+        channels: of the images. takes: those that the module itself takes.
+
+    Raises UsageError where it is no classifier.
+    """
     stated = getattr(model, "pretrained_cfg", None)
     cfg = dict(stated) if isinstance(stated, Mapping) else {}
     if spec.image_size is not None and not cfg.get("input_size"):
         cfg["input_size"] = (channels, spec.image_size, spec.image_size)
-    in_chans = (
-        channels
-        if any(name in takes for name in ("in_chans", "in_channels", "channels"))
-        else _channels_of(model, channels)
-    )
-    return AdaptedModel(model, cfg, spec.model, in_chans)
+    return AdaptedModel(model, cfg, spec.model, takes)
 
 
 _UNKNOWN_CLASSES = 1000  # asked for where nothing says yet how many there are: weights or a new head do
 
 
-def _channels_of(model: nn.Module, channels: int) -> int:
+def channels_of(model: nn.Module, channels: int) -> int:
     """C that a module's first convolution takes; the images' own where it has none."""
     first = next((part for part in model.modules() if isinstance(part, nn.Conv2d)), None)
     return channels if first is None else first.in_channels

@@ -9,10 +9,11 @@ from pathlib import Path
 import timm
 from torch import Tensor, nn
 
-from vicinal.config import NetworkSpec, is_factory, is_onnx
+from vicinal.config import NetworkSpec, is_factory, is_given, is_onnx
 from vicinal.errors import UsageError
 from vicinal.networks import small  # noqa: F401  (registers the built-in networks with timm)
 from vicinal.networks.factory import code_file, factory_model, made_by_factory
+from vicinal.networks.given import given_hash, given_model, new_given
 from vicinal.networks.naming import (
     FOLDER_PREFIX,
     HUB_PREFIXES,
@@ -49,6 +50,8 @@ def started_model(
         return onnx_model(spec, saved, notes), spec
     if is_factory(spec.model):
         return factory_model(spec, channels, weights, notes), spec
+    if is_given(spec.model):
+        return given_model(spec, channels, weights, notes), spec
     _check_timm_name(spec.model)
     return timm_model(spec, channels, weights, notes)
 
@@ -70,11 +73,13 @@ def blank_model(spec: NetworkSpec, channels: int, classes: int | None, saved: by
         return blank_onnx(spec, saved)
     if is_factory(spec.model):
         return made_by_factory(spec, channels, classes)
+    if is_given(spec.model):
+        return new_given(spec, channels)
     return new_model(spec, channels, classes)
 
 
 def weights_hash(spec: NetworkSpec) -> str | None:
-    """SHA-256 (hex) over the local files that a network starts from: weights, files of its folder, code; None without any."""
+    """SHA-256 (hex) over what lies here that a network starts from: weights, files of its folder, code, a module; None without any."""
     file = weights_file(spec.model, spec.weights)
     files = [] if file is None else [file]
     if is_onnx(spec.model):
@@ -86,6 +91,8 @@ def weights_hash(spec: NetworkSpec) -> str | None:
         folder = Path(spec.model.removeprefix(FOLDER_PREFIX).removeprefix(TRANSFORMERS))
         files += [folder / name for name in _MODEL_FILES if (folder / name).is_file()]
     hashes = [content_hash_of(path) for path in files]
+    if is_given(spec.model):
+        hashes.append(given_hash(spec.model))
     if len(hashes) < 2:
         return hashes[0] if hashes else None
     import hashlib
