@@ -170,6 +170,7 @@ def export(
     onnx: bool = True,
     torch_export: bool = False,
     force: bool = False,
+    int8: bool = False,
     command: str | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Path:
@@ -181,16 +182,26 @@ def export(
         run: which run, by its folder's name or a part of it; default: the student that the study recommends.
         onnx: write model.onnx; torch_export: write model.pt2 also where timm has the network.
         force: replace a student's folder that lies there.
+        int8: write int8.onnx, with its network in 8 bits, where that answers nearly as the float one does.
         command: that makes this folder, as the card states it; say: told what is done, in lines.
 
-    Raises UsageError or VicinalError, in one line, and then writes nothing.
+    Raises UsageError or VicinalError, in one line, and then writes nothing; only what was refused of int8.onnx is raised behind all
+    other files, which are then there.
     """
     from vicinal.shipping import export_student
 
     source = Path(source)
     folder = Path(out) if out is not None else source / "student"
     return export_student(
-        source, folder, run=run, onnx=onnx, torch_export=torch_export, force=force, command=command, say=say
+        source,
+        folder,
+        run=run,
+        onnx=onnx,
+        torch_export=torch_export,
+        force=force,
+        int8=int8,
+        command=command,
+        say=say,
     )
 
 
@@ -201,7 +212,7 @@ def predict(
     coverage: float | None = None,
     risk: float | None = None,
     batch_size: int = 32,
-    engine: Literal["timm", "onnx"] | None = None,
+    engine: Literal["timm", "onnx", "int8"] | None = None,
 ) -> Iterator[Prediction]:
     """What a student says of images, one by one, in the order of the files.
 
@@ -211,7 +222,8 @@ def predict(
         coverage: give sets of classes that hold the true one with this probability; risk: say "don't know" where an answer would
             be wrong more often than that.
         batch_size: images at once.
-        engine: timm or onnx (onnxruntime); default: timm where the folder holds its files.
+        engine: timm, onnx (onnxruntime) or int8 (int8.onnx, which has promises of its own); default: timm where the folder holds
+            its files.
 
     Raises UsageError for what cannot be promised or is no student; a file that cannot be read is a prediction with an `error`.
     """

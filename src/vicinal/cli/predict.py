@@ -51,7 +51,9 @@ def add_parser(verbs: Any) -> None:
         "--out", metavar="FILE", type=Path, help="write there, whole or not at all (default: standard output)"
     )
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="images at once (default: 32)")
-    parser.add_argument("--engine", choices=("timm", "onnx"), help="default: timm where the folder holds its files")
+    parser.add_argument(
+        "--engine", choices=("timm", "onnx", "int8"), help="default: timm where the folder holds its files"
+    )
     parser.set_defaults(call=predict)
 
 

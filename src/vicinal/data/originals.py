@@ -16,6 +16,7 @@ from vicinal.data.decode import BrokenImageError, whole_image
 from vicinal.data.find import find_source
 from vicinal.data.splits import Assigned, assign
 from vicinal.data.types import Role, Source
+from vicinal.errors import UsageError
 
 
 class Original(NamedTuple):
@@ -53,6 +54,8 @@ class Originals:
 def find_originals(spec: DataSpec) -> Originals:
     """The originals of a study's images, by the same cuts. Raises UsageError where the source is gone or cannot be used."""
     source = in_class_order(find_source(spec), spec)
+    if "train" not in source.splits:
+        raise UsageError(source.unfit_for_training or f"{source.name} has no training images any more: put them back")
     return Originals(source, assign(source, spec)[0])
 
 

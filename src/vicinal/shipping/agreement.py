@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +13,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from vicinal.data import IMAGES_FILE
-from vicinal.errors import VicinalError
 from vicinal.shipping.finished import FinishedRun
 from vicinal.shipping.graphs import INPUT, OUTPUT, StudentGraph, quiet
 from vicinal.shipping.shown import Shown
+from vicinal.shipping.stored_images import GoneError, stored_images
 
 ALLOWED = (
     1e-3  # of a probability: float32 and batch norms folded in make less of a difference, another preparation more
@@ -64,39 +62,15 @@ class Agreement:
 
 def measured_images(run: FinishedRun, temperature: float | None, count: int) -> Measured | str:
     """Up to `count` test images as they are in their source, with what was measured; or why there are none, a clause."""
-    stored = run.predictions
-    if stored is None or not len(stored.test):
-        return "the study has stored no answers to test images"
     try:
-        originals = run.images
-    except VicinalError as error:
-        return f"the test images are not to be had ({error})"
-    at = originals.where["test"]
-    names = originals.source.splits[at.split].names(at.split, at.positions)
-    rows = _listed(run.study / IMAGES_FILE)
-    if len(rows) != len(stored.test):
-        return f"{IMAGES_FILE} does not list the test images that were measured"
-    places = {name: place for place, name in enumerate(names)}
-    chosen = np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)).tolist()
-    wanted = sorted((places[rows[k]], k) for k in chosen if rows[k] in places)
-    if len(wanted) < len(chosen):
-        return "test images are gone or have other names"
-    found = list(originals.of("test", run.channels, [place for place, _ in wanted]))
-    positions = [k for _, k in wanted]
-    if [one.label for one in found] != stored.test_labels[positions].tolist():
-        return "the test images are not those measured any more"
-    answers = (stored.test[positions].double() / (temperature or 1.0)).softmax(-1).numpy()
-    return Measured([one.image for one in found], answers)
-
-
-def _listed(path: Path) -> list[str]:
-    """The places of the test images, in the order of the stored answers; empty where no list is."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = [(int(row["position"]), row["path"]) for row in csv.DictReader(file) if row["split"] == "test"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
-    return [name for _, name in sorted(rows)]
+        stored = stored_images(run, "test")
+        chosen = np.unique(np.linspace(0, len(stored) - 1, min(count, len(stored))).astype(int)).tolist()
+        found = stored.read(chosen)
+    except GoneError as why:
+        return str(why)
+    assert run.predictions is not None
+    answers = (run.predictions.test[chosen].double() / (temperature or 1.0)).softmax(-1).numpy()
+    return Measured(found, answers)
 
 
 def compared(measured: Measured, answers: NDArray[np.floating[Any]]) -> Agreement:

@@ -14,7 +14,7 @@ from vicinal.results import Student, Teacher
 from vicinal.shipping.finished import FinishedRun
 from vicinal.shipping.promises import BINS
 from vicinal.version import __version__
-from vicinal.workspace import printable
+from vicinal.workspace import format_bytes, printable
 
 SHOWN_COVERAGES, SHOWN_RISKS = (0.8, 0.9, 0.95, 0.99), (0.01, 0.02, 0.05, 0.1, 0.2)
 PICTURE = "reliability.png"
@@ -250,18 +250,40 @@ def _conformal(facts: CardFacts) -> str:
 
 
 def _int8(facts: CardFacts) -> str:
-    if facts.int8 is None:
-        return ""
     own = facts.int8
-    return "\n".join([
+    if own is None:
+        return ""
+    if own["file"] is None:
+        return f"## int8\n\nAn 8-bit file was asked for and refused: {_text(own['refused'])}. Use the float files."
+    size, took = own["bytes"], own["time"]
+    temperature = (
+        "no temperature" if own["temperature"] is None else f"a temperature of its own ({own['temperature']:.4g})"
+    )
+    lines = [
         "## int8", "",
-        f"`int8.onnx` has 8-bit weights and activations ({own['form']}), calibrated on {own['calibration_images']:,} training images, "
-        f"and a temperature of its own ({own['temperature']:.4g}). On {own['test_images']:,} test images:", "",
-        "| | float | int8 |", "|---|---|---|",
-        *(f"| {what} | {own['float'][key]:.4f} | {own['int8'][key]:.4f} |"
-          for key, what in (("accuracy", "accuracy"), ("nll", "NLL, nats"), ("ece", f"ECE, {BINS} bins"))),
-        f"| same answer as the float network | | {own['agreement']:.1%} |",
-    ])  # fmt: skip
+        f"`{own['file']}` is used like `model.onnx`. Its network has 8-bit weights and activations ({own['stored_as']}; "
+        f"{own['form']}), calibrated on {own['calibration_images']:,} training images, and {temperature}; resizing, temperature and "
+        "softmax are as in `model.onnx`. The form was chosen on "
+        f"{own['validation']['images']:,} validation images ({_same(own['validation'])}). Sets and thresholds above are the float "
+        "network's: its own are in `vicinal.json` under `int8`, and `vicinal predict . photos/ --engine int8` goes by them.", "",
+        f"It has {format_bytes(size['int8'])} against {format_bytes(size['float'])} and took {took['ratio']:.2f} of the time of "
+        f"`model.onnx` for one image on one thread of the machine that wrote it, resizing included; of the network alone "
+        f"{took['network_ratio']:.2f}.",
+    ]  # fmt: skip
+    before, after = facts.promises.get("test"), own["test"]
+    if before and after:
+        lines += [
+            "", f"On {after['images']:,} test images, each at its own temperature:", "", "| | float | int8 |", "|---|---|---|",
+            *(f"| {what} | {before[key]:.4f} | {after[key]:.4f} |"
+              for key, what in (("accuracy", "accuracy"), ("nll", "NLL, nats"), ("ece", f"ECE, {BINS} bins"))),
+            f"| same answer as the float network | | {_same(own['test_compared'])} |",
+        ]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _same(compared: Mapping[str, Any]) -> str:
+    low, high = compared["same_answers_interval"]
+    return f"{compared['same_answers']:.1%}, 95 % interval {low:.1%} to {high:.1%}"
 
 
 def _classes(run: FinishedRun, facts: CardFacts) -> str:

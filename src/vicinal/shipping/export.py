@@ -32,13 +32,17 @@ from vicinal.shipping.graphs import (
     INPUT,
     OUTPUT,
     TOLERANCE,
+    Parts,
     StudentGraph,
+    assembled,
     exported,
     largest_difference,
     onnx_session,
-    write_onnx,
+    parts_of,
+    save_onnx,
     write_pt2,
 )
+from vicinal.shipping.int8 import INT8_FILE, Int8Export, Int8Images, RefusedError, int8_images
 from vicinal.shipping.promises import Promises, promises
 from vicinal.shipping.timm_folder import PLAIN_WEIGHTS, TIMM_FILES, NotTimmError, timm_model_of, write_timm_folder
 from vicinal.version import __version__
@@ -56,6 +60,7 @@ class ExportOptions:
     onnx: bool = True
     torch_export: bool = False  # also where timm has the network
     force: bool = False  # replace a student that lies there
+    int8: bool = False
 
 
 def export_student(
@@ -66,6 +71,7 @@ def export_student(
     onnx: bool = True,
     torch_export: bool = False,
     force: bool = False,
+    int8: bool = False,
     command: str | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Path:
@@ -77,22 +83,29 @@ def export_student(
         run: which of the study's runs; default: the recommended student.
         onnx: write model.onnx; torch_export: write model.pt2 also where timm has the network.
         force: replace a student's folder that lies there.
+        int8: write int8.onnx beside model.onnx where it is fit to stand in for it.
         command: that makes this folder, as the card states it.
         say: told what is done, in lines.
 
     Raises:
         UsageError: nothing to export, or a folder that is in the way.
-        VicinalError: damaged files, a network that no exporter takes, graphs whose answers differ, a full disk.
+        VicinalError: damaged files, a network that no exporter takes, graphs whose answers differ, a full disk; and, behind all
+            other files, an int8.onnx that was refused.
     """
     _check_out(out, force)
+    if int8 and not onnx:
+        raise UsageError("--int8 is measured against model.onnx: leave --no-onnx out")
     shipped = finished_run(Path(source), run)
+    images = int8_images(shipped) if int8 else None
     say(f"{shipped.name}: {shipped.spec.network.model}, {len(shipped.class_names):,} classes")
-    options = ExportOptions(onnx, torch_export, force)
+    options = ExportOptions(onnx, torch_export, force, int8)
     part = out.with_name(f".{out.name}.{secrets.token_hex(4)}.part")
     try:
         part.mkdir(parents=True)
         mode = part.stat().st_mode & 0o666
-        _Export(shipped, part, options, command or f"vicinal export {source}", say).write()
+        export = _Export(shipped, part, options, command or f"vicinal export {source}", say)
+        export.int8_images = images
+        export.write()
         for file in part.iterdir():  # some libraries write files that their owner alone may read
             file.chmod(mode)
         _move(part, out)
@@ -100,6 +113,8 @@ def export_student(
         raise cannot_write(out, error) from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
+    if export.card.int8 is not None and export.card.int8["file"] is None:
+        raise VicinalError(f"{INT8_FILE} was not written: {export.card.int8['refused']}; all other files lie in {out}")
     return out
 
 
@@ -142,6 +157,7 @@ class _Export:
             printable(command), self.promises.values, self.promises.temperature, self.promises.temperature_note, None
         )
         self.files = self.card.files
+        self.int8_images: Int8Images | None = None  # where int8.onnx is asked for
         self.measured: Measured | None = None  # test images with what the study measured, where they are to be had
 
     def write(self) -> None:
@@ -231,14 +247,14 @@ class _Export:
         if not (self.options.onnx or self.options.torch_export or needed):
             return
         graph = student_graph(run, self.promises.temperature)
-        program = exported(graph, run.channels)
         if self.options.torch_export or needed:
-            write_pt2(program, self.folder / "model.pt2")
+            write_pt2(exported(graph, run.channels), self.folder / "model.pt2")
             self.files.append(("model.pt2", "for torch.export.load: bytes of images to probabilities"))
         if not (self.options.onnx or needed):
             return
         path = self.folder / "model.onnx"
-        write_onnx(program, path, self._metadata())
+        parts = parts_of(graph, run.channels)
+        save_onnx(assembled(parts, graph.temperature, len(run.class_names)), path, self._metadata())
         session = onnx_session(path)
         difference = largest_difference(graph, session, images)
         if not difference <= TOLERANCE:
@@ -258,6 +274,20 @@ class _Export:
         ]
         self.say(f"model.onnx: as torch to {difference:.1g} and as after Pillow's resizing to {pillow:.1g} on {sizes}")
         self.files.append(("model.onnx", "for onnxruntime: bytes of images to calibrated probabilities"))
+        if self.int8_images is not None:
+            self._int8(graph, parts, self.int8_images, images)
+
+    def _int8(self, graph: StudentGraph, parts: Parts, images: Int8Images, samples: list[NDArray[np.uint8]]) -> None:
+        export = Int8Export(self.run, graph, parts, images, self.promises.values, self.say)
+        self.card.int8 = export.values
+        try:
+            export.write(self.folder, self._metadata(), samples)
+        except RefusedError as reason:
+            self.say(f"{INT8_FILE} is refused: {reason}")
+            return
+        self.files.append(
+            (INT8_FILE, "the same with its network in 8 bits; its probabilities and thresholds are its own")
+        )
 
     def _metadata(self) -> dict[str, Any]:
         return {
@@ -281,6 +311,7 @@ class _Export:
             "temperature_note": self.promises.temperature_note,
             "not_timm": self.card.not_timm,
             **self.promises.values,
+            "int8": self.card.int8,
         }
 
 

@@ -11,6 +11,7 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,6 +27,8 @@ from vicinal.shipping.shown import Shown, ShownPixels
 
 TOLERANCE = 5e-5  # of a probability, between torch and onnxruntime on the same graph (Lite2: 1.5e-5)
 INPUT, OUTPUT = "images", "probabilities"
+PIXELS, LOGITS = "pixels", "logits"
+_PREFIX = "network/"
 
 
 class StudentGraph(nn.Module):
@@ -64,10 +67,17 @@ def exported(graph: StudentGraph, channels: int) -> torch.export.ExportedProgram
     """The graph for any number of images of any size. Raises VicinalError for a network that torch.export does not take."""
     side = graph.pixels.view.side
     example = torch.zeros(2, side + 7, side + 11, channels, dtype=torch.uint8)
+    return _exported(graph, example, sizes=True)
+
+
+def _exported(module: nn.Module, example: Tensor, sizes: bool) -> torch.export.ExportedProgram:
+    """A module for any number of images (N, ...), and of any size (N, H, W, C) where `sizes`. Raises VicinalError as `exported`."""
     free = torch.export.Dim.DYNAMIC
     try:
         with quiet(), torch.no_grad():
-            return torch.export.export(graph, (example,), dynamic_shapes={INPUT: {0: free, 1: free, 2: free}})
+            return torch.export.export(
+                module, (example,), dynamic_shapes=({0: free, 1: free, 2: free} if sizes else {0: free},)
+            )
     except Exception as error:
         raise VicinalError(
             f"torch.export does not take this network ({' '.join(str(error).split())[:160]}), so it cannot be shipped as a graph"
@@ -80,12 +90,78 @@ def write_pt2(program: torch.export.ExportedProgram, path: Path) -> None:
         torch.export.save(program, path)
 
 
-def write_onnx(program: torch.export.ExportedProgram, path: Path, metadata: dict[str, Any]) -> None:
-    """The graph as one ONNX file, with what it means in its metadata. Raises VicinalError where the exporter does not take it."""
+class _Front(nn.Module):
+    """uint8 (N, H, W, C) images to (N, C, S, S) floats."""
+
+    def __init__(self, graph: StudentGraph) -> None:
+        super().__init__()
+        self.pixels, self.shown = graph.pixels, graph.shown
+
+    def forward(self, images: Tensor) -> Tensor:
+        """What the network sees."""
+        return cast(Tensor, self.shown(self.pixels(images)))
+
+
+class _Network(nn.Module):
+    """(N, C, S, S) floats to (N, K) logits; a plain module, whatever kind of classifier it holds."""
+
+    def __init__(self, graph: StudentGraph) -> None:
+        super().__init__()
+        self.network = graph.network
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Not yet divided by a temperature."""
+        return cast(Tensor, self.network(pixels))
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A student's graph in two: `front` from bytes to pixels, `network` from these to logits. ONNX models."""
+
+    front: Any
+    network: Any
+
+
+def parts_of(graph: StudentGraph, channels: int) -> Parts:
+    """A student's graph in two. Raises VicinalError for a network that no exporter takes."""
+    side = graph.pixels.view.side
+    images = torch.zeros(2, side + 7, side + 11, channels, dtype=torch.uint8)
+    front = _Front(graph).eval()
+    with torch.inference_mode():
+        pixels = front(images)
+    network = _onnx_model(_exported(_Network(graph).eval(), torch.zeros_like(pixels), sizes=False), PIXELS, LOGITS)
+    for position, node in enumerate(network.graph.node):  # layers are left in float by their names
+        node.name = f"{node.op_type}_{position}"
+    return Parts(_onnx_model(_exported(front, images, sizes=True), INPUT, PIXELS), network)
+
+
+def assembled(parts: Parts, temperature: float | None, classes: int) -> Any:
+    """One graph, from bytes to (N, K) probabilities at a temperature."""
+    import onnx
+    from onnx import TensorProto, compose, helper
+
+    front, network = parts.front, compose.add_prefix(parts.network, _PREFIX)
+    for model in (front, network):
+        del model.metadata_props[:], model.graph.value_info[:]
+        model.ir_version = max(front.ir_version, network.ir_version)
+    model = compose.merge_models(front, network, io_map=[(PIXELS, _PREFIX + PIXELS)], name="student")
+    model.graph.initializer.append(helper.make_tensor("temperature", TensorProto.FLOAT, (), [temperature or 1.0]))
+    model.graph.node.append(
+        helper.make_node("Div", [_PREFIX + LOGITS, "temperature"], ["calibrated"], name="calibrate")
+    )
+    model.graph.node.append(helper.make_node("Softmax", ["calibrated"], [OUTPUT], name="softmax", axis=-1))
+    del model.graph.output[:]
+    model.graph.output.append(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ("batch", classes)))
+    onnx.checker.check_model(model)
+    return model
+
+
+def _onnx_model(program: torch.export.ExportedProgram, takes: str, gives: str) -> Any:
+    """The graph as an ONNX model, its input and output so named. Raises VicinalError where the exporter does not take it."""
     try:
         with quiet():
             made = torch.onnx.export(
-                program, (), dynamo=True, input_names=[INPUT], output_names=[OUTPUT], verbose=False, optimize=True
+                program, (), dynamo=True, input_names=[takes], output_names=[gives], verbose=False, optimize=True
             )
             assert made is not None
             model = made.model_proto
@@ -93,13 +169,18 @@ def write_onnx(program: torch.export.ExportedProgram, path: Path, metadata: dict
         raise VicinalError(
             f"the ONNX exporter does not take this network ({' '.join(str(error).split())[:160]}); --no-onnx leaves it out"
         ) from None
-    import onnx
-
     for node in model.graph.node:  # where in Python each one comes from: paths of this machine
         del node.metadata_props[:]
     for info in (*model.graph.input, *model.graph.output, *model.graph.value_info):
         del info.metadata_props[:]
     del model.graph.metadata_props[:], model.metadata_props[:]
+    return model
+
+
+def save_onnx(model: Any, path: Path, metadata: dict[str, Any]) -> None:
+    """An ONNX model from bytes to probabilities as one file, its free dimensions named."""
+    import onnx
+
     for position, name in enumerate(("batch", "height", "width")):
         _rename_dimension(model, model.graph.input[0].type.tensor_type.shape.dim[position].dim_param, name)
     model.producer_name, model.doc_string = "vicinal", "uint8 (batch, height, width, channels) to probabilities"
@@ -114,12 +195,12 @@ def _rename_dimension(model: Any, old: str, new: str) -> None:
             dim.dim_param = new
 
 
-def onnx_session(path: Path | bytes) -> Any:
-    """A session of onnxruntime on the CPU, on as many threads as torch has."""
+def onnx_session(path: Path | bytes, threads: int | None = None) -> Any:
+    """A session of onnxruntime on the CPU, on as many threads as torch has where no number of them is given."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
+    options.intra_op_num_threads = threads or torch.get_num_threads()
     options.log_severity_level = 4
     model = path if isinstance(path, bytes) else str(path)
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -41,9 +41,14 @@ class Halves:
     @classmethod
     def of(cls, logits: Tensor, labels: Tensor, seed: int = 0) -> Halves:
         """Cut at random; of an odd number the promises get one more."""
-        order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
-        first, second = order[: len(order) // 2], order[len(order) // 2 :]
+        first, second = cls.positions(len(labels), seed)
         return cls((logits[first], labels[first]), (logits[second], labels[second]))
+
+    @staticmethod
+    def positions(images: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+        """Which of so many images are in each half, int64."""
+        order = torch.randperm(images, generator=torch.Generator().manual_seed(seed))
+        return order[: images // 2], order[images // 2 :]
 
 
 @dataclass(frozen=True)

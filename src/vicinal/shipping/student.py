@@ -22,8 +22,9 @@ from vicinal.data import View
 from vicinal.errors import UsageError, VicinalError
 from vicinal.shipping.export import STUDENT_FILE
 from vicinal.shipping.graphs import INPUT, OUTPUT, onnx_session, quiet
+from vicinal.shipping.int8 import INT8_FILE
 
-Engine = Literal["timm", "onnx"]
+Engine = Literal["timm", "onnx", "int8"]
 Answers = NDArray[np.float64]  # (N, K) probabilities
 
 
@@ -42,7 +43,7 @@ def open_student(folder: Path, engine: Engine | None = None) -> Student:
     """Read a student's folder, or any folder that timm wrote.
 
     Args:
-        engine: timm or onnx; default: timm where the folder holds its files, else onnx.
+        engine: timm, onnx or int8 (its int8.onnx, with promises of its own); default: timm where the folder holds its files, else onnx.
 
     Raises:
         UsageError: no such folder, or not what the engine needs in it.
@@ -59,15 +60,26 @@ def open_student(folder: Path, engine: Engine | None = None) -> Student:
         raise UsageError(f"{folder} has no config.json of timm: use --engine onnx")
     if engine == "onnx" and not has_onnx:
         raise UsageError(f"{folder} has no model.onnx: use --engine timm")
+    if engine == "int8" and not (folder / INT8_FILE).is_file():
+        raise UsageError(_without_int8(folder, facts))
     promises = None
     if facts is not None:
         if facts.get("schema") != 1 or not isinstance(facts.get("class_names"), list):
             raise UsageError(f"{folder / STUDENT_FILE} is of another version of vicinal: export the student again")
-        promises = {key: facts.get(key) for key in ("conformal", "selective")}
-    names, channels, ask = (_timm if engine == "timm" else _onnx)(folder)
+        told = (facts.get("int8") or {}) if engine == "int8" else facts
+        promises = {key: told.get(key) for key in ("conformal", "selective")}
+    file = folder / (INT8_FILE if engine == "int8" else "model.onnx")
+    names, channels, ask = _timm(folder) if engine == "timm" else _onnx(file)
     if facts is not None and tuple(facts["class_names"]) != names:
         raise VicinalError(f"{folder}: {STUDENT_FILE} and the network name different classes: export the student again")
     return Student(folder, names, channels, ask, promises)
+
+
+def _without_int8(folder: Path, facts: Mapping[str, Any] | None) -> str:
+    refused = ((facts or {}).get("int8") or {}).get("refused")
+    if refused:
+        return f"{folder} has no {INT8_FILE}, which its export refused ({refused}): use --engine onnx"
+    return f"{folder} has no {INT8_FILE}: vicinal export DIR --int8 writes one"
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -119,8 +131,7 @@ def _timm(folder: Path) -> tuple[tuple[str, ...], int, Callable[[Sequence[Image.
     return names or tuple(map(str, range(model.num_classes))), int(channels), ask
 
 
-def _onnx(folder: Path) -> tuple[tuple[str, ...], int, Callable[[Sequence[Image.Image]], Answers]]:
-    path = folder / "model.onnx"
+def _onnx(path: Path) -> tuple[tuple[str, ...], int, Callable[[Sequence[Image.Image]], Answers]]:
     try:
         session = onnx_session(path)
         told = session.get_modelmeta().custom_metadata_map
