@@ -19,8 +19,8 @@ from vicinal.shipping.graphs import PIXELS, quiet
 Pixels = NDArray[np.float32]  # (N, C, S, S), in [0, 1]
 _LAYERS = ("Conv", "Gemm", "MatMul")
 
-# int8 weights keep to 7 bits: products of full ones with uint8 activations overflow on x86 processors without VNNI (AVX2), which
-# would answer otherwise than others do.
+# int8 weights keep to 7 bits: sums of products of full ones with uint8 activations can saturate on x86 processors without VNNI, which
+# would answer otherwise than others do (quantize_static's own advice).
 STORED_AS = "QDQ, weights int8 per channel (-64 to 64), activations uint8"
 
 
