@@ -127,6 +127,7 @@ def test_what_is_recalled_is_what_would_be_read(tmp_path, monkeypatch, reads, ma
     plain, cut = load(source), {"split_seed": 3, "validation": 0.3}
     plain_cut = load(source, **cut)
     monkeypatch.setenv("VICINAL_PIXEL_CACHE", str(tmp_path / "pixels"))
+    monkeypatch.setattr(pixel_cache, "_BLOCK_BYTES", 10_000)  # a few images
     for module in (pixel_cache, near_duplicates):
         monkeypatch.setattr(module, "WORTH_SECONDS", -1.0)
     assert_same(load(source), plain)
@@ -205,6 +206,15 @@ def test_images_that_cannot_be_read_are_told_from_there_as_well(tmp_path, kept, 
     assert len(said) == 1
     assert "SET/test/dog/empty.png cannot be read as an image (no known image format)" in said.pop()
     load(moved)
+    assert len(reads) == 1
+
+
+def test_an_image_that_is_left_out_decides_nothing(tmp_path, kept, reads):
+    """The first one opens as an image and has too many bits: whatever set it would be in, the others are grey."""
+    source = grey(tmp_path / "set")
+    (source / "cat" / "000.png").write_bytes(encoded(Image.fromarray(np.full((50, 50), 999, np.uint16))))
+    shapes = {load(source, split_seed=seed).train.images.shape[1:] for seed in range(4)}
+    assert shapes == {(32, 32, 1)}
     assert len(reads) == 1
 
 

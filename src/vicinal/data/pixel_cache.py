@@ -37,7 +37,7 @@ from vicinal.errors import UsageError
 from vicinal.workspace import ArrayCache, SealedArrays, Streamed, shown_if_slow, told_if_slow
 
 WORTH_SECONDS = 1.0  # of decoding; what takes less is not kept
-_BLOCK_BYTES = 1 << 24  # of pixels that are sorted at a time
+_BLOCK_BYTES = 1 << 22  # of pixels that are sorted at a time
 _CODE = ("decode.py", "formats.py", "views.py", "pixel_cache.py")  # whoever changes these decodes anew
 _DTYPES = {"uint8": "U8", "bool": "BOOL", "float32": "F32", "uint64": "U64"}
 _NAMES = {kept: name for name, kept in _DTYPES.items()}
@@ -173,14 +173,14 @@ class _Kept:
         broken = iter(decoded.broken)
         words = dict[tuple[int, int], str]()
         for number, group in enumerate(self.groups):
-            owner, source = self._owners(group, [part.readable for part in decoded.parts])
+            owner = self._owner(group, [part.readable for part in decoded.parts])
             readable = np.zeros(len(group.positions), dtype=np.bool_)
             for i in group.members:
                 readable[group.rows(self.parts[i])] = decoded.parts[i].readable
             found = [decoded.parts[i] for i in group.members]
             arrays[f"{number}.readable"] = streamed(readable)
             for name in ("digests", "kept", "pixels"):
-                arrays[f"{number}.{name}"] = _in_order([getattr(part, name) for part in found], owner, source)
+                arrays[f"{number}.{name}"] = _in_order([getattr(part, name) for part in found], owner)
         for i, part in enumerate(decoded.parts):
             group = self.group_of[i]
             for row, where in self._broken_of(i, part.readable):
@@ -208,9 +208,9 @@ class _Kept:
             for number, group in enumerate(self.groups):
                 readable = read_array(file, f"{number}.readable")
                 at = {i: group.rows(self.parts[i]) for i in group.members}
-                owner, source = self._owners(group, {i: readable[rows] for i, rows in at.items()})
+                owner = self._owner(group, {i: readable[rows] for i, rows in at.items()})
                 digests, kept, pixels = (
-                    _out_of_order(file, f"{number}.{name}", owner, source, len(group.members))
+                    _out_of_order(file, f"{number}.{name}", owner, len(group.members))
                     for name in ("digests", "kept", "pixels")
                 )
                 for k, i in enumerate(group.members):
@@ -224,18 +224,16 @@ class _Kept:
             ]
         return decoded
 
-    def _owners(self, group: _Group, readable: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Of the m images of a group that can be read, in order: which of its parts has each, and where in that part.
+    def _owner(self, group: _Group, readable: Any) -> NDArray[np.int64]:
+        """(m,) which of a group's members has each of its images that can be read, in the order of both.
 
         Args:
             readable: of each part, by its number, bool (n,).
         """
         owner = np.full(len(group.positions), -1, dtype=np.int64)
-        source = np.zeros(len(group.positions), dtype=np.int64)
         for k, i in enumerate(group.members):
-            rows = group.rows(self.parts[i])[readable[i]]
-            owner[rows], source[rows] = k, np.arange(len(rows))
-        return owner[owner >= 0], source[owner >= 0]
+            owner[group.rows(self.parts[i])[readable[i]]] = k
+        return owner[owner >= 0]
 
     def _broken_of(self, i: int, readable: NDArray[np.bool_]) -> Iterator[tuple[int, str]]:
         """Of a part's images that cannot be read: the place of each in its group, and its name."""
@@ -276,41 +274,39 @@ class _Kept:
         return True
 
 
-def _in_order(arrays: Sequence[NDArray[Any]], owner: NDArray[np.int64], source: NDArray[np.int64]) -> Streamed:
-    """One array of the rows of several, whose j-th row is row `source[j]` of array `owner[j]`; never copied as a whole."""
+def _in_order(arrays: Sequence[NDArray[Any]], owner: NDArray[np.int64]) -> Streamed:
+    """One array of the rows of several: row j is the next row of array `owner[j]`; never copied as a whole."""
     form = arrays[0].shape[1:]
     if len(arrays) == 1:
         return streamed(arrays[0])
 
     def parts() -> Iterator[NDArray[Any]]:
+        done = [0] * len(arrays)
         for start, stop in _blocks(len(owner), arrays[0]):
             block = np.empty((stop - start, *form), dtype=arrays[0].dtype)
             for k, array in enumerate(arrays):
                 here = owner[start:stop] == k
-                block[here] = array[source[start:stop][here]]
+                first, done[k] = done[k], done[k] + int(here.sum())
+                block[here] = array[first : done[k]]
             yield block
 
     return Streamed(_DTYPES[arrays[0].dtype.name], (len(owner), *form), parts)
 
 
-def _out_of_order(
-    file: SealedArrays,
-    name: str,
-    owner: NDArray[np.int64],
-    source: NDArray[np.int64],
-    count: int,
-) -> list[NDArray[Any]]:
+def _out_of_order(file: SealedArrays, name: str, owner: NDArray[np.int64], count: int) -> list[NDArray[Any]]:
     """The `count` arrays that `_in_order` made one of."""
     if count == 1:
         return [read_array(file, name)]
     form, dtype = file.shapes[name][1:], _NAMES[file.dtypes[name]]
     arrays: list[NDArray[Any]] = [np.empty((int((owner == k).sum()), *form), dtype=dtype) for k in range(count)]
+    done = [0] * count
     for start, stop in _blocks(len(owner), arrays[0]):
         block = np.empty((stop - start, *form), dtype=dtype)
         file.read_into(block)
         for k, array in enumerate(arrays):
             here = owner[start:stop] == k
-            array[source[start:stop][here]] = block[here]
+            first, done[k] = done[k], done[k] + int(here.sum())
+            np.compress(here, block, axis=0, out=array[first : done[k]])
     return arrays
 
 
