@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,25 @@ _FORMULA = re.compile(r"\s*[=+\-@|]")
 def inert(value: Any) -> Any:
     """A value of results.json whose every text, keys included, is one line without control codes and without the name of a home."""
     if isinstance(value, str):
-        return printable(without_home(_BLANKS.sub(" ", value)))
+        return _inert_text(value, str(Path.home()))
     if isinstance(value, dict):
         return {inert(key): inert(item) for key, item in value.items()}
-    return [inert(item) for item in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [inert(item) if isinstance(item, str | dict | list) else item for item in value]
+    return value
+
+
+@lru_cache(maxsize=4096)  # the same keys come again with every network
+def _inert_text(text: str, home: str) -> str:
+    return printable(_without_home(_BLANKS.sub(" ", text), home))
 
 
 def without_home(text: str) -> str:
     """Text with ~ for this user's home folder, and for those of others in the usual places."""
-    home = str(Path.home())
+    return _without_home(text, str(Path.home()))
+
+
+def _without_home(text: str, home: str) -> str:
     if len(home) > 1:
         text = re.sub(rf"{_NO_PATH_BEFORE}{re.escape(home)}(?![\w.-])", "~", text)
     return _HOME.sub("~", text)

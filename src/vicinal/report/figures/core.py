@@ -402,7 +402,7 @@ def alignment(results: Results, styles: Styles) -> FigureSet:
         axes.set_ylim(len(found) - 0.5, -0.5)
         axes.set_yticks(range(len(found)), [_alignment_label(row) for row, *_ in found])
         axes.tick_params(axis="y", labelcolor=sentinel("ink"), pad=5)
-        axes.set_xlim(0, 1.06 * largest)
+        axes.set_xlim(0, 1.06 * largest or 1)
         axes.grid(False, axis="y")
         panels.append(
             render(figure, f"al{number}", f"KL divergence of the students from {name} on clean and mixed images")
