@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from vicinal.measuring import SourceMeasurement
     from vicinal.networks import Classifier
     from vicinal.recipes import Ranking
-    from vicinal.results import StudyResults
+    from vicinal.results import JoinedResults, StudyResults
     from vicinal.shipping import Prediction
     from vicinal.study import DataCheck, Executor, PlanSummary
     from vicinal.workspace import StudyProgress
@@ -34,6 +34,7 @@ __all__ = [
     "distill",
     "export",
     "init",
+    "join",
     "load_study",
     "measure",
     "plan",
@@ -338,6 +339,25 @@ def compare(
     from vicinal.measuring import MeasuringOptions, measure_named
 
     return measure_named(list(networks), images, MeasuringOptions(**options), None if out is None else Path(out))
+
+
+def join(studies: Sequence[Path | str], *, out: Path | str | None = None) -> JoinedResults:
+    """Finished studies side by side: which settings differ, and every figure of a further study less that of the first.
+
+    Args:
+        studies: folders, two or more, whose networks were measured on the same test images.
+        out: a folder for the page, joined.json and tables; None: nothing is written.
+
+    Raises UsageError, in one line, for what is no finished study and for studies on other images or classes.
+    """
+    from vicinal.measuring import check_joined_folder, join_studies, write_joined
+
+    if out is not None:
+        check_joined_folder(Path(out))
+    results = join_studies([Path(study) for study in studies])
+    if out is not None:
+        write_joined(results, Path(out))
+    return results
 
 
 def init(

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from vicinal.claims import Number, compare, ratio
+from vicinal.claims import Number, compare, decide, infer, ratio
 from vicinal.evaluation import ImagesMeasured, Measured
 from vicinal.metrics import mcnemar
 
@@ -76,6 +76,20 @@ def _number(value: float, moved: np.ndarray[Any, Any], images: int, level: float
     return Number(value, {0: value}, deviations=drawn, images=images, least_error=least_error, level=level)
 
 
+def difference_entry(gap: Number) -> dict[str, Any] | None:
+    """A difference as `results.MeasuredDifference` has it; None where it is not finite."""
+    if not math.isfinite(gap.value):
+        return None
+    inference = infer(gap)
+    return {
+        "value": gap.value,
+        "interval": None if inference is None else list(inference.interval),
+        "p_value": None if inference is None else inference.p_value(),
+        "sign": decide(gap),
+        "detectable": None if inference is None else inference.detectable,
+    }
+
+
 def _comparison(
     models: Sequence[ImagesMeasured], numbers: Sequence[dict[str, Number]], first: int, second: int
 ) -> dict[str, Any]:
@@ -84,17 +98,9 @@ def _comparison(
     for key, number in numbers[first].items():
         if key not in numbers[second]:
             continue
-        found = compare(number, numbers[second][key])
-        inference = found.inference
-        if not math.isfinite(found.difference.value):
-            continue
-        differences[key] = {
-            "value": found.difference.value,
-            "interval": None if inference is None else list(inference.interval),
-            "p_value": None if inference is None else inference.p_value(),
-            "sign": found.sign,
-            "detectable": None if inference is None else inference.detectable,
-        }
+        entry = difference_entry(compare(number, numbers[second][key]).difference)
+        if entry is not None:
+            differences[key] = entry
     answers = [model.image_answers.test.argmax(-1) for model in (one, other)]
     return {
         "first": first,

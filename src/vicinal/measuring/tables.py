@@ -140,11 +140,12 @@ def difference_rows(value: Value) -> list[ShownRow]:
     for key, figure in DIFFERENCES.items():
         found = [comparison["differences"].get(key) for comparison in value["comparisons"]]
         if any(found):
-            rows.append(ShownRow(figure.label, figure.meaning, tuple(_difference(figure, one) for one in found)))
+            rows.append(ShownRow(figure.label, figure.meaning, tuple(difference_cell(figure, one) for one in found)))
     return rows
 
 
-def _difference(figure: Figure, found: Value | None) -> ShownCell:
+def difference_cell(figure: Figure, found: Value | None) -> ShownCell:
+    """A difference of two figures: in bold where it is clear, with its interval below it."""
     if found is None:
         return ShownCell("–")
     scale = 0.01 if figure.percent and figure.key != "confidence" else 1.0

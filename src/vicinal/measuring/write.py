@@ -34,11 +34,11 @@ ANSWER_COLUMNS = (
 )
 
 
-def check_measurement_folder(folder: Path) -> None:
-    """Raises UsageError where a measurement would be written over something else."""
+def check_measurement_folder(folder: Path, mark: str = MEASUREMENT_FILE, what: str = "a measurement") -> None:
+    """Raises UsageError where a measurement, or what else has this mark, would be written over something else."""
     check_place(folder)
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / MEASUREMENT_FILE).is_file():
-        raise UsageError(f"{folder} holds something else than a measurement: give another --out")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / mark).is_file():
+        raise UsageError(f"{folder} holds something else than {what}: give another --out")
 
 
 def write_measurement(measurement: SourceMeasurement, folder: Path) -> Path:

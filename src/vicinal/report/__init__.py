@@ -1,5 +1,11 @@
 """Tables, figures, sentences and the page of a study, from `results.json` alone; imports no torch."""
 
+from vicinal.report.evidence import (
+    HELD_OUT,
+    number_at_half,
+    scalar,
+    vicinal_curve_numbers,
+)
 from vicinal.report.figures import (
     COLOURS,
     DASHES,
@@ -29,7 +35,10 @@ from vicinal.report.page import (
     typeset,
 )
 from vicinal.report.rows import (
+    Results,
     Row,
+    load_results,
+    told_in_a_line,
 )
 from vicinal.report.tables import (
     csv_text,
@@ -48,9 +57,11 @@ __all__ = [
     "COLOURS",
     "DASHES",
     "FONTS",
+    "HELD_OUT",
     "FigureSet",
     "Key",
     "Panel",
+    "Results",
     "Row",
     "common_limits",
     "compose",
@@ -62,14 +73,19 @@ __all__ = [
     "figure_context",
     "inert",
     "lam_axis",
+    "load_results",
     "new_axes",
+    "number_at_half",
     "recommended_run",
     "reliability_curve",
     "render",
     "risk_curve",
+    "scalar",
     "sentinel",
     "terminal_summary",
+    "told_in_a_line",
     "typeset",
     "vicinal_curve",
+    "vicinal_curve_numbers",
     "write_report",
 ]

@@ -2,6 +2,13 @@
 
 from vicinal.results.files import RESULTS_FILE, is_as_written, read_results, results_schema, write_results
 from vicinal.results.frames import curves_table, frame_of, model_table
+from vicinal.results.joined import (
+    JOINED_FILE,
+    JOINED_SCHEMA,
+    JoinedResults,
+    read_joined_results,
+    write_joined_results,
+)
 from vicinal.results.measurement import (
     MEASUREMENT_FILE,
     MEASUREMENT_SCHEMA,
@@ -21,12 +28,15 @@ from vicinal.results.resamples import RESAMPLES_FILE, Resamples, read_resamples,
 from vicinal.results.study import StudyResults
 
 __all__ = [
+    "JOINED_FILE",
+    "JOINED_SCHEMA",
     "MEASUREMENT_FILE",
     "MEASUREMENT_SCHEMA",
     "RESAMPLES_FILE",
     "RESULTS_FILE",
     "Confusion",
     "ImageAnswer",
+    "JoinedResults",
     "MeasuredData",
     "MeasuredDifference",
     "MeasuredModel",
@@ -41,10 +51,12 @@ __all__ = [
     "frame_of",
     "is_as_written",
     "model_table",
+    "read_joined_results",
     "read_measurement_results",
     "read_resamples",
     "read_results",
     "results_schema",
+    "write_joined_results",
     "write_measurement_results",
     "write_resamples",
     "write_results",

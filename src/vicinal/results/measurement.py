@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -22,6 +22,7 @@ from vicinal.workspace import Seal, mapping_seal, write_sealed_json
 
 MEASUREMENT_FILE = "measurement.json"
 MEASUREMENT_SCHEMA = 1
+Form = TypeVar("Form", bound=Part)
 
 
 class MeasuredData(Part):
@@ -148,12 +149,20 @@ def write_measurement_results(folder: Path, results: MeasurementResults) -> Path
 
 def read_measurement_results(folder: Path) -> MeasurementResults:
     """The measurement of a folder; UsageError in one line where it is missing, damaged or of another schema."""
-    path = folder / MEASUREMENT_FILE
-    again = "measure again with `vicinal measure`"
+    path, again = folder / MEASUREMENT_FILE, "measure again with `vicinal measure`"
+    return read_sealed_part(path, MeasurementResults, MEASUREMENT_SCHEMA, again)
+
+
+def read_sealed_part(path: Path, form: type[Form], schema: int, again: str) -> Form:
+    """A sealed JSON file of a folder as its form; UsageError in one line where it is missing, damaged or of another schema.
+
+    Args:
+        again: what makes it anew, as the line says it.
+    """
     try:
         raw = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
     except FileNotFoundError:
-        raise UsageError(f"{folder} has no {MEASUREMENT_FILE}; {again}") from None
+        raise UsageError(f"{path.parent} has no {path.name}; {again}") from None
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise UsageError(f"{path} cannot be read as JSON ({' '.join(str(error).split())}); {again}") from None
     if not isinstance(raw, dict):
@@ -161,11 +170,11 @@ def read_measurement_results(folder: Path) -> MeasurementResults:
     if mapping_seal(raw) is Seal.DAMAGED:
         raise UsageError(f"{path} is not what was written (its checksum does not fit); {again}")
     raw.pop("sha256", None)
-    if raw.get("schema") != MEASUREMENT_SCHEMA:
+    if raw.get("schema") != schema:
         raise UsageError(
-            f"{path} has schema {raw.get('schema')!r}, and vicinal {__version__} reads schema {MEASUREMENT_SCHEMA}; {again}"
+            f"{path} has schema {raw.get('schema')!r}, and vicinal {__version__} reads schema {schema}; {again}"
         )
     try:
-        return MeasurementResults.model_validate(raw)
+        return form.model_validate(raw)
     except ValidationError as error:
         raise UsageError(f"{path} {first_problem(error)}; {again}") from None

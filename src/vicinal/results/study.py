@@ -46,6 +46,9 @@ class Data(Part):
     name: str
     source: str | None = None
     content_hash: str | None = Field(None, description="of pixels and labels")
+    test_hash: str | None = Field(
+        None, description="of the pixels and labels of the test images as stored, in order; null in older results"
+    )
     class_names: list[str] | None = None
     image_shape: list[int] | None = Field(None, description="height, width and channels as stored")
     image_size: int | None = Field(None, description="side in px that networks see; null: as stored")
@@ -70,6 +73,9 @@ class Measures(Part):
     pairs: int = Field(description="of images behind the vicinal curves")
     pairs_from: str | None = None
     pair_images: int | None = Field(None, description="distinct images in these pairs")
+    pair_images_hash: str | None = Field(
+        None, description="of the images that pairs are drawn from, as test_hash; null in older results"
+    )
     held_out_pairs: int | None = Field(None, description="of test images; null without two")
     held_out_pair_images: int | None = None
     lam_points: int | None = Field(None, description="L, the values of λ")
