@@ -35,9 +35,10 @@ def spec(smallest: dict[str, Any]) -> dict[str, Any]:
 def studies(spec: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     """A study, one with two epochs of its student in place of one, and a copy of the first."""
     root = tmp_path_factory.mktemp("joined")
-    for name, changes in (("short", {}), ("long", {"student.epochs": 2, "name": "other"})):
-        api.run(StudySpec.model_validate(merged(spec, changes)), root / name)
-    shutil.copytree(root / "short", root / "copy")
+    api.run(StudySpec.model_validate(spec), root / "short")
+    for name in ("copy", "long"):
+        shutil.copytree(root / "short", root / name)
+    api.run(StudySpec.model_validate(merged(spec, {"student.epochs": 2, "title": "Other"})), root / "long")
     return root / "short", root / "long", root / "copy"
 
 

@@ -220,7 +220,9 @@ def _same_training(studies: Sequence[OpenStudy]) -> bool:
     """Whether pairs are drawn from images at the same places, for studies whose pixels tell nothing."""
     parts = []
     for study in studies:
-        network = study.spec.get("student") or next(iter((study.spec.get("teachers") or {}).values()), {})
+        network: dict[str, Any] = study.spec.get("student") or next(
+            iter((study.spec.get("teachers") or {}).values()), {}
+        )
         split_seed = (study.spec.get("data") or {}).get("split_seed")
         parts.append(
             (study.places.get("train"), network.get("train_images"), split_seed, study.results.data.get("source"))
