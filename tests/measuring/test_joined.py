@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tiny_studies import merged
+from tiny_studies import merged, write_images
 from vicinal import api
 from vicinal.claims import Number, compare, infer
 from vicinal.config import StudySpec
@@ -26,19 +26,25 @@ from vicinal.workspace import sealed_mapping
 
 
 @pytest.fixture(scope="module")
-def spec(smallest: dict[str, Any]) -> dict[str, Any]:
-    changes = {"arms": ["baseline", "kd"], "seeds": [0, 1], "measures.vicinity.lam_points": 3}
-    return merged(smallest, changes)
+def spec(smallest: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Noisy enough that no network is always right, and learned well enough that each has a temperature."""
+    root = tmp_path_factory.mktemp("noisy")
+    for split, count, seed in (("train", 30, 1), ("test", 20, 2)):
+        write_images(root / split, count, seed=seed, noise=220)
+    changes = {"data.source": str(root), "arms": ["baseline", "kd"], "seeds": [0, 1], "measures.vicinity.lam_points": 3}
+    return merged(
+        smallest, changes | {"teachers.one.epochs": 4, "student.model": "vicinal_resnet8", "student.epochs": 4}
+    )
 
 
 @pytest.fixture(scope="module")
 def studies(spec: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
-    """A study, one with two epochs of its student in place of one, and a copy of the first."""
+    """A study, one with six epochs of its student in place of four, and a copy of the first."""
     root = tmp_path_factory.mktemp("joined")
     api.run(StudySpec.model_validate(spec), root / "short")
     for name in ("copy", "long"):
         shutil.copytree(root / "short", root / name)
-    api.run(StudySpec.model_validate(merged(spec, {"student.epochs": 2, "title": "Other"})), root / "long")
+    api.run(StudySpec.model_validate(merged(spec, {"student.epochs": 6, "title": "Other"})), root / "long")
     return root / "short", root / "long", root / "copy"
 
 
@@ -57,14 +63,11 @@ def test_one_setting_is_said_to_differ_and_every_difference_is_that_of_the_studi
 ):
     answer = vicinal("compare", *studies[:2], "--out", tmp_path / "j")
     assert answer.code == 0, answer.err
-    assert "One setting differs: student.epochs (1 → 2)" in answer.out
+    assert "One setting differs: student.epochs (4 → 6)" in answer.out
     found = read_joined_results(tmp_path / "j")
     assert [line.key for line in found.settings] == ["student.epochs"]
-    assert (found.images.known_by, found.comparisons[0].pairs, found.comparisons[0].notes) == (
-        "content",
-        "training",
-        [],
-    )
+    assert (found.images.known_by, found.comparisons[0].pairs) == ("content", "training")
+    assert found.comparisons[0].notes == []
     assert [network.name for network in found.networks] == ["Teacher one", "Baseline", "KD (one)"]
     results = [load_results(folder) for folder in studies[:2]]
     for row in (0, 1):
@@ -126,6 +129,9 @@ def test_seeds_are_paired_by_number_and_else_by_order(studies, tmp_path):
         raw["students"] = [model for model in raw["students"] if model["seed"] == 1]
         raw["measures"].pop("resamples_sha256")
 
+    def without(raw: dict[str, Any]) -> None:
+        raw["students"][0]["accuracy_balanced"] = None
+
     short, long, _ = studies
     by_order = api.join([short, changed(long, tmp_path / "later", later)]).comparisons[0]
     by_number = api.join([short, long]).comparisons[0]
@@ -135,6 +141,11 @@ def test_seeds_are_paired_by_number_and_else_by_order(studies, tmp_path):
     lone = api.join([short, changed(long, tmp_path / "one", one)]).comparisons[0]
     assert any("differences are over 1, which both have" in note for note in lone.notes)
     assert lone.networks[1].differences["accuracy"].of_networks
+    # A figure that one seed lacks is compared over the others, which is said.
+    part = api.join([short, changed(long, tmp_path / "part", without)]).comparisons[0]
+    counted = part.networks[1].differences
+    assert (counted["nll"].seeds, counted["accuracy_balanced"].seeds) == (2, 1)
+    assert "not there in every seed" in part.notes[-1]
     shorts = load_results(short).students[0].by_seed("accuracy")
     longs = load_results(long).students[0].by_seed("accuracy")
     assert lone.networks[1].differences["accuracy"].value == pytest.approx(100 * (longs[1] - shorts[1]))
@@ -146,6 +157,7 @@ def test_intervals_hold_what_a_setting_truly_changes():
     same = SameImages("content", True, True, None)
     held = {"pooled": 0, "by itself": 0}
     trials, arms, seeds = 400, 5, 3
+    in_step = {n: [(seed, seed) for seed in range(seeds)] for n in range(arms)}
     half_widths = {"pooled": 0.0, "by itself": 0.0}
     for _ in range(trials):
         of_seed = generator.normal(0, 0.5, (2, 1, seeds))
@@ -157,7 +169,7 @@ def test_intervals_hold_what_a_setting_truly_changes():
             )
             for n in range(arms)
         }
-        pooled = _gaps(numbers, set(range(arms)), "accuracy", same)[0]
+        pooled = _gaps(numbers, in_step, set(in_step), "accuracy", same)[0]
         for name, gap in (("pooled", pooled), ("by itself", compare(*numbers[0]).difference)):
             low, high = infer(gap).interval
             held[name] += low <= 0 <= high

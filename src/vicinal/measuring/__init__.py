@@ -1,5 +1,4 @@
-"""Classifiers measured as they are, on any images, without a study: one or several, as a page, JSON and tables; their
-mistakes; and finished studies side by side."""
+"""Classifiers measured as they are, on any images, without a study: one or several; their mistakes; finished studies side by side."""
 
 from vicinal.measuring.answers import answer_rows, confusion_matrix
 from vicinal.measuring.ask import MeasuringOptions, default_folder, measure_named

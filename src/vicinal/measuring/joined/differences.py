@@ -8,9 +8,8 @@ Shapes: S seeds, R resamples.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from statistics import fmean
 from typing import Any
 
@@ -22,6 +21,7 @@ from vicinal.measuring.tables import AT_HALF
 from vicinal.report import HELD_OUT, Row, number_at_half, scalar, vicinal_curve_numbers
 
 HALF = "_at_half"
+SeedPairs = Sequence[tuple[int, int]]
 NEED_SCALE = ("nll", "brier", "ece", "confidence", *(f"{figure.key}{HALF}" for figure in AT_HALF))
 FROM_BINS = ("ece", "ece_after_temperature_scaling")
 
@@ -78,61 +78,69 @@ def compare_studies(first: OpenStudy, other: OpenStudy, lines: Sequence[Line], k
     if bins[0] != bins[1]:
         keys = [key for key in keys if key not in FROM_BINS]
         notes.append(f"ECE has {bins[0]} bins in {first.name} and {bins[1]} in {other.name}, so it is not compared.")
-    both = {n: line for n, line in enumerate(lines) if line.rows[0] is not None and line.rows[k] is not None}
-    numbers = {
-        n: [figures_of(study, row, same.pairs) for study, row in ((first, line.rows[0]), (other, line.rows[k])) if row]
-        for n, line in both.items()
+    both = {
+        n: (a, b) for n, line in enumerate(lines) if (a := line.rows[0]) is not None and (b := line.rows[k]) is not None
     }
+    numbers = {n: [figures_of(first, a, same.pairs), figures_of(other, b, same.pairs)] for n, (a, b) in both.items()}
+    seeds = {n: seed_pairs(b, a) for n, (a, b) in both.items()}
+    arms = {n for n, (a, _) in both.items() if not a.is_teacher}
     gaps: dict[int, dict[str, Number]] = {n: {} for n in both}
     for key in keys:
         measured = {n: (own[1][key], own[0][key]) for n, own in numbers.items() if key in own[0] and key in own[1]}
-        is_arm = {n for n in measured if not both[n].first.is_teacher}
-        for n, gap in _gaps(measured, is_arm, key, same).items():
+        for n, gap in _gaps(measured, seeds, arms, key, same).items():
             gaps[n][key] = gap
-    notes += _seed_notes(first, other, [(own[0], own[1]) for own in numbers.values()])
-    students = [n for n, line in both.items() if not line.first.is_teacher]
-    meant = students or list(both)
+    notes += _seed_notes(first, other, both.values(), numbers.values())
+    meant = [n for n in both if n in arms] or list(both)
     return Compared(
         [{"network": n, "differences": _entries(gaps[n], keys)} for n in both],
         _entries(_means([gaps[n] for n in meant], keys), keys),
-        None if not meant else "student" if students else "teacher",
+        None if not meant else "student" if arms else "teacher",
         _clear_after_holm({n: gaps[n]["accuracy"] for n in both if "accuracy" in gaps[n]}),
         notes,
     )
 
 
 def _gaps(
-    measured: Mapping[int, tuple[Number, Number]], arms: set[int], key: str, same: SameImages
+    measured: Mapping[int, tuple[Number, Number]],
+    seeds: Mapping[int, SeedPairs],
+    arms: set[int],
+    key: str,
+    same: SameImages,
 ) -> dict[int, Number]:
-    """The differences of one figure by network: the first of each two less the second."""
+    """The differences of one figure by network: the first of each two less the second; without those that no two seeds have."""
     by_image = same.resampled_alike and (same.in_order or key.endswith(HALF))
-    paired = {n: _paired(a, b, by_image) for n, (a, b) in measured.items()}
+    paired: dict[int, tuple[Number, ...]] = {}
+    for n, (a, b) in measured.items():
+        kept = {k: own for k, own in enumerate(seeds[n]) if own[0] in a.by_seed and own[1] in b.by_seed}
+        if kept:
+            paired[n] = tuple(
+                _over(number, {k: own[side] for k, own in kept.items()}, by_image) for side, number in enumerate((a, b))
+            )
     # What follows the teacher of the seed is not pooled, as inside a study.
     pool = None if key.endswith(HALF) else _pool({n: own for n, own in paired.items() if n in arms})
     found = {}
     for n, (a, b) in paired.items():
         gap = compare(a, b).difference
-        if pool is not None and str(n) in pool.arms and pool.seeds == len(gap.by_seed):
+        if pool is not None and str(n) in pool.arms:
             gap = replace(gap, loads=(Load(pool, str(n), 1.0),))
         found[n] = gap
     return found
 
 
-def _paired(a: Number, b: Number, by_image: bool) -> tuple[Number, Number]:
-    """Two numbers over the seeds that both have; where they share none, in the order of their seeds.
+def seed_pairs(a: Row, b: Row) -> SeedPairs:
+    """Which seed of one row stands against which of another: the same ones; where they share none, in their order."""
+    own, others = ([model["seed"] for model in row.models] for row in (a, b))
+    shared = [seed for seed in own if seed in others]
+    return [(seed, seed) for seed in shared] or list(zip(own, others, strict=False))
+
+
+def _over(number: Number, seeds: Mapping[int, int], by_image: bool) -> Number:
+    """The number over some of its seeds, each by the place of its pair.
 
     The arms' pools are of one study each and do not tell how two studies move together, so they are left out.
     """
-    shared = [seed for seed in a.by_seed if seed in b.by_seed]
-    own = (shared, shared) if shared else tuple(list(n.by_seed)[: min(len(a.by_seed), len(b.by_seed))] for n in (a, b))
-    first, second = (_over(number, seeds, by_image) for number, seeds in zip((a, b), own, strict=True))
-    return first, second
-
-
-def _over(number: Number, seeds: Sequence[int], by_image: bool) -> Number:
-    """The number over some of its seeds, which are counted from 0."""
-    at = [list(number.by_seed).index(seed) for seed in seeds]
-    values = {k: number.by_seed[seed] for k, seed in enumerate(seeds)}
+    at = [list(number.by_seed).index(seed) for seed in seeds.values()]
+    values = {k: number.by_seed[seed] for k, seed in seeds.items()}
     moved = number.deviations
     if moved is not None and len(moved) > 1:
         moved = moved[at]
@@ -147,13 +155,13 @@ def _over(number: Number, seeds: Sequence[int], by_image: bool) -> Number:
     )
 
 
-def _pool(paired: Mapping[int, tuple[Number, Number]]) -> SeedPool | None:
+def _pool(paired: Mapping[int, tuple[Number, ...]]) -> SeedPool | None:
     """What the differences of all arms show of their spread between seeds."""
-    most = max((len(a.by_seed) for a, _ in paired.values()), default=0)
+    most = max((tuple(a.by_seed) for a, _ in paired.values()), key=len, default=())
     by_arm = {
-        str(n): [a.by_seed[seed] - b.by_seed[seed] for seed in a.by_seed]
+        str(n): [a.by_seed[seed] - b.by_seed[seed] for seed in most]
         for n, (a, b) in paired.items()
-        if len(a.by_seed) == most
+        if tuple(a.by_seed) == most
     }
     return SeedPool.of("student", by_arm)
 
@@ -186,25 +194,33 @@ def _clear_after_holm(gaps: Mapping[int, Number]) -> list[int]:
 
 
 def _seed_notes(
-    first: OpenStudy, other: OpenStudy, numbers: Sequence[tuple[Mapping[str, Number], Mapping[str, Number]]]
+    first: OpenStudy,
+    other: OpenStudy,
+    rows: Iterable[tuple[Row, Row]],
+    numbers: Iterable[Sequence[Mapping[str, Number]]],
 ) -> list[str]:
     """Which seeds are set against which, where these are not the same."""
     found: dict[str, None] = {}
-
-    @cache
-    def words(seeds: tuple[int, ...]) -> str:
-        return ", ".join(map(str, seeds))
-
-    for a, b in numbers:
-        if "accuracy" not in a or "accuracy" not in b or not (a["accuracy"].of_arm and b["accuracy"].of_arm):
+    for a, b in rows:
+        own, others = ([model["seed"] for model in row.models] for row in (a, b))
+        if own == others or a.is_teacher:
             continue
-        seeds = [tuple(own["accuracy"].by_seed) for own in (a, b)]
-        shared = tuple(seed for seed in seeds[0] if seed in seeds[1])
-        if seeds[0] == seeds[1]:
-            continue
-        told = f"{first.name} has the seeds {words(seeds[0])} and {other.name} {words(seeds[1])}"
-        if shared:
-            found[f"{told}: differences are over {words(shared)}, which both have."] = None
-        else:
-            found[f"{told}, none in common: they are set against each other in their order."] = None
+        told = f"{first.name} has the seeds {_words(own)} and {other.name} {_words(others)}"
+        shared = [seed for seed in own if seed in others]
+        over = f": differences are over {_words(shared)}, which both have."
+        found[f"{told}{over if shared else ', none in common: they are set against each other in their order.'}"] = None
+    if any(
+        len(figures[key].by_seed) < len(figures["accuracy"].by_seed)
+        for own in numbers
+        for figures in own
+        for key in figures
+    ):
+        found[
+            "Some figures are not there in every seed, as where no temperature is best: such a difference is over the seeds that both "
+            "studies have it in, and is not that of the means shown."
+        ] = None
     return list(found)
+
+
+def _words(seeds: Sequence[int]) -> str:
+    return ", ".join(map(str, seeds))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vicinal.claims import listed
@@ -65,7 +65,8 @@ def difference_lines(value: Value, comparison: Value, columns: dict[str, Figure]
     """What every network of a study has more than in the first, and the mean over them."""
 
     def cells(found: Value) -> tuple[ShownCell, ...]:
-        return tuple(difference_cell(figure, found.get(key)) for key, figure in columns.items())
+        shown = (difference_cell(figure, found.get(key)) for key, figure in columns.items())
+        return tuple(replace(cell, text=cell.text.removesuffix(" points")) for cell in shown)  # said above the table
 
     networks = comparison["networks"]
     lines = [ShownLine(value["networks"][one["network"]]["name"], cells(one["differences"])) for one in networks]
@@ -216,8 +217,9 @@ def _sharpness(one: Value) -> str:
         return ""
     after = " after scaling" if key != "nll" else ""
     if not found["sign"]:
-        return f"; nor can their NLL{after} be told apart ({_in_brackets(ALL[key], found)})" if not one["mean"]["accuracy"]["sign"] \
-            else f"; their NLL{after} cannot be told apart ({_in_brackets(ALL[key], found)})"  # fmt: skip
+        how = "their" if one["mean"]["accuracy"]["sign"] else "nor can their"
+        rest = "cannot be told apart" if one["mean"]["accuracy"]["sign"] else "be told apart"
+        return f"; {how} NLL{after} {rest} ({_in_brackets(ALL[key], found)})"
     way = "higher" if found["sign"] > 0 else "lower"
     return f"; its NLL{after} is {way} ({_in_brackets(ALL[key], found)})"
 
@@ -235,5 +237,5 @@ def _by_themselves(value: Value, one: Value, count: int) -> str:
 
 
 def _in_brackets(figure: Figure, found: Value) -> str:
-    cell = difference_cell(figure, found)
-    return f"{cell.text}, {cell.small}" if cell.small else cell.text
+    cell, unit = difference_cell(figure, found), " nats" if figure.key.startswith("nll") else ""
+    return f"{cell.text}{unit}, {cell.small}" if cell.small else cell.text
