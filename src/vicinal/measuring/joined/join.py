@@ -131,7 +131,7 @@ def _notes(studies: Sequence[OpenStudy], lines: Sequence[Line]) -> list[str]:
         for study in studies
         if study.results.selected_on_test or study.results.selection != studies[0].results.selection
     ]
-    scale_free = [line.name for line in lines if line.first.scale_free]
+    scale_free = [line.name for line in lines if any(row is not None and row.scale_free for row in line.rows)]
     if scale_free:
         notes.append(
             f"{', '.join(scale_free)}: the scale of these logits means nothing, so only what follows temperature scaling is shown."
