@@ -69,8 +69,9 @@ def rules_of(student: Student, coverage: float | None, risk: float | None) -> Ru
         below = [entry for entry in entries if entry["risk"] <= risk + _SLACK and entry["threshold"] is not None]
         if not below:
             kept = [entry["risk"] for entry in entries if entry["threshold"] is not None]
-            way = f"the lowest that it does is {min(kept):g}" if kept else "nor any other; leave --risk out"
-            raise UsageError(f"--risk {risk:g}: this student cannot promise it; {way}")
+            none = "nor any other: too few images calibrated it, or it is too often wrong; leave --risk out"
+            way = f"the lowest that it does is {min(kept):g}" if kept else none
+            raise UsageError(f"--risk {risk:g}: this student cannot promise it, {way}")
         threshold = float(below[-1]["threshold"])
         if below[-1]["risk"] < risk - _SLACK:
             notes.append(f"answers are of risk {below[-1]['risk']:g}, the next one below {risk:g}")
