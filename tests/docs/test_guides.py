@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
-from teacher_on_disk import save_teacher, trained_teacher
 
+from teacher_on_disk import save_teacher, trained_teacher
 from tiny_studies import Answer, write_images
 
 GUIDES = Path(__file__).parents[2] / "docs" / "guides"
 SIDE = 20
 SMALL = ("measures.vicinity.pairs=8", "measures.bootstrap_resamples=100")
-# What follows a command of the guide, so that it takes seconds: a smaller student, shorter training, fewer images, and so less to promise.
+# What follows a command, so that it takes seconds: a smaller student, shorter training, fewer images, and so less to promise.
 SHORTER = {
     "distill": ("--student", "vicinal_mobilenet", "student.epochs=4", "student.lr=0.01", "arms=kd", "seeds=0", *SMALL),
     "run": ("data.train_images=40", "teachers.calibrated.epochs=1", "student.epochs=1", "seeds=0", *SMALL),
