@@ -262,8 +262,12 @@ def said(metric: Any) -> dict[str, Any]:
     """Everything that a metric says, intervals included."""
     found = {"compute": metric.compute()}
     for method in ("intervals", "interval"):
-        if hasattr(metric, method):
+        if hasattr(metric, method) and not isinstance(metric, Recall):
             found[method] = getattr(metric, method)(50)
+    if isinstance(metric, Recall):
+        ends = metric.intervals()
+        bounds = [*ends["accuracy_balanced"], *ends["recall_by_class"]["lower"], *ends["recall_by_class"]["upper"]]
+        found["intervals"] = torch.tensor([torch.nan if bound is None else bound for bound in bounds])
     if isinstance(metric, Calibration):
         found |= {"reliability": metric.reliability(50), "minus": metric.minus(metric, 50), "tests": metric.tests(50)}
     if hasattr(metric, "per_pair") and getattr(metric, "keep_pairs", True):

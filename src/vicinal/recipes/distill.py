@@ -20,6 +20,7 @@ from vicinal.recipes.start import new_sheet
 from vicinal.report import write_report
 from vicinal.shipping import export_student
 from vicinal.study import Study, execute
+from vicinal.tracking import open_trackers
 from vicinal.version import __version__
 from vicinal.workspace import (
     check_out_folder,
@@ -218,8 +219,10 @@ def distill(
     open_study_folder(out, sitting.study.spec.name)
     if not (out / STUDY_YAML).exists():
         write_atomically(out / STUDY_YAML, sitting.text)
-    execute(sitting.study, command)
-    page = write_report(out)
+    with open_trackers(sitting.study.spec, out, say) as trackers:
+        execute(sitting.study, command, trackers=trackers)
+        page = write_report(out)
+        trackers.report(page)
     student = export_student(out, out / STUDENT_FOLDER, force=True, command=command, say=say)
     taken_s = time.monotonic() - started
     if sitting.estimated_s is not None:
