@@ -1,9 +1,10 @@
 # Two commands for a fresh clone: `make demo` and `make test`. Both need Python 3.11 or newer and nothing else.
-# `make test TESTS="-n 2 --dist worksteal"` runs the tests in two processes.
+# `make test` runs in two processes (about 3 GB of memory each); `make test TESTS="-x tests/data"` as its options say.
 # `make bench` measures: about 25 minutes on two idle cores and 4 GB of memory; a C++ compiler for the compiled entrants.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+TESTS ?= -n 2 --dist worksteal
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .PHONY: demo test test-slow bench lint clean

@@ -512,7 +512,7 @@ def test_without_a_terminal_progress_is_plain_lines_on_stderr(smallest, study_fi
     assert len(lines) < 10
 
 
-@pytest.mark.parametrize("arguments", [["studies"], ["plan", "quickstart"]])
+@pytest.mark.parametrize("arguments", [["studies"], ["paper"]])
 def test_a_reader_that_goes_away_is_no_error(arguments: list[str]):
     reader, writer = os.pipe()
     os.close(reader)

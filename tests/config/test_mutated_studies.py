@@ -57,7 +57,7 @@ KEYS = [
 def test_hostile_overrides_are_studies_or_one_line():
     draw = random.Random(10)
     for key in KEYS:
-        for fragment in draw.sample(FRAGMENTS, 8):
+        for fragment in draw.sample(FRAGMENTS, 4):
             study_or_line("quickstart", [f"{key}={fragment}"])
 
 

@@ -58,7 +58,7 @@ def test_ship_a_student(here: Path, vicinal: Callable[..., Answer]):
     save_teacher(here / "model_best.pth.tar", trained_teacher(here / "photos" / "train"), 3, SIDE)
     assert run_all("ship", vicinal) == ["check", "distill", "predict", "errors"]
     assert len((here / "answers.csv").read_text().splitlines()) == 46
-    for file in ("report.html", "student/model.onnx", "student/config.json", "student/README.md"):
+    for file in ("report.html", "student/model.onnx", "student/README.md"):
         assert (here / "runs/fruit" / file).is_file(), file
 
 
@@ -71,6 +71,7 @@ def test_measure_a_classifier(here: Path, vicinal: Callable[..., Answer]):
 
 
 @pytest.mark.usefixtures("without_pictures")
+@pytest.mark.slow
 def test_run_a_study(here: Path, vicinal: Callable[..., Answer]):
     (here / "mine.yaml").write_text(blocks("study", "yaml")[0])
     assert run_all("study", vicinal)[:2] == ["plan", "run"]

@@ -7,8 +7,8 @@ import time
 import pytest
 import torch
 import yaml
-from teacher_on_disk import new_teacher, save_teacher, trained_teacher
 
+from teacher_on_disk import new_teacher, save_teacher, trained_teacher
 from tiny_studies import write_images
 from vicinal.config import load_study
 from vicinal.errors import UsageError

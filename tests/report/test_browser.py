@@ -56,7 +56,7 @@ def quickstart_with_further_measures():
 
 
 @pytest.mark.skipif(shutil.which("pdftotext") is None, reason="no pdftotext on this machine, so a PDF cannot be read")
-@pytest.mark.parametrize("kind", ["quickstart", "everything"])
+@pytest.mark.parametrize("kind", ["quickstart", pytest.param("everything", marks=pytest.mark.slow)])
 def test_the_report_prints_whole(tmp_path, kind):
     """Every heading, also of what is folded on a screen, the last cells of the widest tables, every claim and the study itself."""
     results = quickstart_with_further_measures() if kind == "quickstart" else add_optional(make_paper_results())
@@ -102,7 +102,14 @@ def test_screenshots_show_the_report(page, tmp_path, width):
     assert len(colours) > 100
 
 
-@pytest.mark.parametrize("shape", ["quickstart", "sigma_and_temperatures", "paper_best_test", "everything", "optional"])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in ("quickstart", "sigma_and_temperatures", "paper_best_test", "optional")
+    ]
+    + ["everything"],
+)
 def test_nothing_is_wider_than_a_phone(shape, tmp_path):
     special = {"everything": make_paper_results, "optional": lambda: add_optional(make_results(), ("USPS", "KMNIST"))}
     results = special[shape]() if shape in special else make_results(**SHAPES[shape])

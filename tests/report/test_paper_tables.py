@@ -413,6 +413,7 @@ def test_the_page_holds_all_of_it_and_an_index(folder):
     assert not re.search(r"<(script|link|img|iframe|object)\b|@import", html)
 
 
+@pytest.mark.slow
 def test_a_large_study_stays_under_5_mb(tmp_path):
     raw = make_paper_results(points=2000, epochs=500)
     page = write_report(write_results(tmp_path, raw))

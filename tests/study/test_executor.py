@@ -46,6 +46,7 @@ def weights(out: Path) -> dict[str, bytes]:
     return {file.parent.name: file.read_bytes() for file in out.glob("runs/*/weights.safetensors")}
 
 
+@pytest.mark.slow
 def test_another_executor_gives_the_same_study(
     smallest: dict[str, Any], study_file: Callable[..., Path], tmp_path: Path
 ):

@@ -63,6 +63,7 @@ def test_a_teacher_is_left_as_it_was_and_its_student_learns_its_answers():
         assert torch.equal(parameter, value)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_toy_and_another_seed_another(quick):
     again, other = run_toy(QUICK), run_toy(replace(QUICK, seed=1))
     assert metrics(again) == metrics(quick)

@@ -211,7 +211,7 @@ def test_a_disk_that_fills_at_any_byte_of_a_checkpoint_is_one_line(tmp_path: Pat
         assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
 
 
-@pytest.mark.parametrize("stop_at", [1, 20, 22, 23, 40])
+@pytest.mark.parametrize("stop_at", [1, 22, *(pytest.param(step, marks=pytest.mark.slow) for step in (20, 23, 40))])
 def test_students_stopped_together_at_any_step_end_with_the_same_weights(
     together: Callable[..., list[RunFolder]], monkeypatch: pytest.MonkeyPatch, stop_at: int
 ) -> None:

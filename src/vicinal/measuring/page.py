@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -24,8 +25,9 @@ MATRIX_MOST = 20  # classes of a confusion matrix that a page shows
 CONFUSIONS_SHOWN = 20
 
 
+@cache
 def environment() -> Environment:
-    """The templates of this room."""
+    """The templates of this room, compiled once."""
     found = Environment(
         loader=PackageLoader("vicinal", "measuring"),
         autoescape=True,

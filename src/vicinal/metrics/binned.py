@@ -17,6 +17,10 @@ from torch import Tensor
 _LEAST_QUANTILE = 0.1  # a figure below this quantile of a calibrated model's counts as it for the upper end
 _NODES = 15  # of Gauss and Hermite's rule over the fitted temperature
 _HALVINGS = 60
+_PARTS, _FEW = (
+    32,
+    256,
+)  # of an interval that are looked at together, where there are few data sets: calls cost more than numbers
 
 
 @dataclass(frozen=True)
@@ -200,11 +204,17 @@ def _folded(mean: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _root(rising: Callable[[Tensor], Tensor], most: Tensor) -> Tensor:
-    """Where a rising function crosses 0 between 0 and `most`, (...) each: 0 where it starts above, by bisection."""
-    low, high = torch.zeros_like(most), most
+    """Where a rising function crosses 0 between 0 and `most`, (...) each: 0 where it starts above, by cutting into equal parts.
+
+    Args:
+        rising: of (G, ...) values at once as well.
+    """
+    low, width = torch.zeros_like(most), most
     start = rising(low) >= 0
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        up = rising(middle) >= 0
-        low, high = torch.where(up, low, middle), torch.where(up, middle, high)
-    return torch.where(start, torch.zeros_like(most), (low + high) / 2)
+    parts = _PARTS if most.numel() <= _FEW else 2
+    inner = torch.arange(1, parts, dtype=most.dtype).reshape(-1, *[1] * most.dim()) / parts
+    for _ in range(round(_HALVINGS / math.log2(parts))):
+        before = (rising(low + width * inner) < 0).sum(0)
+        width = width / parts
+        low = low + width * before
+    return torch.where(start, torch.zeros_like(most), low + width / 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -76,50 +77,60 @@ DEFINITIONS = (
 INDEX_PLACE = "<!-- index -->"
 
 
-def html_page(results: Results, figures: Sequence[FigureSet], paper_part: Mapping[str, Any]) -> str:
-    """The report as one HTML file that needs nothing else; `paper_part` is `paper.paper_context`."""
-    raw = results.raw
-    environment = Environment(
+@cache
+def _environment() -> Environment:
+    """The templates of this room, compiled once."""
+    found = Environment(
         loader=PackageLoader("vicinal", "report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["typeset"] = typeset
-    html = environment.get_template("report.html.j2").render(
-        title=raw.get("title") or raw["study"],
-        study=raw["study"],
-        version=raw["version"],
-        created=str(raw.get("created") or "")[:10],
-        description=raw.get("description") or "",
-        run_words=what_was_run(results),
-        optimistic=results.selected_on_test,
-        selection=results.selection_sentence,
-        ship=ship_answer(results),
-        recommendation=recommendation(results),
-        findings=findings(results),
-        study_claims=study_claims(results),
-        columns=columns_of(results),
-        sections=shown_table(results, columns_of(results)),
-        table_notes=table_notes(results),
-        between=between_tables(results),
-        colours=_table_colours(results),
-        figures=[figure_context(figure) for figure in figures],
-        definitions=[(term, text.format(bins=raw["measures"].get("ece_bins", 15))) for term, text in DEFINITIONS],
-        optional=optional_context(results),
-        calibration=calibration_context(results),
-        images=images_context(results),
-        classes=classes_context(results),
-        budgets=budgets_context(results),
-        optional_definitions=optional_definitions(measures(results)),
-        selected=what_was_selected(results),
-        command=raw.get("command") or "",
-        facts=rerun_facts(results),
-        class_names=raw["data"].get("class_names") or [],
-        spec=json.dumps(raw.get("spec"), indent=2, ensure_ascii=False) if raw.get("spec") else "",
-        paper=PAPER,
-        paper_part=paper_part,
+    found.filters["typeset"] = typeset
+    return found
+
+
+def html_page(results: Results, figures: Sequence[FigureSet], paper_part: Mapping[str, Any]) -> str:
+    """The report as one HTML file that needs nothing else; `paper_part` is `paper.paper_context`."""
+    raw = results.raw
+    html = (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            title=raw.get("title") or raw["study"],
+            study=raw["study"],
+            version=raw["version"],
+            created=str(raw.get("created") or "")[:10],
+            description=raw.get("description") or "",
+            run_words=what_was_run(results),
+            optimistic=results.selected_on_test,
+            selection=results.selection_sentence,
+            ship=ship_answer(results),
+            recommendation=recommendation(results),
+            findings=findings(results),
+            study_claims=study_claims(results),
+            columns=columns_of(results),
+            sections=shown_table(results, columns_of(results)),
+            table_notes=table_notes(results),
+            between=between_tables(results),
+            colours=_table_colours(results),
+            figures=[figure_context(figure) for figure in figures],
+            definitions=[(term, text.format(bins=raw["measures"].get("ece_bins", 15))) for term, text in DEFINITIONS],
+            optional=optional_context(results),
+            calibration=calibration_context(results),
+            images=images_context(results),
+            classes=classes_context(results),
+            budgets=budgets_context(results),
+            optional_definitions=optional_definitions(measures(results)),
+            selected=what_was_selected(results),
+            command=raw.get("command") or "",
+            facts=rerun_facts(results),
+            class_names=raw["data"].get("class_names") or [],
+            spec=json.dumps(raw.get("spec"), indent=2, ensure_ascii=False) if raw.get("spec") else "",
+            paper=PAPER,
+            paper_part=paper_part,
+        )
     )
     return explained(with_index(html))
 
