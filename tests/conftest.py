@@ -26,7 +26,6 @@ settings.load_profile("no times")
 
 # Rooms whose tests run studies and look at no picture of their reports.
 UNDRAWN = {
-    "cli",
     "distillation",
     "evaluation",
     "inputs",
