@@ -530,6 +530,7 @@ def test_output_that_cannot_be_written():
     assert done.returncode == 1
 
 
+@pytest.mark.slow
 def test_a_batch_system_that_ends_it(smallest, study_file, tmp_path: Path):
     out = tmp_path / "out"
     file = study_file(smallest, {"teachers.one.epochs": 4000})

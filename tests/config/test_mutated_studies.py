@@ -40,10 +40,10 @@ def test_bombs_are_one_line_at_once(tmp_path: Path, bomb: str):
 def test_mutated_studies_are_studies_or_one_line(tmp_path: Path):
     path = tmp_path / "s.yaml"
     good = 0
-    for text in mutated_studies(250, seed=10):
+    for text in mutated_studies(120, seed=10):
         path.write_bytes(text.encode("utf-8", "surrogatepass"))
         good += isinstance(study_or_line(str(path)), StudySpec)
-    assert 5 < good < 150  # neither refuses all nor takes all
+    assert 2 < good < 72  # neither refuses all nor takes all
 
 
 KEYS = [

@@ -62,6 +62,7 @@ def test_ship_a_student(here: Path, vicinal: Callable[..., Answer]):
         assert (here / "runs/fruit" / file).is_file(), file
 
 
+@pytest.mark.slow
 def test_measure_a_classifier(here: Path, vicinal: Callable[..., Answer]):
     for name in ("resnet18", "resnet34"):
         torch.save(getattr(torchvision.models, name)(num_classes=3).state_dict(), here / f"{name}.pth")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 LAM = np.linspace(0, 1, 21)
 CLASSES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
@@ -231,6 +232,11 @@ SHAPES: dict[str, dict[str, Any]] = {
     "with_answers_over_seeds": {"answers": True, "seeds": (0, 1), "temperatures": (1.0, 2.0)},
     "one_teacher": {"teachers": 1, "arms": ("baseline", "mixup", "kd", "kd_mixup", "gentle")},
 }
+
+
+def some_shapes(*quick: str) -> list[Any]:
+    """Parameters of a test: every shape, those that are not named in the slow tests alone."""
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in SHAPES]
 
 
 def write_results(folder: Path, results: dict[str, Any]) -> Path:

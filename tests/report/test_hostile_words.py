@@ -120,7 +120,7 @@ def small_results() -> dict[str, Any]:
     return add_optional(make_paper_results(seeds=(0,), temperatures=(2.0,)))
 
 
-@pytest.mark.parametrize("start", range(0, len(HOSTILE), 8))
+@pytest.mark.parametrize("start", [0, *(pytest.param(k, marks=pytest.mark.slow) for k in range(8, len(HOSTILE), 8))])
 def test_hostile_words_are_words_in_every_file(tmp_path: Path, capfd: pytest.CaptureFixture[str], start: int):
     words = HOSTILE[start:] + HOSTILE[:start]
     results = renamed(small_results(), words)

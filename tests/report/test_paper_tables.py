@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 from made_up_paper import CORRUPTIONS, MODELS, make_paper_results
-from made_up_results import SHAPES, make_results, versus_own_teacher, write_results
+from made_up_results import SHAPES, make_results, some_shapes, versus_own_teacher, write_results
 
 import vicinal
 from vicinal.config import SELECTION_SENTENCES
@@ -420,7 +420,7 @@ def test_a_large_study_stays_under_5_mb(tmp_path):
     assert page.stat().st_size < 5_000_000
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", some_shapes("quickstart", "teachers_only"))
 def test_results_without_the_new_keys_still_render(shape, tmp_path):
     results = make_results(**SHAPES[shape])
     html = write_report(write_results(tmp_path, results)).read_text(encoding="utf-8")
@@ -435,6 +435,7 @@ def test_results_without_the_new_keys_still_render(shape, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_files_of_an_earlier_report_that_are_no_longer_made_go(raw, tmp_path):
     write_report(write_results(tmp_path, raw))
     (tmp_path / "paper/figure2.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'></svg>", encoding="utf-8")

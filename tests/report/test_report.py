@@ -11,7 +11,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-from made_up_results import SHAPES, make_results, versus_own_teacher, write_results
+from made_up_results import SHAPES, make_results, some_shapes, versus_own_teacher, write_results
 
 from vicinal.config import SELECTION_SENTENCES
 from vicinal.errors import UsageError
@@ -31,7 +31,10 @@ def read_csv(path: Path) -> list[dict[str, str]]:
     return read_csv_text(path.read_text(encoding="utf-8"))
 
 
-@pytest.fixture(scope="module", params=SHAPES)
+@pytest.fixture(
+    scope="module",
+    params=some_shapes("quickstart", "sigma_and_temperatures", "teachers_only", "with_answers_over_seeds"),
+)
 def shape(request, tmp_path_factory):
     """Every shape of results, reported once."""
     results = make_results(**SHAPES[request.param])

@@ -622,8 +622,18 @@ def test_damaged_weights_teach_nobody(small, smallest, study_file, tmp_path: Pat
         assert numbers(out) == numbers(small)
 
 
-@pytest.mark.parametrize("damage", ["half", "empty", "zeroed", "a bit"])
-@pytest.mark.parametrize("name", ["done.json", "predictions-*", "spec.json", "log.jsonl"])
+DAMAGES = ("half", "empty", "zeroed", "a bit")
+DAMAGED = ("done.json", "predictions-*", "spec.json", "log.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [  # each file in one way here, in all ways among the slow tests
+        pytest.param(name, damage, marks=[pytest.mark.slow] * (place != kind))
+        for place, name in enumerate(DAMAGED)
+        for kind, damage in enumerate(DAMAGES)
+    ],
+)
 def test_damage_in_a_finished_study_is_a_line_and_changes_no_number(
     small: Path, smallest, study_file, tmp_path: Path, vicinal, name: str, damage: str
 ):
