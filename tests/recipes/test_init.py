@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from teacher_on_disk import new_teacher, save_teacher
 
+from teacher_on_disk import new_teacher, save_teacher
 from tiny_studies import write_images
 from vicinal.config import DataSpec, load_study
 from vicinal.data import glance

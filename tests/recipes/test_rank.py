@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from teacher_on_disk import new_teacher, save_teacher, trained_teacher
 
 from scripts.rank_evidence import Group, pairs_of, read_groups
+from teacher_on_disk import new_teacher, save_teacher, trained_teacher
 from tiny_studies import write_images
 from vicinal.recipes.evidence import evidence, expected_gap, sentences
 
