@@ -2,8 +2,6 @@
 
 import csv
 import io
-import os
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -13,11 +11,12 @@ from photos import CHANGES, photo
 from PIL import Image, ImageDraw, ImageFont
 from sources_on_disk import write_classes
 
+from shared_data import SHARED_DATA
 from vicinal.config import DataSpec
 from vicinal.data import ImageSet, load_data, write_lists
 from vicinal.data.near_duplicates import near_duplicates
 
-REAL = Path(os.environ.get("VICINAL_TEST_DATA", "/work/shared/data")) / "grocery-store" / "train.parquet"
+REAL = SHARED_DATA / "grocery-store" / "train.parquet"
 
 
 def sets_of(train, test=(), labels=None, side=96):

@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +7,10 @@ import pytest
 import torch
 from sources_on_disk import pixels, png, write_classes, write_parquet
 
+from shared_data import SHARED_DATA
 from vicinal.config import DataSpec
 from vicinal.data import load_data
 from vicinal.errors import UsageError
-
-SHARED_DATA = Path(os.environ.get("VICINAL_SHARED_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 
 
 @pytest.fixture

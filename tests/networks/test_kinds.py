@@ -16,6 +16,7 @@ import torchvision.models
 from built import pixels, shaken
 from torch import nn
 
+from shared_data import SHARED_DATA
 from vicinal.config import NetworkSpec, PreparationSpec
 from vicinal.errors import UsageError
 from vicinal.networks import (
@@ -30,7 +31,6 @@ from vicinal.networks import (
     weights_hash,
 )
 
-CIFAR = Path("/work/shared/data")
 NAMES = ("ant", "bee", "cat", "dog", "eel")
 
 
@@ -100,7 +100,7 @@ def test_published_weights_of_torchvision_bring_classes_and_preparation(monkeypa
 
 @pytest.mark.parametrize(("images", "least"), [(500, 0.88), pytest.param(None, 0.917, marks=pytest.mark.slow)])
 def test_a_published_network_of_somebodys_own_code(images: int | None, least: float):
-    file, data = CIFAR / "weights" / "cifar10_resnet20-12fca82f.th", CIFAR / "cifar10-pixels"
+    file, data = SHARED_DATA / "weights" / "cifar10_resnet20-12fca82f.th", SHARED_DATA / "cifar10-pixels"
     if not file.exists() or not data.exists():
         pytest.skip("the published CIFAR-10 networks are not on this machine")
     from vicinal.config import DataSpec

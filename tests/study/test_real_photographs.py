@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -13,12 +12,12 @@ import torch
 from PIL import Image, ImageOps
 from timm.data import create_transform, resolve_data_config
 
+from shared_data import SHARED_DATA
 from vicinal.config import DataSpec, PreparationSpec
 from vicinal.data import View, load_test_images
 from vicinal.evaluation import predict
 from vicinal.networks import load_classifier
 
-SHARED_DATA = Path(os.environ.get("VICINAL_SHARED_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 BICUBIC = PreparationSpec(image_size=64, crop_pct=0.875, interpolation="bicubic")
 BORDER = PreparationSpec(image_size=64, crop_pct=0.9, crop_mode="border")
 
