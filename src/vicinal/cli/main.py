@@ -28,8 +28,10 @@ from vicinal.cli import (
     report,
     run,
     schema,
+    status,
     studies,
     toy,
+    work,
 )
 from vicinal.errors import VicinalError
 from vicinal.version import __version__
@@ -76,6 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     for verb in (
         run,
         plan,
+        work,
+        status,
         measure,
         compare,
         errors,

@@ -30,7 +30,7 @@ from vicinal.config.overrides import apply_override
 from vicinal.config.preparation import CropMode, Interpolation, PreparationSpec
 from vicinal.config.run import RunSpec
 from vicinal.config.schema import study_file_schema
-from vicinal.config.study import SELECTION_SENTENCES, AnswersSpec, StudySpec
+from vicinal.config.study import SELECTION_SENTENCES, AnswersSpec, RuntimeSpec, StudySpec
 
 __all__ = [
     "ARMS",
@@ -55,6 +55,7 @@ __all__ = [
     "PreparationSpec",
     "RepresentationSpec",
     "RunSpec",
+    "RuntimeSpec",
     "StudySpec",
     "TeacherVariant",
     "Temperature",

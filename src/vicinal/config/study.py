@@ -30,6 +30,11 @@ class RuntimeSpec(Frozen):
 
     device: str = Field("auto", pattern=DEVICE_PATTERN)
     threads: int | None = Field(None, ge=1, le=4096, description="CPU threads; default: torch's choice")
+    workers: Annotated[int, Field(ge=0, le=1024)] | Literal["auto"] = Field(
+        1,
+        description="processes that train runs side by side, each with its own threads or GPU; 0: only those that `vicinal work` "
+        "starts elsewhere; auto: as many as there are cores, memory or GPUs for",
+    )
     checkpoint_seconds: float = Field(20.0, ge=0, le=1e6)
     bank_gb: float = Field(
         2.0,

@@ -7,6 +7,7 @@ from vicinal.study.groups import bank_layout
 from vicinal.study.plan import PlannedRun, StudyPlan
 from vicinal.study.run import Study, execute, run_job
 from vicinal.study.summary import PlanSummary, RunSummary, summarize
+from vicinal.study.work import study_of_work, work
 
 __all__ = [
     "DataCheck",
@@ -26,6 +27,8 @@ __all__ = [
     "in_order",
     "list_banks",
     "run_job",
+    "study_of_work",
     "summarize",
     "verify_banks",
+    "work",
 ]

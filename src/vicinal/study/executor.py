@@ -7,15 +7,18 @@ folders of these runs alone, so that jobs may run side by side wherever an `Exec
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 from vicinal.study.groups import Group
 from vicinal.study.plan import PlannedRun
-from vicinal.workspace import StudyProgress, hold
+from vicinal.workspace import HeldError, StudyProgress, hold
 
 RunJob = Callable[["Job", StudyProgress], None]
+POLL_SECONDS = 0.5  # between two looks at what others do
 
 
 @dataclass(frozen=True)
@@ -33,23 +36,62 @@ class Executor(Protocol):
         """Run them all. Whatever a job raises ends it; what was finished stays."""
 
 
+class JobStudy(Protocol):
+    """A study as those see it who share out its jobs."""
+
+    @property
+    def out(self) -> Path:
+        """Its folder."""
+
+    def is_trained(self, run: str) -> bool:
+        """Whether the run of a folder's name has its weights."""
+
+    def is_finished(self, job: Job) -> bool:
+        """Whether a job's runs are trained and have predicted."""
+
+    def epochs(self, run: str) -> tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]:
+        """What defines the run of a folder's name, as plain values, and the lines of its log."""
+
+    def run_job(self, job: Job, progress: StudyProgress) -> Any:
+        """Do a job. Raises HeldError where another process is at it, VicinalError where it fails."""
+
+
 class InOrder:
-    """One job after the other in this process: the executor of today."""
+    """One job after the other in this process; those that a worker beside it has taken come when that is done with them."""
 
     def run(self, jobs: Sequence[Job], run_job: RunJob, progress: StudyProgress) -> None:
-        for job in in_order(jobs):
-            run_job(job, progress)
+        left, done, told = list(in_order(jobs)), set[str](), set[Job]()
+        while left:
+            for job in left:
+                if not job.needs <= done:
+                    continue
+                try:
+                    run_job(job, progress)
+                except HeldError as held:
+                    if job not in told:
+                        progress.say(f"goes on beside it: {held}")
+                        told.add(job)
+                    continue
+                left.remove(job)
+                done |= set(job.runs)
+                break
+            else:
+                time.sleep(POLL_SECONDS)
 
 
-def jobs_of(groups: Sequence[Group]) -> list[Job]:
-    """The jobs of groups of runs: those to train, and those that are done but not yet looked at."""
-    return [
-        Job(
-            tuple(run.folder.path.name for run in group),
-            frozenset(run.teacher.folder.path.name for run in group if run.teacher is not None),
-        )
-        for group in groups
-    ]
+def jobs_of(groups: Sequence[Group], before_all: str | None = None) -> list[Job]:
+    """The jobs of groups of runs: those to train, and those that are done but not yet looked at.
+
+    Args:
+        before_all: a run that every other one needs trained.
+    """
+    jobs = []
+    for group in groups:
+        runs = tuple(run.folder.path.name for run in group)
+        needs = {run.teacher.folder.path.name for run in group if run.teacher is not None}
+        needs |= {before_all} - {*runs} if before_all is not None else set()
+        jobs.append(Job(runs, frozenset(needs)))
+    return jobs
 
 
 def in_order(jobs: Sequence[Job]) -> Iterator[Job]:
@@ -70,7 +112,7 @@ def in_order(jobs: Sequence[Job]) -> Iterator[Job]:
 
 @contextlib.contextmanager
 def held(runs: Sequence[PlannedRun]) -> Iterator[None]:
-    """Hold the folders of some runs for this process. Raises UsageError where another process trains one of them."""
+    """Hold the folders of some runs for this process. Raises HeldError where another process trains one of them."""
     with contextlib.ExitStack() as stack:
         for run in runs:
             stack.enter_context(hold(run.folder.path))

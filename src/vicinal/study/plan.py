@@ -112,7 +112,11 @@ class StudyPlan:
 
     def named(self, folder: str) -> PlannedRun:
         """The run of a folder's name. Raises KeyError for another study's."""
-        return next(run for run in self.unique_runs if run.folder.path.name == folder)
+        return self._by_name[folder]
+
+    @cached_property
+    def _by_name(self) -> dict[str, PlannedRun]:
+        return {run.folder.path.name: run for run in self.unique_runs}
 
     def baseline_of(self, run: PlannedRun) -> PlannedRun | None:
         """The baseline student of a student's seed and budget, for students other than itself."""

@@ -8,10 +8,13 @@ from __future__ import annotations
 import contextlib
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from vicinal.config import StudySpec
 from vicinal.data import write_lists
@@ -25,22 +28,27 @@ from vicinal.study.context import StudyContext
 from vicinal.study.costs import Estimate
 from vicinal.study.executor import Executor, InOrder, Job, held, jobs_of
 from vicinal.study.groups import Group, banks_of_groups, existing_banks, groups_of, students_at_once
+from vicinal.study.local import Crew, LocalWorkers, crew_of
 from vicinal.study.networks import describe_networks, load_network
 from vicinal.study.plan import PlannedRun, StudyPlan, plan_study
 from vicinal.study.predict import StudyPredictions
 from vicinal.study.results import build_results
+from vicinal.study.stored import stored_work
 from vicinal.tracking import Trackers
 from vicinal.training import train
 from vicinal.workspace import (
     DamagedError,
     StudyProgress,
-    clear_leftovers,
     content_hash_of,
+    forget_failures,
     free_bytes,
     hold,
     open_study_folder,
     read_sealed_json,
+    reported,
+    tidy,
     told_if_slow,
+    write_work,
 )
 
 
@@ -57,7 +65,7 @@ class Study:
         with told_if_slow(f"loading and trying {len(spec.networks())} networks"):
             self.networks: dict[str, CheckedNetwork] = check_networks(context)
         self.context = context.with_networks({key: checked.network for key, checked in self.networks.items()})
-        self.spec, self.out = self.context.spec, out
+        self.given, self.spec, self.out = spec, self.context.spec, out
         self.plan: StudyPlan = plan_study(self.spec, out, self.context.facts())
         self.predictions = StudyPredictions(self.context, self.plan)
 
@@ -74,10 +82,15 @@ class Study:
         return self.out / "banks"
 
     @cached_property
+    def crew(self) -> Crew:
+        """The workers that train it on this machine."""
+        return crew_of(self.spec.runtime, self.context.device)
+
+    @cached_property
     def groups(self) -> list[Group]:
         """All runs in the order of their training, as this process found them when it first asked."""
         student = self.networks.get("student")
-        free = free_bytes(self.context.device)
+        free = free_bytes(self.context.device) // self.crew.sharing
         return groups_of(self.plan, students_at_once(self.plan, student.parameters if student else 1, free))
 
     @cached_property
@@ -112,7 +125,7 @@ class Study:
         changes = {"arms": spec.arms, "seeds": spec.seeds, "student": student, "teachers": teachers}
         other.context = replace(self.context, spec=self.spec.model_copy(update=changes))
         check_spec(other.context)
-        other.spec = other.context.spec
+        other.given = other.spec = other.context.spec
         other.plan = plan_study(other.spec, self.out, other.context.facts())
         other.predictions = StudyPredictions(other.context, other.plan)
         for kept in ("notes", "groups", "existing_banks", "banks", "estimate"):
@@ -146,11 +159,42 @@ class Study:
             for line in [run.folder.damage, *run.folder.mend()]:
                 if line:
                     progress.say(line)
-        to_do = [run for run in runs if not run.folder.is_done]
-        if to_do:
-            with held(to_do):
+        unfinished = [run for run in runs if not self._is_finished(run)]
+        if not unfinished:
+            return {run.folder.path: self.predictions.of(run, progress) for run in runs}
+        with held(unfinished), reported(self.out, job.runs, progress):
+            to_do = [run for run in unfinished if not run.folder.is_done]
+            if to_do:
                 self._train(to_do, progress)
-        return {run.folder.path: self.predictions.of(run, progress) for run in runs}
+            return {run.folder.path: self.predictions.of(run, progress) for run in runs}
+
+    def is_trained(self, run: str) -> bool:
+        """Whether the run of a folder's name has its weights."""
+        return self.plan.named(run).folder.is_done
+
+    def is_finished(self, job: Job) -> bool:
+        """Whether a job's runs are trained and have predicted."""
+        return all(self._is_finished(self.plan.named(name)) for name in job.runs)
+
+    def _is_finished(self, run: PlannedRun) -> bool:
+        return run.folder.is_done and self.predictions.exist(run)
+
+    def epochs(self, run: str) -> tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]:
+        """What defines the run of a folder's name, as plain values, and the lines of its log."""
+        planned = self.plan.named(run)
+        return planned.spec.model_dump(mode="json"), planned.folder.read_log()
+
+    @property
+    def jobs(self) -> list[Job]:
+        """What there is to do, done jobs included."""
+        first = None if self.spec.measures.vicinity.precision_nats is None else self.plan.runs[0].folder.path.name
+        return jobs_of(self.groups, first)
+
+    def write_jobs(self) -> None:
+        """Leave the jobs in the folder, for workers and for whoever looks on."""
+        flops = {key: network.forward_flops for key, network in self.networks.items()}
+        threads = torch.get_num_threads() if self.crew.workers == 1 else self.crew.threads
+        write_work(self.out, stored_work(self.given, self.plan, self.jobs, flops, threads))
 
     def _train(self, runs: Sequence[PlannedRun], progress: StudyProgress) -> None:
         first, context = runs[0], self.context
@@ -165,7 +209,7 @@ class Study:
     def train_teachers(self, progress: StudyProgress) -> None:
         """Train the teachers that are not done, as `execute` does. Raises VicinalError where that fails."""
         open_study_folder(self.out, self.spec.name)
-        clear_leftovers(self.out)
+        tidy(self.out)
         for run in self.plan.teachers:
             if not run.folder.is_done:
                 self.run_job(Job((run.folder.path.name,), frozenset()), progress)
@@ -196,7 +240,7 @@ def execute(
 
     Args:
         command: that gives this study, as results.json states it.
-        executor: that runs the jobs; default: one after the other in this process.
+        executor: that runs the jobs; default: by runtime.workers, one after the other in this process or in several of its own.
         progress: that a person sees; default: on stderr.
         trackers: told of every epoch in this process, and of the results.
 
@@ -206,7 +250,9 @@ def execute(
     with hold(study.out):
         check_banks(study.plan, study.bank_root)
         open_study_folder(study.out, study.spec.name)
-        clear_leftovers(study.out)
+        tidy(study.out)
+        forget_failures(study.out)
+        study.write_jobs()
         write_lists(study.out, study.context.data)
         unique = study.plan.unique_runs
         to_do = [run for run in unique if not run.folder.is_done]
@@ -226,7 +272,9 @@ def execute(
             def do(job: Job, progress: StudyProgress) -> None:
                 found.update(study.run_job(job, progress))
 
-            (executor or InOrder()).run(jobs_of(study.groups), do, shown)
+            if executor is None:
+                executor = InOrder() if study.crew.workers == 1 else LocalWorkers(study, study.crew)
+            executor.run(study.jobs, do, shown)
             for run in unique:
                 if not run.folder.is_done:
                     raise VicinalError(
@@ -242,6 +290,8 @@ def execute(
         earlier_s = sum(run.folder.summary()["training_s"] for run in unique if run not in to_do)
         costs = study.estimate.deployment_costs
         value, deviations = build_results(study.context, study.plan, study.predictions, found, optional, command, costs)
+        if study.crew.workers != 1:
+            value["environment"]["threads"] = study.crew.threads  # that its networks were trained on
         value["wall_time_s"] = round(_wall_time_s(study.out, time.monotonic() - started, earlier_s, bool(to_do)), 1)
         value["measures"]["resamples_sha256"] = write_resamples(study.out, deviations)
         results = StudyResults.model_validate(value)

@@ -1,6 +1,7 @@
 """Study and run folders, atomic files, locks, what a person sees meanwhile, and what this machine is.
 
 OUT/study.json               what the folder is for, written first
+OUT/jobs.json                the study's value and its jobs, for `vicinal work` and `vicinal status`; OUT/work/ what each is doing
 OUT/runs/<run>/spec.json     what defines the run
                log.jsonl     a line for each epoch, for people; what is computed from it is read from checkpoint and mark
                checkpoint.pt while it trains
@@ -36,26 +37,50 @@ from vicinal.workspace.files import (
     write_json,
 )
 from vicinal.workspace.format import format_bytes, format_seconds
-from vicinal.workspace.lock import check_not_held, hold, locked
+from vicinal.workspace.jobs import (
+    JOBS_FILE,
+    JobState,
+    StoredJob,
+    StoredWork,
+    counted_as_worker,
+    forget_failures,
+    is_worked_on,
+    read_state,
+    read_work,
+    reported,
+    tidy,
+    write_work,
+)
+from vicinal.workspace.lock import HeldError, check_not_held, hold, locked
 from vicinal.workspace.machine import available_memory, environment, free_bytes, keep_freed_memory, processor
 from vicinal.workspace.place import check_place
-from vicinal.workspace.progress import EpochListener, SlowWork, StudyProgress, shown_if_slow
+from vicinal.workspace.progress import Beat, EpochListener, RunProgress, SlowWork, StudyProgress, shown_if_slow
 from vicinal.workspace.run_folder import RunFolder
+from vicinal.workspace.status import JobStatus, StudyStatus, status_of
 from vicinal.workspace.study_folder import STUDY_FILE, check_out_folder, check_study_folder, open_study_folder
 from vicinal.workspace.terminal import printable, say, told_if_slow
 
 __all__ = [
+    "JOBS_FILE",
     "STUDY_FILE",
     "ArrayCache",
+    "Beat",
     "ContentHashes",
     "DamagedError",
     "EpochListener",
+    "HeldError",
+    "JobState",
+    "JobStatus",
     "RunFolder",
+    "RunProgress",
     "Seal",
     "SealedArrays",
     "SlowWork",
+    "StoredJob",
+    "StoredWork",
     "Streamed",
     "StudyProgress",
+    "StudyStatus",
     "available_memory",
     "cache_folder",
     "cannot_write",
@@ -67,12 +92,15 @@ __all__ = [
     "clear_leftovers",
     "content_hash_of",
     "content_hashes_of",
+    "counted_as_worker",
     "environment",
+    "forget_failures",
     "format_bytes",
     "format_seconds",
     "free_bytes",
     "hashes_of_parts",
     "hold",
+    "is_worked_on",
     "keep_freed_memory",
     "locked",
     "mapping_seal",
@@ -80,10 +108,15 @@ __all__ = [
     "printable",
     "processor",
     "read_sealed_json",
+    "read_state",
+    "read_work",
+    "reported",
     "safetensors_seal",
     "say",
     "sealed_mapping",
     "shown_if_slow",
+    "status_of",
+    "tidy",
     "told_if_slow",
     "write_atomically",
     "write_file_atomically",
@@ -91,4 +124,5 @@ __all__ = [
     "write_sealed_file",
     "write_sealed_json",
     "write_sealed_tensors",
+    "write_work",
 ]

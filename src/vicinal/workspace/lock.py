@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import socket
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,12 @@ LOCK_FILE = ".lock"
 WAY_OUT = "wait for it, or choose another folder with --out"
 _TAKEN = (BlockingIOError, PermissionError)  # the latter where locks go through a network
 _MOST_WORDS = 300  # of who holds a folder
+# A glance at whether a lock is held holds it for a moment itself.
+_TRIES, _BETWEEN_TRIES_S = 3, 0.02
+
+
+class HeldError(UsageError):
+    """Another process holds a folder."""
 
 
 @contextlib.contextmanager
@@ -48,7 +55,7 @@ def locked(file: int | TextIO, *, shared: bool = False, wait: bool = True) -> It
 
 @contextlib.contextmanager
 def hold(folder: Path, shared: bool = False) -> Iterator[None]:
-    """Hold a study folder for this process; a second process gets a UsageError that says who holds it.
+    """Hold a study folder for this process; a second process gets a HeldError that says who holds it.
 
     `shared` is for processes that work in it side by side and keep others out.
     """
@@ -82,10 +89,25 @@ def check_not_held(folder: Path, way_out: str = WAY_OUT) -> None:
         _take(held, file, folder, way_out=way_out)
 
 
-def _take(held: contextlib.ExitStack, file: TextIO, folder: Path, shared: bool = False, way_out: str = WAY_OUT) -> None:
+def is_held(folder: Path) -> bool:
+    """Whether a process holds a folder for itself now."""
     try:
-        held.enter_context(locked(file, shared=shared, wait=False))
+        with (folder / LOCK_FILE).open(encoding="utf-8") as file, locked(file, shared=True, wait=False):
+            return False
     except _TAKEN:
-        file.seek(0)
-        holder = file.read(_MOST_WORDS).strip() or "another process"
-        raise UsageError(f"{folder} is held by {holder}; {way_out}") from None
+        return True
+    except (OSError, UsageError):  # nobody ever held it, or there are no locks
+        return False
+
+
+def _take(held: contextlib.ExitStack, file: TextIO, folder: Path, shared: bool = False, way_out: str = WAY_OUT) -> None:
+    for attempt in range(1, _TRIES + 1):
+        try:
+            held.enter_context(locked(file, shared=shared, wait=False))
+            return
+        except _TAKEN:
+            if attempt < _TRIES:
+                time.sleep(_BETWEEN_TRIES_S)
+    file.seek(0)
+    holder = file.read(_MOST_WORDS).strip() or "another process"
+    raise HeldError(f"{folder} is held by {holder}; {way_out}") from None

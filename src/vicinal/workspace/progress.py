@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,6 +22,19 @@ PLAIN_LINE_SECONDS = 10.0
 SHOWN_AFTER_SECONDS = 2.0
 EpochListener = Callable[[str, Mapping[str, Any], Mapping[str, Any]], None]
 _shown: list[Progress] = []  # bars on the terminal now, since two such displays would overwrite each other
+
+
+@dataclass(frozen=True)
+class Beat:
+    """How far the training of a job, or a prediction, is."""
+
+    title: str
+    what: str  # "training", "measuring" or the like
+    done: int  # images
+    total: int
+    epoch: int = 0
+    epochs: int = 0  # 0 where nothing is trained
+    loss: float | None = None
 
 
 def _new_bars(console: Console, *, transient: bool = False) -> Progress:
@@ -41,18 +55,27 @@ class StudyProgress:
     Args:
         total_images: images that all runs to do will pass through in training.
         console: where to; default: stderr.
-        name: of the bar of all of it; None: there is none.
+        name: of the bar of all of it; None: there is none, and no time that all of it takes.
+        lines_only: say what stays, and nothing of what is going on: somebody else shows it, from `watched`.
     """
 
-    def __init__(self, total_images: int, console: Console | None = None, name: str | None = "study") -> None:
+    def __init__(
+        self,
+        total_images: int,
+        console: Console | None = None,
+        name: str | None = "study",
+        lines_only: bool = False,
+    ) -> None:
         self._console = console or Console(stderr=True, highlight=False, soft_wrap=True)
         self._total, self._done = total_images, 0
         self._started = time.monotonic()
         self._worked = 0
         self._listeners: list[EpochListener] = []
+        self._watchers: list[Callable[[Beat], None]] = []
         self._numbers: dict[str, int] = {}
+        self._name, self._lines_only = name, lines_only
         self._bars: Progress | None = None
-        if self._console.is_terminal or self._console.is_jupyter:
+        if (self._console.is_terminal or self._console.is_jupyter) and not lines_only:
             self._bars = _new_bars(self._console)
             self._study_bar = self._bars.add_task(
                 name or "", total=max(total_images, 1), detail="", visible=name is not None
@@ -81,6 +104,24 @@ class StudyProgress:
     def listen(self, listener: EpochListener) -> None:
         """Have someone told of every epoch."""
         self._listeners.append(listener)
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether someone is told of every epoch."""
+        return bool(self._listeners)
+
+    @contextlib.contextmanager
+    def watched(self, watcher: Callable[[Beat], None]) -> Iterator[None]:
+        """Have someone told how far the work in hand is, each time that something of it is done."""
+        self._watchers.append(watcher)
+        try:
+            yield
+        finally:
+            self._watchers.remove(watcher)
+
+    def _tell(self, beat: Beat) -> None:
+        for watcher in self._watchers:
+            watcher(beat)
 
     def epoch(self, run: str, config: Mapping[str, Any], entry: Mapping[str, Any]) -> None:
         """An epoch of a run ended.
@@ -133,6 +174,10 @@ class StudyProgress:
             return "?"
         return format_seconds(seconds * (self._total - self._done) / self._worked)
 
+    def _says_lines(self) -> bool:
+        """Whether what is going on is told in lines."""
+        return self._bars is None and not self._lines_only
+
 
 class RunProgress:
     """The progress of one run: a bar that goes when the run ends, or a line every ten seconds."""
@@ -145,8 +190,9 @@ class RunProgress:
             self._bar = study._bars.add_task(
                 printable(title), total=max(total_images, 1), completed=done_images, detail=""
             )
-        else:
+        elif study._says_lines():
             study.say(f"{title}: {'continues' if done_images else 'starts'}")
+        study._tell(Beat(title, "training", done_images, total_images))
 
     def advance(self, images: int, epoch: int, epochs: int, loss: float) -> None:
         """`images` more were trained on; the loss is the mean over them."""
@@ -158,18 +204,23 @@ class RunProgress:
         detail = f"epoch {epoch}/{epochs}  loss {loss:.4f}  {speed:,.0f} images/s"
         if self._study._bars is not None:
             self._study._bars.update(self._bar, completed=self._done, detail=detail)
-        elif now - self._last_line >= PLAIN_LINE_SECONDS:
+        elif self._study._says_lines() and now - self._last_line >= PLAIN_LINE_SECONDS:
             self._last_line = now
-            left = format_seconds((self._total - self._done) / speed)
-            self._study.say(
-                f"{self._title}: {detail}  {left} left for the run, {self._study._time_left()} for the study"
-            )
+            left = f"{format_seconds((self._total - self._done) / speed)} left for the run"
+            if self._study._name is not None:
+                left += f", {self._study._time_left()} for the study"
+            self._study.say(f"{self._title}: {detail}  {left}")
+        self._study._tell(Beat(self._title, "training", self._done, self._total, epoch, epochs, loss))
 
     def finish(self, text: str) -> None:
         """The run is done: one line that stays."""
+        self.close()
+        self._study.say(f"{self._title}: {text}")
+
+    def close(self) -> None:
+        """Nothing of it stays."""
         if self._study._bars is not None:
             self._study._bars.remove_task(self._bar)
-        self._study.say(f"{self._title}: {text}")
 
 
 class InferenceProgress:
@@ -181,6 +232,7 @@ class InferenceProgress:
         self._started = self._last_line = time.monotonic()
         if study._bars is not None:
             self._bar = study._bars.add_task(printable(f"{title}: {what}"), total=max(total_images, 1), detail="")
+        study._tell(Beat(title, what, 0, total_images))
 
     def advance(self, images: int) -> None:
         """`images` more, clean or mixed, were answered."""
@@ -189,10 +241,11 @@ class InferenceProgress:
         speed = self._done / max(now - self._started, 1e-9)
         if self._study._bars is not None:
             self._study._bars.update(self._bar, completed=self._done, detail=f"{speed:,.0f} images/s")
-        elif now - self._last_line >= PLAIN_LINE_SECONDS:
+        elif self._study._says_lines() and now - self._last_line >= PLAIN_LINE_SECONDS:
             self._last_line = now
             left = format_seconds((self._total - self._done) / speed)
             self._study.say(f"{self._title}: {self._what}  {speed:,.0f} images/s  {left} left for it")
+        self._study._tell(Beat(self._title, self._what, self._done, self._total))
 
     def finish(self, text: str) -> None:
         """All is predicted: one line that stays, ended by the time it took."""

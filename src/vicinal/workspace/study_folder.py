@@ -24,6 +24,8 @@ _MARK_KEYS = {"schema", "version", "study"}
 _OWN = {
     LOCK_FILE,
     STUDY_FILE,
+    "jobs.json",
+    "work",
     "runs",
     "banks",
     "images.csv",
