@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import io
 import json
 import os
 import signal
@@ -16,11 +17,12 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 
 from tiny_studies import Answer, merged
 from vicinal.config import StudySpec
 from vicinal.errors import UsageError, VicinalError
-from vicinal.study import Job, Study, execute
+from vicinal.study import Job, Study, execute, work
 from vicinal.study.executor import InOrder, held
 from vicinal.study.local import crew_of
 from vicinal.study.pull import pull
@@ -41,7 +43,7 @@ from vicinal.workspace.jobs import MOST_ATTEMPTS, forget_failures
 @pytest.fixture(scope="module")
 def values(tiny: dict[str, Any]) -> dict[str, Any]:
     """One teacher, and students in two jobs; checkpoints after every batch, so that a kill leaves one."""
-    changes = {"teachers.one.epochs": 12, "student.epochs": 2, "runtime.checkpoint_seconds": 0, "runtime.threads": 1}
+    changes = {"teachers.one.epochs": 6, "student.epochs": 2, "runtime.checkpoint_seconds": 0, "runtime.threads": 1}
     return merged(tiny, {"name": "workers", **changes})
 
 
@@ -66,9 +68,10 @@ def prepared(values: dict[str, Any], out: Path) -> Study:
 
 
 @contextlib.contextmanager
-def worker(out: Path) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "vicinal", "work", str(out)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+def started(*words: object, **kept: Any) -> Iterator[subprocess.Popen[str]]:
+    """A command of its own process, killed at the end."""
+    command = [sys.executable, "-m", "vicinal", *map(str, words)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **kept) as process:
         try:
             yield process
         finally:
@@ -83,20 +86,33 @@ def wait_for(condition: Callable[[], Any], seconds: float = 120) -> Any:
     return found
 
 
-def test_a_killed_worker_loses_nothing(values: dict[str, Any], alone: Path, tmp_path: Path):
+def is_gone(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_what_a_killed_worker_left_is_gone_on_with(values: dict[str, Any], alone: Path, tmp_path: Path):
     out = tmp_path / "out"
     study = prepared(values, out)
     teacher = study.plan.teachers[0].folder
-    with worker(out) as first, worker(out) as second:
+    with started("work", out) as victim:
         state = wait_for(lambda: teacher.checkpoint.exists() and read_state(out, teacher.path.name))
-        victim, other = (first, second) if state.process == first.pid else (second, first)
-        running = {one.job.runs[0]: one.state for one in status_of(out).jobs if one.what == "running"}
-        assert running[teacher.path.name].process == victim.pid
+        assert state.process == victim.pid
+        assert next(one.what for one in status_of(out).jobs if one.job.runs[0] == teacher.path.name) == "running"
         victim.send_signal(signal.SIGKILL)
-        said, told = other.communicate(timeout=200)
-        assert (victim.wait(), other.returncode) == (-signal.SIGKILL, 0)
-    assert "seed 0, one: continues" in told
-    assert f"nothing is left to do in {out}" in said
+        victim.wait()
+    assert next(one.what for one in status_of(out).jobs if one.job.runs[0] == teacher.path.name) == "to continue"
+    said = Console(file=io.StringIO())
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with StudyProgress(0, said, name=None) as progress:
+            assert not work(out, progress).failures
+    finally:
+        torch.set_num_threads(threads)
+    assert "seed 0, one: continues" in said.file.getvalue()  # type: ignore[attr-defined]
     assert weights(out) == weights(alone) != {}
     found = status_of(out)
     assert [one.what for one in found.jobs] == ["done"] * 3
@@ -107,18 +123,60 @@ def test_a_killed_worker_loses_nothing(values: dict[str, Any], alone: Path, tmp_
     assert len(here.students) == 3
 
 
-def test_a_driver_with_two_workers(
-    values: dict[str, Any], alone: Path, study_file: Callable[..., Path], vicinal: Callable[..., Answer], tmp_path: Path
+@pytest.mark.slow
+def test_a_second_worker_takes_what_a_killed_one_left(values: dict[str, Any], alone: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    teacher = prepared(values, out).plan.teachers[0].folder
+    with started("work", out) as first, started("work", out) as second:
+        state = wait_for(lambda: teacher.checkpoint.exists() and read_state(out, teacher.path.name))
+        victim, other = (first, second) if state.process == first.pid else (second, first)
+        victim.send_signal(signal.SIGKILL)
+        said, told = other.communicate(timeout=200)
+        assert (victim.wait(), other.returncode) == (-signal.SIGKILL, 0)
+    assert "seed 0, one: continues" in told
+    assert f"nothing is left to do in {out}" in said
+    assert weights(out) == weights(alone) != {}
+
+
+@pytest.mark.slow
+def test_a_driver_starts_killed_workers_again_and_takes_them_with_it(
+    values: dict[str, Any], alone: Path, study_file: Callable[..., Path], tmp_path: Path
 ):
     out = tmp_path / "out"
-    answer = vicinal("run", study_file(values), "--out", out, "runtime.workers=2")
-    assert answer.code == 0, answer.err
-    assert "2 workers of 1 thread each" in answer.err
-    assert "run 1 of 4, seed 0, one: done in" in answer.err
+    file = study_file(values)
+    teacher = Study(StudySpec.model_validate(values), out).plan.teachers[0].folder
+    with started("run", file, "--out", out, "runtime.workers=2") as driver:
+        first = wait_for(lambda: teacher.checkpoint.exists() and read_state(out, teacher.path.name)).process
+        os.kill(first, signal.SIGKILL)
+        again = wait_for(lambda: (state := read_state(out, teacher.path.name)).process != first and state).process
+        driver.kill()  # its workers end with it, wherever they are
+        driver.wait()
+        wait_for(lambda: is_gone(again), 30)
+    with started("run", file, "--out", out, "runtime.workers=2") as driver:
+        _, told = driver.communicate(timeout=300)
+    assert driver.returncode == 0, told
+    assert "2 workers of 1 thread each" in told
     assert weights(out) == weights(alone)
     mine, theirs = (json.loads((folder / "results.json").read_text()) for folder in (out, alone))
     assert mine["environment"]["threads"] == 1
     assert [student["nll"] for student in mine["students"]] == [student["nll"] for student in theirs["students"]]
+
+
+@pytest.mark.slow
+def test_a_driver_without_workers_waits_for_others(
+    values: dict[str, Any], alone: Path, study_file: Callable[..., Path], tmp_path: Path
+):
+    out = tmp_path / "out"
+    with started("run", study_file(values), "--out", out, "runtime.workers=0") as driver:
+        wait_for(lambda: (out / "jobs.json").exists())
+        with started("work", out) as one:
+            _, told = one.communicate(timeout=200)
+            assert one.returncode == 0, told
+        _, told = driver.communicate(timeout=100)
+    assert driver.returncode == 0, told
+    assert f"waits for workers: vicinal work {out}" in told
+    assert weights(out) == weights(alone)
+    assert (out / "report.html").exists()
 
 
 # --- pulling, in this process -----------------------------------------------------------------------------------------
@@ -297,8 +355,12 @@ def test_a_crew_fits_the_machine(monkeypatch: pytest.MonkeyPatch):
     found = lambda device=cpu, **keys: crew_of(RuntimeSpec(**keys), device)  # noqa: E731
     assert (found().workers, found().threads) == (1, None)  # as ever
     assert (found(workers=2).workers, found(workers=2).threads) == (2, 4)
-    assert (found(workers="auto").workers, found(workers="auto").threads) == (8, 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    assert (found(workers="auto").workers, found(workers="auto").threads) == (1, 8)  # the threads are not its choice
+    assert (found(workers="auto", threads=1).workers, found(workers="auto", threads=1).threads) == (8, 1)
     assert (found(workers="auto", threads=3).workers, found(workers="auto", threads=3).threads) == (2, 3)
+    begun = crew_of(RuntimeSpec(workers=2), cpu, recorded=3)
+    assert (begun.workers, begun.threads) == (2, 3)
     monkeypatch.setattr(local, "available_memory", lambda: 1)
     assert found(workers="auto").workers == 1
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")

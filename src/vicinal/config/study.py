@@ -33,7 +33,7 @@ class RuntimeSpec(Frozen):
     workers: Annotated[int, Field(ge=0, le=1024)] | Literal["auto"] = Field(
         1,
         description="processes that train runs side by side, each with its own threads or GPU; 0: only those that `vicinal work` "
-        "starts elsewhere; auto: as many as there are cores, memory or GPUs for",
+        "starts elsewhere; auto: as many as there are cores, memory or GPUs for, each with `threads`",
     )
     checkpoint_seconds: float = Field(20.0, ge=0, le=1e6)
     bank_gb: float = Field(

@@ -47,21 +47,26 @@ class Crew:
         return max(-(-self.workers // max(len(self.gpus), 1)), 1)
 
 
-def crew_of(runtime: RuntimeSpec, device: torch.device) -> Crew:
-    """The workers that a study asks for, or with `auto` those that this machine has cores, memory or GPUs for.
+def crew_of(runtime: RuntimeSpec, device: torch.device, recorded: int | None = None) -> Crew:
+    """The workers that a study asks for, or with `auto` as many as this machine has cores, memory or GPUs for.
 
-    With `auto` a worker has one thread unless runtime.threads says otherwise, so that threads, which change the last digits of
-    weights, do not depend on what the machine does besides.
+    How many threads a process has decides the last digits of its weights. So `auto` never chooses threads, only how many workers
+    have them; and a study that was begun goes on with the threads that it was begun on.
+
+    Args:
+        recorded: threads that runs of the study were begun on.
     """
+    threads = runtime.threads or recorded
     if runtime.workers == 1:
         return Crew(1, runtime.threads)
     gpus = _visible_gpus() if device.type == "cuda" and device.index is None else ()
     cores = cpu_count()
     if runtime.workers != "auto":
-        return Crew(runtime.workers, runtime.threads or max(cores // max(runtime.workers, 1), 1), gpus)
-    threads = runtime.threads or 1
+        return Crew(runtime.workers, threads or max(cores // max(runtime.workers, 1), 1), gpus)
     if device.type != "cpu":
-        return Crew(max(len(gpus), 1), threads, gpus)
+        workers = max(len(gpus), 1)
+        return Crew(workers, threads or max(cores // workers, 1), gpus)
+    threads = threads or torch.get_num_threads()
     each = 1.5 * 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # a worker holds what this process does
     free = available_memory()
     room = cores if free is None else int(free / each)
@@ -93,7 +98,10 @@ class LocalWorkers:
         if count:
             threads = self._crew.threads
             each = "" if threads is None else f" of {threads} thread{'s' * (threads > 1)} each"
-            progress.say(f"{count} worker{'s' * (count > 1)}{each}")
+            many = count * (threads or 1) > cpu_count()
+            progress.say(
+                f"{count} worker{'s' * (count > 1)}{each}" + f", more than {cpu_count()} cores have room for" * many
+            )
         else:
             progress.say(f"waits for workers: vicinal work {self._study.out}")
         view = _View(self._study, left, progress)

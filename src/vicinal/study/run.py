@@ -45,6 +45,7 @@ from vicinal.workspace import (
     hold,
     open_study_folder,
     read_sealed_json,
+    recorded_threads,
     reported,
     tidy,
     told_if_slow,
@@ -84,7 +85,7 @@ class Study:
     @cached_property
     def crew(self) -> Crew:
         """The workers that train it on this machine."""
-        return crew_of(self.spec.runtime, self.context.device)
+        return crew_of(self.spec.runtime, self.context.device, recorded_threads(self.out))
 
     @cached_property
     def groups(self) -> list[Group]:

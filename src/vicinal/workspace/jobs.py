@@ -84,6 +84,15 @@ def read_work(out: Path) -> StoredWork:
     return StoredWork(value["study"], value["folder"], value["threads"], jobs, tuple(value["order"]))
 
 
+def recorded_threads(out: Path) -> int | None:
+    """The threads that runs of a study folder were begun on; None where none was begun."""
+    if not any(any((out / "runs").glob(f"*/{name}")) for name in ("checkpoint.pt", "done.json")):
+        return None
+    with contextlib.suppress(UsageError):
+        return read_work(out).threads
+    return None
+
+
 # --- what a job is doing ---
 
 
