@@ -261,13 +261,7 @@ def execute(
             if trackers is not None:
                 shown.listen(trackers.epoch)
             shown.number([run.folder.path.name for group in study.groups for run in group])
-            for note in study.notes:
-                shown.say(f"note: {note}")
-            if len(to_do) < len(unique):
-                shown.say(f"{len(unique) - len(to_do)} of {len(unique)} runs are done already")
-            for key, notes in study.context.network_notes.items():
-                for note in notes:
-                    shown.say(f"{key}: {note}")
+            _say_beforehand(study, len(unique) - len(to_do), shown)
             found: dict[Path, Predictions] = {}
 
             def do(job: Job, progress: StudyProgress) -> None:
@@ -303,6 +297,16 @@ def execute(
         if trackers is not None:
             trackers.results(entry["run"], study.plan.named(entry["run"]).spec.model_dump(mode="json"), entry)
     return results
+
+
+def _say_beforehand(study: Study, done: int, progress: StudyProgress) -> None:
+    for note in study.notes:
+        progress.say(f"note: {note}")
+    if done:
+        progress.say(f"{done} of {len(study.plan.unique_runs)} runs are done already")
+    for key, notes in study.context.network_notes.items():
+        for note in notes:
+            progress.say(f"{key}: {note}")
 
 
 def _wall_time_s(out: Path, now_s: float, earlier_s: float, trained: bool) -> float:
