@@ -104,6 +104,15 @@ def test_all_three_forms_hold_the_same_images(sources):
         return {(int(y), x.numpy().tobytes()) for x, y in zip(images.images[:], images.labels, strict=True)}
 
     assert fingerprints(sets["folder"]) == fingerprints(sets["parquet"]) == fingerprints(sets["shards"])
+
+    def crops(images: ImageSet) -> set[tuple[int, bytes]]:
+        boxes = torch.tensor([(2, 3, 15, 12)] * len(images))
+        assert isinstance(images.images, LazyImages)
+        read = images.images.start_crops(torch.arange(len(images)), boxes, 10)()
+        return {(int(y), x.numpy().tobytes()) for x, y in zip(read, images.labels, strict=True)}
+
+    assert crops(sets["folder"]) == crops(sets["parquet"]) == crops(sets["shards"])
+    assert len(crops(sets["folder"])) == len(sets["folder"])
     assert load_data(spec(sources["shards"], lazy=True)).class_names == WNIDS
 
 

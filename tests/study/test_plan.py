@@ -59,6 +59,21 @@ def test_class_names_are_part_of_every_run(tiny: dict[str, Any]):
     assert not {run.spec.fingerprint() for run in one.runs} & {run.spec.fingerprint() for run in other.runs}
 
 
+def test_crops_of_originals_are_other_inputs_and_nothing_else_is(tiny: dict[str, Any]):
+    """Lazy images are told from images in memory by their hashes; this alone is told by the study's own words."""
+
+    def runs(crop: dict[str, Any], **data: Any) -> list[str]:
+        changes = {"student.augment": {"crop": "none", **crop}, "data.image_size": 28}
+        plan = planned(tiny, changes | {f"data.{key}": value for key, value in data.items()})
+        layouts = [bank_layout(run, plan).fingerprint for run in plan.students if run.teacher is not None]
+        return [run.spec.fingerprint() for run in plan.students] + layouts
+
+    cut = {"crop": "random_resized"}
+    assert not set(runs(cut, lazy=True)) & set(runs(cut))
+    assert runs({}, lazy=True) == runs({})
+    assert runs(cut, lazy=True, fit="pad") == runs(cut, fit="pad")  # cut from stored squares
+
+
 def test_only_a_sigma_loss_without_labels_leaves_the_scale_open(tiny: dict[str, Any]):
     arms = [
         {"name": "kd_mixup", "temperature": [2, "sigma", "teacher_sigma"]},

@@ -21,7 +21,7 @@ from vicinal.data.originals import Original, Originals, find_originals, read_ima
 from vicinal.data.seen import seen_images
 from vicinal.data.sources import data_of
 from vicinal.data.splits import stratified_subset
-from vicinal.data.types import ImageData, Images, ImageSet
+from vicinal.data.types import CroppedImages, ImageData, Images, ImageSet
 from vicinal.data.views import View
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "SUFFIXES",
     "BrokenImageError",
     "ClassCount",
+    "CroppedImages",
     "Glance",
     "ImageData",
     "ImageSet",

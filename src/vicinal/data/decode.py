@@ -45,6 +45,15 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+ON_THEIR_SIDES = (
+    Image.Transpose.TRANSPOSE,
+    Image.Transpose.ROTATE_270,
+    Image.Transpose.TRANSVERSE,
+    Image.Transpose.ROTATE_90,
+)
+Shrink = Callable[
+    [tuple[int, int]], int
+]  # of an upright image's (height, width): 1, 2, 4 or 8, that its sides are divided by
 
 
 class BrokenImageError(UsageError):
@@ -185,7 +194,12 @@ class Reader:
         try:
             return _pixels(data, where, _Form(self.shape, Storage(self.side)), self.view).pixels
         except BrokenImageError as error:
-            raise UsageError(f"{error}: repair or remove it, and give the same command again") from None
+            raise met_in_reading(error) from None
+
+
+def met_in_reading(error: BrokenImageError) -> UsageError:
+    """What is said of an image that turns out to be broken while a study runs."""
+    return UsageError(f"{error}: repair or remove it, and give the same command again")
 
 
 @dataclass
@@ -361,21 +375,31 @@ def open_image(data: Path | bytes | NDArray[np.uint8], where: str) -> Image.Imag
     return _open(data, where)
 
 
-def _open(data: Path | bytes | NDArray[np.uint8], where: str) -> Image.Image:
+def _open(data: Path | bytes | NDArray[np.uint8], where: str, shrink: Shrink | None = None) -> Image.Image:
     """The image, fully read and turned upright."""
     if isinstance(data, np.ndarray):
         return Image.fromarray(data)
     with _opened(data, where) as image:
+        if shrink is not None and image.format in ("JPEG", "MPO"):
+            width, height = image.size[::-1] if _turn_of(image) in ON_THEIR_SIDES else image.size
+            by = shrink((height, width))
+            image.draft(None, (image.width // by, image.height // by))
         image.load()
-        return _upright(image)
+        turn = _turn_of(image)
+        return image if turn is None else image.transpose(turn)
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """The pixels turned as EXIF says; metadata that cannot be read turns nothing, and none is written back."""
-    turn = None
+def _turn_of(image: Image.Image) -> Image.Transpose | None:
+    """How pixels are turned as EXIF says; metadata that cannot be read turns nothing, and none is written back."""
     with contextlib.suppress(Exception):  # readers of broken metadata raise anything, too
-        turn = _TURNS.get(int(image.getexif().get(ExifTags.Base.Orientation) or 1))
-    return image if turn is None else image.transpose(turn)
+        return _TURNS.get(int(image.getexif().get(ExifTags.Base.Orientation) or 1))
+    return None
+
+
+def turn_stated(data: Path | bytes, where: str) -> Image.Transpose | None:
+    """How the pixels of an encoded image are to be turned, by its header alone. Raises BrokenImageError."""
+    with _opened(data, where) as image:
+        return _turn_of(image)
 
 
 @dataclass(frozen=True)
@@ -435,9 +459,14 @@ def _of_8_bits(image: Image.Image, where: str) -> Image.Image:
     return image
 
 
-def whole_image(data: Path | bytes | NDArray[np.uint8], where: str, channels: int) -> Image.Image:
-    """One image as it is, upright and on the background: grey where `channels` is 1, else RGB. Raises BrokenImageError."""
-    image, _ = _on_background(_of_8_bits(_open(data, where), where))
+def whole_image(
+    data: Path | bytes | NDArray[np.uint8], where: str, channels: int, shrink: Shrink | None = None
+) -> Image.Image:
+    """One image as it is, upright and on the background: grey where `channels` is 1, else RGB. Raises BrokenImageError.
+
+    With `shrink` a JPEG is decoded at the part of its sides that this says of its upright (height, width).
+    """
+    image, _ = _on_background(_of_8_bits(_open(data, where, shrink), where))
     target = "L" if channels == 1 else "RGB"
     return image if image.mode == target else image.convert(target)
 

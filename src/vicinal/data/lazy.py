@@ -8,8 +8,8 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 
 import numpy as np
@@ -17,12 +17,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vicinal.data.crops import Cropper
 from vicinal.data.decode import Reader
-from vicinal.data.types import Split
+from vicinal.data.types import Item, Split
 from vicinal.errors import UsageError
 from vicinal.workspace import ContentHashes
 
 REMEMBERED_BYTES = 1 << 30  # of pixels that are read again and again
+_TASK = 4  # crops that a thread makes before it takes others: enough that handing them out costs nothing
 
 
 class LazyImages:
@@ -69,6 +71,47 @@ class LazyImages:
             room = REMEMBERED_BYTES // math.prod(self._reader.shape) - len(known)
             self._remembered.update(itertools.islice(found.items(), max(0, room)))
         return [found[p] if p in found else known[p] for p in positions.tolist()]
+
+    @property
+    def crops_originals(self) -> bool:
+        """Whether crops are cut from the originals: always, but where stored pixels have borders."""
+        return self._cropper is not None
+
+    @property
+    def _cropper(self) -> Cropper | None:
+        view = self._reader.view
+        if view is None:
+            return Cropper(self._reader.side)
+        squashed = view.mode == "squash" and view.resize == view.side
+        return Cropper(self._reader.side, squashed=True) if squashed else None
+
+    def start_crops(self, key: Tensor, boxes: Tensor, size: int) -> Callable[[], Tensor]:
+        """See `CroppedImages`: encoded images are read by the caller's thread, and decoded by others. Waiting raises UsageError."""
+        cropper = self._cropper
+        assert cropper is not None
+        chosen = self._positions[key.cpu().numpy()]
+        order = np.argsort(chosen, kind="stable")  # sources are read in their own order
+        unique, counts = np.unique(chosen, return_counts=True)
+        places = iter(zip(order.tolist(), boxes.numpy()[order].tolist(), strict=True))
+        pixels = np.empty((len(chosen), size, size, self._reader.channels), np.uint8)
+
+        def cut(task: list[tuple[Item, list[tuple[int, list[int]]]]]) -> None:
+            for (data, where), wanted in task:
+                for place, (top, left, height, width) in wanted:
+                    pixels[place] = cropper.read(data, where, (top, left, height, width), size)
+
+        wanted = (list(itertools.islice(places, count)) for count in counts.tolist())
+        items = zip(self._split.items(unique), wanted, strict=True)
+        tasks: list[Future[None]] = []
+        while task := list(itertools.islice(items, _TASK)):
+            tasks.append(self._pool.submit(cut, task))
+
+        def wait() -> Tensor:
+            for task in tasks:
+                task.result()
+            return torch.from_numpy(pixels)
+
+        return wait
 
     def split(self, size: int) -> Iterator[Tensor]:
         """All images in order, in parts of `size`, the next part read while one is used."""

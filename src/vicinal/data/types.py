@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -40,6 +40,20 @@ class Images(Protocol):
     def subset(self, index: Tensor) -> Images: ...
 
     def digests(self) -> NDArray[np.uint8]: ...
+
+
+@runtime_checkable
+class CroppedImages(Protocol):
+    """Images whose crops are cut from the originals, where `crops_originals`: resized once instead of twice."""
+
+    @property
+    def crops_originals(self) -> bool: ...
+
+    def start_crops(self, key: Tensor, boxes: Tensor, size: int) -> Callable[[], Tensor]:
+        """Begin to read crops at positions (B,), and give what waits for them: uint8 (B, size, size, C).
+
+        `boxes` are (B, 4) int64: top, left, height and width of each in px of the image as it is when it is indexed.
+        """
 
 
 Role = Literal["train", "validation", "test"]

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vicinal.data import Images
+from vicinal.data import CroppedImages, Images
 from vicinal.inputs.augment import Changes, random_boxes, resized_crops
 from vicinal.inputs.pixels import Preparation, to_float
 from vicinal.inputs.plan import PlannedBatch
 from vicinal.inputs.vicinity import BatchDraws, Numbers
 
+Wait = Callable[[], Tensor]  # gives pixels once they are read
 READ_AHEAD = 3  # batches of lazy images that are read while a step runs
 
 
@@ -39,7 +41,8 @@ class VicinalBatch:
 class ImagePipeline:
     """Makes planned batches of a training set, batched on tensors on `device`: gather, crop, flip, resize, mix.
 
-    A tensor of images lies on the device as a whole; lazy ones are read in threads ahead of the step that needs them.
+    A tensor of images lies on the device as a whole; lazy ones are read in threads ahead of the step that needs them, and crops of a
+    random size are cut from their originals where these are at hand (`CroppedImages`).
 
     Args:
         images: (N, H, W, C) uint8; labels: (N,) int64.
@@ -62,6 +65,9 @@ class ImagePipeline:
         # Padded once, so that a crop is one gather of an epoch's own place.
         self._images = self._padded(images.to(self._device)) if isinstance(images, Tensor) else None
         self._lazy = None if isinstance(images, Tensor) else images
+        self._originals: CroppedImages | None = None
+        if self.augment.crop == "random_resized" and isinstance(images, CroppedImages) and images.crops_originals:
+            self._originals = images
         self._labels = labels.to(device)
 
     def _padded(self, images: Tensor) -> Tensor:
@@ -78,22 +84,29 @@ class ImagePipeline:
                 yield planned, self.make(planned)
             return
         reader = ThreadPoolExecutor(1, thread_name_prefix="vicinal-read")
-        ahead: deque[tuple[PlannedBatch, Future[Tensor]]] = deque()
+        ahead: deque[tuple[PlannedBatch, Future[Wait]]] = deque()
         try:
             for planned in plan:
-                ahead.append((planned, reader.submit(self._lazy.__getitem__, planned.index)))
+                ahead.append((planned, reader.submit(self._reading(planned))))
                 if len(ahead) > READ_AHEAD:
-                    ready, pixels = ahead.popleft()
-                    yield ready, self._make(ready, pixels.result())
+                    ready, started = ahead.popleft()
+                    yield ready, self._make(ready, started.result()())
             while ahead:
-                ready, pixels = ahead.popleft()
-                yield ready, self._make(ready, pixels.result())
+                ready, started = ahead.popleft()
+                yield ready, self._make(ready, started.result()())
         finally:
             reader.shutdown(wait=False, cancel_futures=True)
 
     def make(self, planned: PlannedBatch) -> VicinalBatch:
         """The batch of a plan, on the pipeline's device."""
-        return self._make(planned, None if self._lazy is None else self._lazy[planned.index])
+        return self._make(planned, None if self._lazy is None else self._reading(planned)()())
+
+    def _reading(self, planned: PlannedBatch) -> Callable[[], Wait]:
+        """What begins to read the images of a batch and gives what waits for them; numbers are drawn here, in the caller's thread."""
+        if self._originals is not None:
+            return partial(_start, self._originals, planned.index, self._boxes(planned), self._side[0])
+        assert self._lazy is not None
+        return partial(_whole, self._lazy, planned.index)
 
     def _make(self, planned: PlannedBatch, read: Tensor | None) -> VicinalBatch:
         top, left = (
@@ -104,14 +117,17 @@ class ImagePipeline:
         known = [planned.index, top, left, planned.flip, drawn.partner, drawn.lam, *drawn.extra.values(), *read_now]
         index, top, left, flip, partner, lam, *rest = _on_device(known, self._device)
         draws = BatchDraws(partner, lam, dict(zip(drawn.extra, rest, strict=False)))
-        if self._images is not None:
-            stored, place = self._images, index
+        if self._originals is not None:
+            clean = to_float(_mirrored(rest[-1], flip) if self.augment.flip else rest[-1])
         else:
-            stored, place = self._padded(rest[-1]), torch.arange(len(index), device=self._device)
-        if self.augment.crop == "random_resized":
-            clean = self._resized(stored, place, planned, flip)
-        else:
-            clean = self._cropped(stored, place, top, left, flip)
+            if self._images is not None:
+                stored, place = self._images, index
+            else:
+                stored, place = self._padded(rest[-1]), torch.arange(len(index), device=self._device)
+            if self.augment.crop == "random_resized":
+                clean = self._resized(stored, place, planned, flip)
+            else:
+                clean = self._cropped(stored, place, top, left, flip)
         clean = self._changes(clean, planned)
         mixed, own_share = planned.vicinity.apply(clean, draws) if planned.mixes else (clean[: planned.rows], lam)
         labels = self._labels.index_select(0, index)
@@ -129,10 +145,16 @@ class ImagePipeline:
 
     def _resized(self, stored: Tensor, place: Tensor, planned: PlannedBatch, flip: Tensor) -> Tensor:
         """Crops of a random size each, at the side that networks see, or that of the images."""
-        size = (self.image_size, self.image_size) if self.image_size else (self._height, self._width)
-        boxes = random_boxes(self.augment, planned.image_seeds(Numbers.BOX), self._height, self._width)
-        clean = resized_crops(stored, place, boxes, size)
+        clean = resized_crops(stored, place, self._boxes(planned), self._side)
         return _mirrored(clean.permute(0, 2, 3, 1), flip).permute(0, 3, 1, 2) if self.augment.flip else clean
+
+    def _boxes(self, planned: PlannedBatch) -> Tensor:
+        return random_boxes(self.augment, planned.image_seeds(Numbers.BOX), self._height, self._width)
+
+    @property
+    def _side(self) -> tuple[int, int]:
+        """Height and width of what comes out of a crop of a random size."""
+        return (self.image_size, self.image_size) if self.image_size else (self._height, self._width)
 
     @property
     def _crop_shape(self) -> tuple[int, int]:
@@ -150,6 +172,15 @@ class ImagePipeline:
             return self.augment.resize - self._crop_shape[0], self.augment.resize - self._crop_shape[1]
         room = 2 * self.augment.pad if self.augment.crop == "pad" else 0
         return room, room
+
+
+def _start(images: CroppedImages, index: Tensor, boxes: Tensor, size: int) -> Wait:
+    return images.start_crops(index, boxes, size)
+
+
+def _whole(images: Images, index: Tensor) -> Wait:
+    pixels = images[index]
+    return lambda: pixels
 
 
 def _on_device(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:

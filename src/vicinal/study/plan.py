@@ -192,6 +192,8 @@ def _run_spec(
         data["stored_side"] = facts.stored_side
     if spec.data.fit != "crop":
         data["fit"] = spec.data.fit
+    if spec.data.lazy and spec.data.fit != "pad" and network.augment.crop == "random_resized":
+        data["crops"] = "of originals"  # they were of stored squares, and the weights others
     if spec.selection != "last" or network.schedule == "plateau":
         data["selection_images"] = facts.seen_selection_hashes.get(key, facts.selection_hash)
     return RunSpec(
