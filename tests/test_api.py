@@ -120,6 +120,11 @@ def test_a_measurement_says_what_does_not_fit():
         api.measure(classifier, images.float(), labels, measures=MEASURES)
 
 
+def test_what_trains_does_not_wait_for_torchmetrics():
+    script = "import sys, vicinal.study; sys.exit('torchmetrics' in sys.modules or 'scipy.stats' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
 def test_public_names_are_there_and_cost_nothing():
     script = "import sys, vicinal; vicinal.StudySpec; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

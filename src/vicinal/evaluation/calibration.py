@@ -12,16 +12,10 @@ from typing import Any
 
 from torch import Tensor
 
+from vicinal import metrics  # its classes are imported when they are named
 from vicinal.config import MeasuresSpec
 from vicinal.evaluation.resampled import SCALED
-from vicinal.metrics import (
-    Calibration,
-    calibration_test,
-    class_calibration,
-    percentiles,
-    resampled_aurc,
-    selective,
-)
+from vicinal.metrics import calibration_test, class_calibration, percentiles, resampled_aurc, selective
 
 _SCALED_FIGURES = (
     "confidence",
@@ -37,9 +31,9 @@ _SCALED_INTERVALS = tuple(name for name in _SCALED_FIGURES if name not in ("ece_
 _TESTED = ("ece", "ece_equal_mass")
 
 
-def calibrated(logits: Tensor, labels: Tensor, measures: MeasuresSpec, temperature: float = 1.0) -> Calibration:
+def calibrated(logits: Tensor, labels: Tensor, measures: MeasuresSpec, temperature: float = 1.0) -> metrics.Calibration:
     """The metric of (N, K) logits divided by a temperature, and (N,) labels."""
-    metric = Calibration(measures.ece_bins, temperature)
+    metric = metrics.Calibration(measures.ece_bins, temperature)
     metric.update(logits, labels)
     return metric
 
@@ -110,13 +104,17 @@ def calibration_numbers(
     }
 
 
-def _figures(metric: Calibration, measures: MeasuresSpec) -> dict[str, Any]:
+def _figures(metric: metrics.Calibration, measures: MeasuresSpec) -> dict[str, Any]:
     figures: dict[str, Any] = {name: _finite(float(value)) for name, value in metric.compute().items()}
     return figures | {"reliability": metric.reliability(measures.bootstrap_resamples, measures.confidence_level)}
 
 
 def _parts(
-    raw: Calibration, scaled: Calibration, moved: Mapping[str, Tensor], moved_scaled: Mapping[str, Tensor], level: float
+    raw: metrics.Calibration,
+    scaled: metrics.Calibration,
+    moved: Mapping[str, Tensor],
+    moved_scaled: Mapping[str, Tensor],
+    level: float,
 ) -> dict[str, dict[str, Any] | None]:
     """NLL and Brier score in what scaling takes off and what it leaves, with paired intervals that include the fit.
 

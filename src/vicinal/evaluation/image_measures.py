@@ -12,12 +12,13 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from vicinal import metrics  # its classes are imported when they are named
 from vicinal.config import MeasuresSpec
 from vicinal.evaluation.calibration import Scaling, calibrated, calibration_numbers
 from vicinal.evaluation.plain import plain
 from vicinal.evaluation.resampled import SCALED
 from vicinal.functional import COLDEST, HOTTEST, log_mean_prediction, prediction_entropy, temperature_limit
-from vicinal.metrics import Calibration, Recall, fitted_log_temperatures, resample_counts
+from vicinal.metrics import fitted_log_temperatures, resample_counts
 
 # Seeds of resamples: independent of each other, the same for all networks.
 TEST_STREAM, VALIDATION_STREAM, PAIR_STREAM, SAME_CLASS_STREAM = range(4)
@@ -101,12 +102,12 @@ class ImagesMeasured:
         """(R, N) how often each resample counts each test image."""
         return counts_of(len(self.image_answers.test), self.measures.bootstrap_resamples, TEST_STREAM)
 
-    def _calibrated(self, temperature: float) -> Calibration:
+    def _calibrated(self, temperature: float) -> metrics.Calibration:
         return calibrated(self.image_answers.test, self.image_answers.test_labels, self.measures, temperature)
 
     @cached_property
-    def _recall(self) -> Recall:
-        metric = Recall()
+    def _recall(self) -> metrics.Recall:
+        metric = metrics.Recall()
         metric.update(self.image_answers.test, self.image_answers.test_labels)
         return metric
 
@@ -162,7 +163,7 @@ class ImagesMeasured:
         logits, labels = self.image_answers.validation, self.image_answers.validation_labels
         if not len(logits):
             return None
-        metric = Calibration(self.measures.ece_bins)
+        metric = metrics.Calibration(self.measures.ece_bins)
         metric.update(logits, labels)
         computed, classes = metric.compute(), logits.shape[-1]
         right = labels[logits.argmax(-1) == labels].bincount(minlength=classes)

@@ -13,12 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vicinal import metrics  # its classes are imported when they are named
 from vicinal.config import MeasuresSpec, Temperature
 from vicinal.evaluation.plain import plain
 from vicinal.evaluation.predictions import PairAnswers
 from vicinal.evaluation.resampled import SCALED, half, quadratic, quadratic_of_two, whole
 from vicinal.functional import at_temperature
-from vicinal.metrics import Alignment, Information, InformationBound, PairDesign, VicinalCurves, percentiles
+from vicinal.metrics import PairDesign, percentiles
 
 CURVES = ("nonlinearity", "entropy", "linearity_information")
 Figures = dict[str, Tensor]  # by name; with deviations one dimension more in front, (R, ...)
@@ -82,7 +83,7 @@ class PairMeasured:
         return self._curves(self.fitted.times(-1)), self._curves(self.fitted.times(1))
 
     def _curves(self, temperature: float) -> Figures:
-        metric = VicinalCurves(self.lam)
+        metric = metrics.VicinalCurves(self.lam)
         metric.update(*self.answers.divided_by(temperature))
         return {name: metric.per_pair(name) for name in CURVES}
 
@@ -171,9 +172,9 @@ class PairMeasured:
             return None
         return _bounds(exact + self.widening * deviations.double(), self.measures.confidence_level)
 
-    def information(self) -> Information:
+    def information(self) -> metrics.Information:
         """Both sides of eq. 11 along λ."""
-        metric = Information(self.lam, refuse_probabilities=False)
+        metric = metrics.Information(self.lam, refuse_probabilities=False)
         metric.update(self.answers.i, self.answers.j, self.answers.mixed)
         return metric
 
@@ -208,11 +209,11 @@ class PairsCompared:
         drawn = None if moved[0] is None or moved[1] is None else moved[0] - moved[1]
         return plain(theirs - own), self.student.interval(theirs - own, drawn)
 
-    def alignment(self, teacher_temperature: float = 1.0, student_temperature: float = 1.0) -> Alignment:
+    def alignment(self, teacher_temperature: float = 1.0, student_temperature: float = 1.0) -> metrics.Alignment:
         """KL(teacher ‖ student) of the answers divided by temperatures."""
         t_i, t_j, t_mixed = self.teacher.answers.divided_by(teacher_temperature)
         i, j, mixed = self.student.answers.divided_by(student_temperature)
-        metric = Alignment(self.student.lam, refuse_probabilities=False)
+        metric = metrics.Alignment(self.student.lam, refuse_probabilities=False)
         metric.update(torch.cat([t_i, t_j]), torch.cat([i, j]), t_mixed, mixed)
         return metric
 
@@ -274,7 +275,7 @@ class PairsCompared:
 
     def information_bound(self, temperature: Temperature = 1.0) -> dict[str, Any]:
         """The bound of eq. 10 along λ in both readings, of the answers at a temperature as the student's loss takes it."""
-        metric = InformationBound(self.student.lam, refuse_probabilities=False)
+        metric = metrics.InformationBound(self.student.lam, refuse_probabilities=False)
         metric.update(
             *at_temperature(self.teacher.answers.mixed.double(), self.student.answers.mixed.double(), temperature)
         )

@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vicinal import metrics  # its classes are imported when they are named
 from vicinal.config import VicinitySpec
 from vicinal.data import ImageSet
 from vicinal.errors import UsageError
 from vicinal.evaluation.predict import EVALUATION_BATCH
 from vicinal.functional import mix
 from vicinal.inputs import Preparation, to_float
-from vicinal.metrics import VicinalCurves, lam_grid, sample_size
+from vicinal.metrics import lam_grid, sample_size
 from vicinal.networks import Classifier, evaluating
 
 SAME_CLASS_PAIRS = 200  # least number of pairs of one class that are drawn apart
@@ -89,7 +90,7 @@ def pairs_needed(
     pilot = vicinity.model_copy(update={"pairs": min(vicinity.pairs, PILOT_PAIRS)})
     if pair_count(len(pair_images), pilot) < 2:
         return 1
-    curves = VicinalCurves(lam_grid(pilot.lam_points))
+    curves = metrics.VicinalCurves(lam_grid(pilot.lam_points))
     index = torch.stack(draw_pairs(len(pair_images), pilot), 1)
     for answer in predict_pairs(
         network, pairs_of(pair_images, index, preparation, len(curves.lam), device), curves.lam
@@ -147,7 +148,7 @@ def vicinal_curves(
     seed: int = 0,
     first_pair: int = 0,
     pairs_at_once: int | None = None,
-) -> VicinalCurves:
+) -> metrics.VicinalCurves:
     """The vicinal curves of any classifier over P pairs of images, from sums alone: no answers are kept.
 
     Intervals hold where no image is in two pairs, as in `draw_pairs` of at least 2 P images; pairs that share images make them too
@@ -165,7 +166,7 @@ def vicinal_curves(
     """
     for images in (images_i, images_j):
         _check_pixels(images)
-    curves = VicinalCurves(lam_grid(lam_points), keep_pairs=False, resamples=resamples, seed=seed)
+    curves = metrics.VicinalCurves(lam_grid(lam_points), keep_pairs=False, resamples=resamples, seed=seed)
     at_once = pairs_at_once or _pairs_at_once(lam_points, images_i.shape[1:].numel(), images_i.device)
     parts = zip(images_i.split(at_once), images_j.split(at_once), strict=True)
     pixels = ((x if x.is_floating_point() else to_float(x) for x in part) for part in parts)

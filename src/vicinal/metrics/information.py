@@ -19,7 +19,7 @@ from vicinal.functional import (
     refuse_probabilities,
 )
 from vicinal.metrics.base import WAY_OUT, GatheredMetric
-from vicinal.metrics.vicinal import along_pairs, symmetric_grid
+from vicinal.metrics.grid import along_pairs, symmetric_grid
 
 _CURVES = ("entropy_mixed", "entropy_clean", "nonlinearity", "residual_eq11")
 

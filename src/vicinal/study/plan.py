@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -85,6 +86,14 @@ class StudyPlan:
     def unique_runs(self) -> tuple[PlannedRun, ...]:
         """The runs without those that several seeds share (one teacher for all seeds)."""
         return tuple({run.folder.path: run for run in self.runs}.values())
+
+    @cached_property
+    def images_by_network(self) -> Counter[str]:
+        """Images that all trainings of a network take together, by `PlannedRun.network_key`."""
+        images: Counter[str] = Counter()
+        for run in self.unique_runs:
+            images[run.network_key] += run.images
+        return images
 
     @cached_property
     def teachers(self) -> tuple[PlannedRun, ...]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from vicinal import metrics  # its classes are imported when they are named
 from vicinal.config import SEVERITIES, VicinitySpec, fingerprint
 from vicinal.data import stratified_subset
 from vicinal.errors import UsageError, VicinalError
@@ -28,7 +29,7 @@ from vicinal.evaluation import (
     predict_corrupted,
     predict_other,
 )
-from vicinal.metrics import corruption_deviations, default_classes, measure_corruptions, ood_auroc
+from vicinal.metrics import default_classes, ood_auroc
 from vicinal.networks import Classifier
 from vicinal.study.context import StudyContext
 from vicinal.study.networks import inference_network
@@ -233,7 +234,7 @@ class StudyPredictions:
             for run in runs:
                 baseline = self.plan.baseline_of(run)
                 own_logits = _times(logits[run.folder.path], run.logit_scale)
-                entries[run.place]["corruptions"] = measure_corruptions(
+                entries[run.place]["corruptions"] = metrics.measure_corruptions(
                     own_logits,
                     self.corrupted.test.labels,
                     logits[baseline.folder.path] if baseline is not None else None,
@@ -241,7 +242,7 @@ class StudyPredictions:
                     measures.bootstrap_resamples,
                     measures.confidence_level,
                 )
-                moved = corruption_deviations(
+                moved = metrics.corruption_deviations(
                     own_logits,
                     self.corrupted.test.labels,
                     measures.ece_bins,

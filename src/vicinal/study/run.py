@@ -138,7 +138,7 @@ class Study:
         """Whether a run's network is called through torch.compile: where all trainings of its architecture together pay for it."""
         if self.spec.runtime.compile != "auto":
             return self.spec.runtime.compile == "always"
-        images = sum(other.images for other in self.plan.unique_runs if other.network_key == run.network_key)
+        images = self.plan.images_by_network[run.network_key]
         flops = self.networks[run.network_key].forward_flops
         return compiling_pays(3 * images * flops, self.context.device)
 
