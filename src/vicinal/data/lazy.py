@@ -58,14 +58,21 @@ class LazyImages:
         chosen = self._positions[key] if isinstance(key, slice) else self._positions[key.cpu().numpy()]
         # Sources are read in their own order, each image once.
         unique, where = np.unique(chosen, return_inverse=True)
-        pixels = self._read(unique)
+        pixels = self._read(unique, self._split.items if isinstance(key, slice) else self._items)
         return torch.from_numpy(np.stack(pixels)[where] if pixels else np.empty((0, *self._reader.shape), np.uint8))
 
-    def _read(self, positions: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+    def _items(self, positions: NDArray[np.int64]) -> Iterator[Item]:
+        """The encoded images at sorted positions that lie far from each other; those that are remembered are too few to prepare for."""
+        scattered = self._split.scattered if self._remembered is None else None
+        return (scattered or self._split.items)(positions)
+
+    def _read(
+        self, positions: NDArray[np.int64], items: Callable[[NDArray[np.int64]], Iterator[Item]]
+    ) -> list[NDArray[np.uint8]]:
         """The images at sorted positions, each once."""
         known = self._remembered if self._remembered is not None else {}
         missing = np.array([p for p in positions.tolist() if p not in known], dtype=np.int64)
-        read = self._pool.map(lambda item: self._reader.read(*item), self._split.items(missing))
+        read = self._pool.map(lambda item: self._reader.read(*item), items(missing))
         found = dict(zip(missing.tolist(), read, strict=True))
         if self._remembered is not None:
             room = REMEMBERED_BYTES // math.prod(self._reader.shape) - len(known)
@@ -101,7 +108,7 @@ class LazyImages:
                     pixels[place] = cropper.read(data, where, (top, left, height, width), size)
 
         wanted = (list(itertools.islice(places, count)) for count in counts.tolist())
-        items = zip(self._split.items(unique), wanted, strict=True)
+        items = zip(self._items(unique), wanted, strict=True)
         tasks: list[Future[None]] = []
         while task := list(itertools.islice(items, _TASK)):
             tasks.append(self._pool.submit(cut, task))

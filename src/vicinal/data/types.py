@@ -209,13 +209,15 @@ class Split:
     """One split of a source, images unread: labels int64 (N,), and a way to read those at sorted positions.
 
     `contents` hashes the encoded bytes of the images at positions (n,); a source without it cannot be read lazily. `place` says
-    where the image at a position lies in the source, for people; without it that is its number in the split.
+    where the image at a position lies in the source, for people; without it that is its number in the split. `scattered` is `items`
+    for few positions out of many, again and again, where that is to be read in another way.
     """
 
     labels: NDArray[np.int64]
     items: Callable[[NDArray[np.int64]], Iterator[Item]]
     contents: Callable[[NDArray[np.int64]], ContentHashes] | None = None
     place: Callable[[int], str] | None = None
+    scattered: Callable[[NDArray[np.int64]], Iterator[Item]] | None = None
 
     def names(self, role: Role, positions: NDArray[np.int64]) -> tuple[str, ...]:
         """The place in the source of the images at positions (n,) of this split, which is the source's `role`."""

@@ -28,7 +28,14 @@ from vicinal.workspace.checksums import (
     write_sealed_json,
     write_sealed_tensors,
 )
-from vicinal.workspace.content import ContentHashes, cache_folder, content_hash_of, content_hashes_of, hashes_of_parts
+from vicinal.workspace.content import (
+    ContentHashes,
+    cache_folder,
+    content_hash_of,
+    content_hashes_of,
+    findings_in,
+    hashes_of_parts,
+)
 from vicinal.workspace.files import (
     cannot_write,
     clear_leftovers,
@@ -95,6 +102,7 @@ __all__ = [
     "content_hashes_of",
     "counted_as_worker",
     "environment",
+    "findings_in",
     "forget_failures",
     "format_bytes",
     "format_seconds",

@@ -12,13 +12,14 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vicinal.errors import UsageError, VicinalError
 from vicinal.workspace.checksums import DamagedError, SealedArrays, Streamed, write_sealed_arrays
 from vicinal.workspace.content import cache_folder
 from vicinal.workspace.format import format_bytes
+from vicinal.workspace.lock import locked
 from vicinal.workspace.terminal import say
 
 PLACE, MOST_GB = "VICINAL_PIXEL_CACHE", "VICINAL_PIXEL_CACHE_GB"  # what the environment may say
@@ -34,6 +35,7 @@ class ArrayCache:
 
     folder: Path
     most_bytes: int | None = None
+    what: str = "decoded images"  # as messages name what is kept
 
     @classmethod
     def here(cls) -> ArrayCache | None:
@@ -55,6 +57,26 @@ class ArrayCache:
                 return cls(Path(place).expanduser(), most)
         home = cache_folder()
         return None if home is None else cls(home / "pixels", most)
+
+    def of(self, what: str) -> ArrayCache:
+        """The same folder, for something else than decoded images."""
+        return replace(self, what=what)
+
+    def has_room(self, size: int) -> bool:
+        """Whether so many bytes in several files may be held at once; else that is said in a line, once."""
+        most = self._limit()
+        if size > most:
+            self._tell_too_large(size, most)
+        return size <= most
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Other processes that come here wait meanwhile, where the folder can be locked: what takes long is written by one."""
+        with contextlib.ExitStack() as held:
+            with contextlib.suppress(OSError, UsageError):
+                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                held.enter_context(locked(held.enter_context((self.folder / ".lock").open("w"))))
+            yield
 
     @contextlib.contextmanager
     def read(self, key: str) -> Iterator[SealedArrays | None]:
@@ -79,13 +101,11 @@ class ArrayCache:
         """Keep arrays, if there is room for them; what is in the way of it is said in a line, once."""
         path, size = self._path(key), sum(array.nbytes for array in arrays.values())
         try:
-            first = not self.folder.is_dir()
+            first = not any(self.folder.glob("*.safetensors"))
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             most = self._limit()
             if size > most:
-                self._tell(
-                    f"{format_bytes(size)} are more than it may hold, {format_bytes(most)} ({MOST_GB} says how many)"
-                )
+                self._tell_too_large(size, most)
                 return
             self._make_room(most - size)
             write_sealed_arrays(path, arrays, metadata)
@@ -97,7 +117,7 @@ class ArrayCache:
         else:
             if first:
                 _say_once(
-                    f"decoded images are kept in {self.folder}, so that the next start is quick ({format_bytes(size)}; at most "
+                    f"{self.what} are kept in {self.folder}, so that the next start is quick ({format_bytes(size)}; at most "
                     f"{format_bytes(most)}); it may be deleted at any time, and {PLACE}=off keeps none"
                 )
 
@@ -107,7 +127,7 @@ class ArrayCache:
     def _limit(self) -> int:
         if self.most_bytes is not None:
             return self.most_bytes
-        free = shutil.disk_usage(self.folder).free
+        free = shutil.disk_usage(next(place for place in (self.folder, *self.folder.parents) if place.is_dir())).free
         return int(min(DEFAULT_GB * 1e9, FREE_SHARE * (free + sum(size for _, size, _ in self._files()))))
 
     def _files(self) -> list[tuple[float, int, Path]]:
@@ -135,8 +155,11 @@ class ArrayCache:
             path.unlink(missing_ok=True)
             held -= size
 
+    def _tell_too_large(self, size: int, most: int) -> None:
+        self._tell(f"{format_bytes(size)} are more than it may hold, {format_bytes(most)} ({MOST_GB} says how many)")
+
     def _tell(self, reason: str) -> None:
-        _say_once(f"decoded images are not kept in {self.folder} for the next start: {reason}")
+        _say_once(f"{self.what} are not kept in {self.folder} for the next start: {reason}")
 
 
 def _say_once(text: str) -> None:

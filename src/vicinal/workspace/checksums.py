@@ -121,17 +121,19 @@ class SealedArrays:
             self._file = path.open("rb")
         except OSError as error:
             raise DamagedError(path, type(error).__name__) from None
-        self._path = path
-        header = json.loads(self._file.read(int.from_bytes(self._file.read(8), "little")))
+        length = int.from_bytes(self._file.read(8), "little")
+        header = json.loads(self._file.read(length))
         self.metadata: dict[str, str] = header.pop("__metadata__")
         self.dtypes: dict[str, str] = {name: array["dtype"] for name, array in header.items()}
         self.shapes: dict[str, tuple[int, ...]] = {name: tuple(array["shape"]) for name, array in header.items()}
+        self.places: dict[str, int] = {name: 8 + length + array["data_offsets"][0] for name, array in header.items()}
+        self.path = path  # whose arrays begin at these `places`, in bytes
 
     def read_into(self, buffer: Any) -> None:
         """Fill a contiguous buffer with the bytes that follow."""
         view = memoryview(buffer)
         if view.nbytes and self._file.readinto(view.cast("B")) != view.nbytes:
-            raise DamagedError(self._path, "it ends too early")
+            raise DamagedError(self.path, "it ends too early")
 
     def __enter__(self) -> Self:
         return self

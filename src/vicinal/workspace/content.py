@@ -19,6 +19,9 @@ SETTLED_S = 2.0
 _PART = 512  # files that are looked up and hashed at a time
 _TABLE = """CREATE TABLE IF NOT EXISTS content (
     path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, inode BLOB, sha256 BLOB)"""
+_TABLE_OF_FINDINGS = """CREATE TABLE IF NOT EXISTS findings (
+    path BLOB, purpose TEXT, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, inode BLOB, sha256 BLOB, value BLOB,
+    PRIMARY KEY (path, purpose))"""
 _TABLE_OF_PARTS = "CREATE TABLE IF NOT EXISTS parts (key BLOB PRIMARY KEY, sha256 BLOB)"
 
 
@@ -94,6 +97,40 @@ def hashes_of_parts(key: bytes, count: int, parts: Callable[[], Iterable[bytes]]
     return found
 
 
+def findings_in(paths: Sequence[Path], purpose: str, look: Callable[[Path], bytes]) -> Iterator[bytes]:
+    """What `look` finds in each of many files, remembered like their hashes: while nothing that the file system says of one changes.
+
+    Args:
+        purpose: that tells this look from others, and from older versions of itself.
+
+    Raises OSError for a file that is not there, and whatever `look` raises.
+    """
+    with _memory() as memory:
+        for path in map(Path.absolute, paths):
+            mark = _mark(path)
+            value = _recall_finding(memory, path, purpose, mark)
+            if value is None:
+                value = look(path)
+                if memory is not None and _is_settled(mark) and _mark(path) == mark:
+                    row = (os.fsencode(path), purpose, *mark, hashlib.sha256(value).digest(), value)
+                    with contextlib.suppress(sqlite3.Error), memory:
+                        memory.execute("INSERT OR REPLACE INTO findings VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+            yield value
+
+
+def _recall_finding(memory: sqlite3.Connection | None, path: Path, purpose: str, mark: _Mark) -> bytes | None:
+    if memory is None:
+        return None
+    with contextlib.suppress(sqlite3.Error):
+        row = memory.execute(
+            "SELECT size, mtime_ns, ctime_ns, inode, sha256, value FROM findings WHERE path = ? AND purpose = ?",
+            (os.fsencode(path), purpose),
+        ).fetchone()
+        if row is not None and tuple(row[:4]) == mark and isinstance(row[5], bytes):
+            return row[5] if hashlib.sha256(row[5]).digest() == row[4] else None
+    return None
+
+
 _Mark = tuple[int, int, int, bytes]  # size, mtime and ctime in ns, device and inode
 
 
@@ -130,6 +167,7 @@ def _open(file: Path) -> sqlite3.Connection:
             connection.execute("PRAGMA synchronous=OFF")
             connection.execute(_TABLE)
             connection.execute(_TABLE_OF_PARTS)
+            connection.execute(_TABLE_OF_FINDINGS)
             connection.execute("SELECT path, size, mtime_ns, ctime_ns, inode, sha256 FROM content LIMIT 1").fetchall()
             return connection
         except sqlite3.OperationalError:  # locked, or not to be written

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from vicinal.config import DataSpec
 from vicinal.data.formats import SUFFIXES
+from vicinal.data.sources.unpacked import Unpacked
 from vicinal.data.types import ROLES, Item, Role, Source, Split, contents_in_files
 from vicinal.errors import UsageError
 from vicinal.workspace import ContentHashes
@@ -302,6 +304,9 @@ def _split(root: Path, files: list[Path], image: str, labels: list[NDArray[np.in
                 start += row
 
     starts = np.cumsum([0, *map(len, labels)])
+    unpacked = Unpacked(
+        files, starts, lambda file: _all_images(file, image), lambda file: _size(file, image), image, items
+    )
 
     def contents(index: NDArray[np.int64]) -> ContentHashes:
         part = np.searchsorted(starts, index, side="right") - 1
@@ -312,7 +317,26 @@ def _split(root: Path, files: list[Path], image: str, labels: list[NDArray[np.in
         part = int(np.searchsorted(starts, position, side="right")) - 1
         return f"{os.path.relpath(files[part], root if root.is_dir() else root.parent)}#{position - starts[part]}"
 
-    return Split(np.concatenate(labels), items, contents, place)
+    return Split(np.concatenate(labels), items, contents, place, unpacked.items)
+
+
+def _all_images(file: Path, image: str) -> Iterator[list[bytes]]:
+    """The encoded images of a file, some rows at a time; a row without one holds no bytes."""
+    with pq.ParquetFile(file) as parquet:
+        for group in range(parquet.num_row_groups):
+            rows = np.arange(parquet.metadata.row_group(group).num_rows)
+            images = _read_images(parquet, file, group, image, rows, 0) if len(rows) else iter(())
+            while some := [bytes(data) for data, _ in itertools.islice(images, _ROWS_AT_ONCE)]:
+                yield some
+
+
+def _size(file: Path, image: str) -> int:
+    """Bytes that the images of a file take, a little more than less."""
+    metadata = pq.read_metadata(file)
+    columns = [
+        metadata.row_group(g).column(c) for g in range(metadata.num_row_groups) for c in range(metadata.num_columns)
+    ]
+    return sum(c.total_uncompressed_size for c in columns if c.path_in_schema in (image, f"{image}.bytes"))
 
 
 def _read_images(

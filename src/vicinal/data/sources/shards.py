@@ -6,9 +6,11 @@ The shards are indexed once by their headers; an image is then one read at a kno
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import re
 import tarfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,10 +25,11 @@ from vicinal.data.formats import SUFFIXES
 from vicinal.data.sources.parquet import check_shards, numbered_classes
 from vicinal.data.types import Item, Role, Source, Split, contents_in_files
 from vicinal.errors import UsageError
-from vicinal.workspace import ContentHashes
+from vicinal.workspace import ContentHashes, findings_in
 
 CLASS_NAMES_FILE = "classnames.txt"  # one name on each line, as published ImageNet shards have it
 _TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+_INDEX = "shard index 1"  # raised when the same shard is understood in another way
 _NAMED = 10  # kinds of files that a note names
 _LONGEST_LABEL = 1_000_000  # bytes of a .cls or .json
 _ROLES: dict[str, Role] = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
@@ -65,7 +68,7 @@ def find_shards(spec: DataSpec) -> Source:
         check_shards(shards)
     beside = _tars_beside(root, by_role)
     left_out: Counter[str] = Counter()
-    members = {role: [m for shard in shards for m in _index(shard, left_out)] for role, shards in by_role.items()}
+    members = {role: _indexed(shards, left_out) for role, shards in by_role.items()}
     largest = max(m.label for found in members.values() for m in found)
     names, unfit = _class_names(root, largest, len(members.get("train", ())))
     if "train" not in by_role:
@@ -107,6 +110,24 @@ class _Keys:
 
     images: dict[str, list[tarfile.TarInfo]] = field(default_factory=dict)
     labels: dict[str, int] = field(default_factory=dict)
+
+
+def _indexed(shards: list[Path], left_out: Counter[str]) -> list[_Member]:
+    """Every image of the shards; the index of a shard is remembered while nothing about its file changes."""
+    members: list[_Member] = []
+    for shard, found in zip(
+        shards, findings_in(shards, f"{_INDEX} {' '.join(SUFFIXES)}", _index_as_bytes), strict=True
+    ):
+        index = json.loads(zlib.decompress(found))
+        left_out.update(index["left_out"])
+        members += [_Member(shard, *fields) for fields in index["members"]]
+    return members
+
+
+def _index_as_bytes(shard: Path) -> bytes:
+    left_out: Counter[str] = Counter()
+    members = [(m.offset, m.size, m.key, m.label) for m in _index(shard, left_out)]
+    return zlib.compress(json.dumps({"members": members, "left_out": left_out}).encode(), 1)
 
 
 def _index(shard: Path, left_out: Counter[str]) -> list[_Member]:
@@ -225,14 +246,15 @@ def _class_names(root: Path, largest: int, train_images: int) -> tuple[tuple[str
 
 def _split(members: list[_Member]) -> Split:
     def items(index: NDArray[np.int64]) -> Iterator[Item]:
-        for i in index:
-            member = members[i]
-            with member.shard.open("rb") as file:
-                file.seek(member.offset)
-                yield file.read(member.size), f"{member.shard}, {member.key}"
+        for shard, of_shard in itertools.groupby(index.tolist(), lambda i: members[i].shard):
+            with shard.open("rb") as file:
+                for i in of_shard:
+                    file.seek(members[i].offset)
+                    yield file.read(members[i].size), f"{shard}, {members[i].key}"
 
     shards = sorted({member.shard for member in members})
-    shard_of = np.array([shards.index(member.shard) for member in members], dtype=np.int64)
+    number = {shard: i for i, shard in enumerate(shards)}
+    shard_of = np.array([number[member.shard] for member in members], dtype=np.int64)
 
     def contents(index: NDArray[np.int64]) -> ContentHashes:
         return contents_in_files(shards, shard_of[index], (members[i].offset for i in index), lambda: items(index))
