@@ -49,6 +49,18 @@ class PlateauSpec(Frozen):
         return 1e-4 if self.monitor == "loss" else 0.0
 
 
+class BlockOrder(Frozen):
+    """order: {block_images, blocks_at_once} — an epoch reads blocks of neighbouring images in random order and shuffles the images of
+    `blocks_at_once` of them together: few shards are open at a time. Neighbours meet more often than in a shuffled epoch."""
+
+    block_images: int = Field(
+        1024, ge=1, le=MOST_IMAGES, description="images that are stored side by side, as in a shard"
+    )
+    blocks_at_once: int = Field(16, ge=1, le=1_000_000)
+
+
+Order = Literal["shuffled", "keyed"] | BlockOrder
+MOST_SHUFFLED = 2**24  # images whose order is drawn whole by default: 0.7 GB while it is drawn
 Head = Literal["linear", "bottleneck", "keep"]
 # What a network's maker takes beside its name; the others are keys of their own, or not a study's to set.
 _LARGEST_ARG = 100_000
@@ -174,6 +186,12 @@ class NetworkSpec(Frozen):
         le=MOST_EPOCHS,
         description="the input stream repeats after this many epochs (each mixed image is seen several times: other "
         "sampling than fresh inputs every epoch); default: always fresh",
+    )
+    order: Order | None = Field(
+        None,
+        description="of the images in an epoch: shuffled (drawn whole, memory for every image), keyed (computed where it is asked for, "
+        "memory for none), or {block_images: 1024, blocks_at_once: 16} (blocks of neighbouring images, for shards); default: "
+        "shuffled, beyond 16,777,216 images keyed",
     )
     batch_size: int = Field(100, ge=1, le=1_000_000)
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"

@@ -47,6 +47,8 @@ class RunSpec(Frozen):
             value["objective"]["temperature"] = Objective.model_fields["temperature"].default  # it scales nothing
         if self.network.preparation in (None, "data"):
             del value["network"]["preparation"]  # older than this field
+        if self.network.order is None:
+            del value["network"]["order"]  # older than this field
         if self.network.classes is None:
             del value["network"]["classes"]  # older than this field
         if self.teacher_logit_scale is None:

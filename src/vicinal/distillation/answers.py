@@ -37,7 +37,7 @@ def frozen_teacher(
     precision = precision or run.teacher_precision or "auto"
     seen = min(len(pipeline), PRECISION_IMAGES if precision == "auto" else FUSING_IMAGES)
     # Mixed images whatever the arm, so that the teacher of a seed has one precision for all arms.
-    plan = VicinalPlan(len(pipeline), seen, run.input_seed, ARMS["mixup"].mixing)
+    plan = VicinalPlan(len(pipeline), seen, run.input_seed, ARMS["mixup"].mixing, order=run.network.order)
     mixed = pipeline.make(plan.batch(0, 0)).mixed
     network = fused(teacher, mixed[:FUSING_IMAGES])
     if precision == "auto":

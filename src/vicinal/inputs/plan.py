@@ -2,7 +2,8 @@
 
 Shapes: N images of the training set, B samples (rows) of a batch or of a process's slice of it, M ≥ B images that these need.
 A plan holds no state: the numbers of an epoch come from counter-based generators keyed by (seed, purpose, epoch), so that
-neither workers nor a resumed run nor the number of processes nor the order of calls can change them.
+neither workers nor a resumed run nor the number of processes nor the order of calls can change them. Where the order is not drawn
+whole, those of a section of the epoch do, so that neither time nor memory depends on N.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vicinal.config import UNIFORM_MIXING, MixingSpec
+from vicinal.config import MOST_SHUFFLED, UNIFORM_MIXING, BlockOrder, MixingSpec, Order
+from vicinal.inputs.order import KeyedPermutation, in_blocks
 from vicinal.inputs.vicinity import BatchDraws, EpochDraws, Numbers, Places, Vicinity, vicinity_of
 
 PURPOSES = {"train": 0, "head_warmup": 1}
+SECTION_IMAGES = 2**15  # whose numbers are drawn together where the order is not drawn whole
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,7 @@ class VicinalPlan:
         mixing: which vicinity, and how λ is drawn (`MixingSpec`).
         purpose: "train" or "head_warmup", two independent streams of one seed.
         repeat_inputs_after_epochs: the stream repeats after this many epochs; None draws every epoch anew.
+        order: in which the images come; None: shuffled, beyond `MOST_SHUFFLED` images keyed. Each is another stream.
     """
 
     images: int
@@ -108,6 +112,7 @@ class VicinalPlan:
     mixing: MixingSpec = UNIFORM_MIXING
     purpose: str = "train"
     repeat_inputs_after_epochs: int | None = None
+    order: Order | None = None
 
     def __post_init__(self) -> None:
         if self.images < 1 or self.batch_size < 1:
@@ -124,6 +129,21 @@ class VicinalPlan:
         """Batches in an epoch."""
         return math.ceil(self.images / self.batch_size)
 
+    @property
+    def is_drawn_whole(self) -> bool:
+        """Whether the numbers of an epoch are drawn together, in memory that grows with N."""
+        return self.order == "shuffled" or (self.order is None and self.images <= MOST_SHUFFLED)
+
+    @property
+    def _section_batches(self) -> int:
+        """Batches whose numbers are drawn together."""
+        return self.batches if self.is_drawn_whole else max(SECTION_IMAGES // self.batch_size, 1)
+
+    def section_size(self, section: int) -> int:
+        """Images of a section of the epoch: as many batches as are drawn together."""
+        size = self._section_batches * self.batch_size
+        return min(size, self.images - section * size)
+
     def drawn_epoch(self, epoch: int) -> int:
         """The epoch whose draws `epoch` uses: itself, unless the stream repeats. A bank stores answers under this number."""
         return epoch if self.repeat_inputs_after_epochs is None else epoch % self.repeat_inputs_after_epochs
@@ -137,8 +157,9 @@ class VicinalPlan:
         if not 0 <= position < self.batches or epoch < 0:
             raise IndexError(f"epoch {epoch}, batch {position}: an epoch has batches 0 to {self.batches - 1}")
         drawn_epoch = self.drawn_epoch(epoch)
-        draws = _epoch_draws(self, drawn_epoch)
-        start, stop = position * self.batch_size, min((position + 1) * self.batch_size, self.images)
+        section, within = divmod(position, self._section_batches)
+        draws = _draws(self, drawn_epoch, section)
+        start, stop = within * self.batch_size, min((within + 1) * self.batch_size, len(draws.order))
         own = slice_rows(stop - start, rank, world_size)
         rows = slice(start + own.start, start + own.stop)
         partner = draws.vicinity.partner[rows].copy()
@@ -168,7 +189,7 @@ class VicinalPlan:
 
 @dataclass(frozen=True)
 class _Draws:
-    """The numbers of an epoch, (N, ...) in the order of its samples."""
+    """The numbers of an epoch or of a section of it, (N, ...) in the order of its samples."""
 
     order: NDArray[np.int64]
     vicinity: EpochDraws
@@ -177,14 +198,27 @@ class _Draws:
 
 
 @lru_cache(maxsize=4)
-def _epoch_draws(plan: VicinalPlan, epoch: int) -> _Draws:
-    def generators(numbers: int) -> np.random.Generator:
-        key = [plan.seed, PURPOSES[plan.purpose], epoch, int(numbers)]
-        return np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
+def _draws(plan: VicinalPlan, epoch: int, section: int) -> _Draws:
+    key = (plan.seed, PURPOSES[plan.purpose], epoch)
+    size = plan.section_size(section)
+    own = () if plan.is_drawn_whole else (section,)
 
+    def generators(numbers: int) -> np.random.Generator:
+        return np.random.Generator(np.random.Philox(np.random.SeedSequence([*key, int(numbers), *own])))
+
+    first = section * plan.section_size(0)
     return _Draws(
-        order=generators(Numbers.ORDER).permutation(plan.images),
-        vicinity=vicinity_of(plan.mixing).draw(Places(plan.images, plan.batch_size), generators),
-        crop=generators(Numbers.CROP).random((plan.images, 2), dtype=np.float32),
-        flip=generators(Numbers.FLIP).random(plan.images) < 0.5,
+        order=_order(plan, (*key, int(Numbers.ORDER)), first, first + size),
+        vicinity=vicinity_of(plan.mixing).draw(Places(size, plan.batch_size), generators),
+        crop=generators(Numbers.CROP).random((size, 2), dtype=np.float32),
+        flip=generators(Numbers.FLIP).random(size) < 0.5,
     )
+
+
+def _order(plan: VicinalPlan, key: tuple[int, ...], first: int, last: int) -> NDArray[np.int64]:
+    """The images at positions `first` to `last` − 1 of an epoch."""
+    if plan.is_drawn_whole:
+        return np.random.Generator(np.random.Philox(np.random.SeedSequence(key))).permutation(plan.images)
+    if isinstance(plan.order, BlockOrder):
+        return in_blocks(plan.images, plan.order, key, first, last)
+    return KeyedPermutation(plan.images, key)(np.arange(first, last))

@@ -1,6 +1,6 @@
 """What an input is mixed from: the protocol `Vicinity`, its one implementation `Mixup`, and the names by which studies know them.
 
-A vicinity draws the numbers of a whole epoch at once, from generators of its own, and applies them a batch at a time.
+A vicinity draws the numbers of an epoch (or a section of it) at once, from generators of its own, and applies them a batch at a time.
 Shapes: N samples of an epoch, B rows of a batch, M ≥ B clean images that these need (their own first), (C, H, W) an image.
 """
 

@@ -61,6 +61,7 @@ def bank_layout(run: PlannedRun, plan: StudyPlan) -> BankLayout:
             "mixing": objective.mixing.model_dump(mode="json") if mixed else None,
             "preparation": Preparation(network.augment, plan.spec.data.image_size).fingerprint(),
             "train": run.spec.data["train"],
+            **({} if network.order is None else {"order": network.model_dump(mode="json")["order"]}),
             **({"crops": run.spec.data["crops"]} if "crops" in run.spec.data else {}),
         },
         epochs=min(network.epochs, network.repeat_inputs_after_epochs or network.epochs),

@@ -13,7 +13,9 @@ def phases_of(run: RunSpec, images: int) -> list[Phase]:
     """The phases of a run of so many training images, in their order."""
     spec, phases = run.network, []
     if spec.head_warmup_epochs and spec.epochs:
-        plan = VicinalPlan(images, spec.batch_size, run.input_seed, ARMS["baseline"].mixing, "head_warmup")
+        plan = VicinalPlan(
+            images, spec.batch_size, run.input_seed, ARMS["baseline"].mixing, "head_warmup", order=spec.order
+        )
         phases.append(Phase("head_warmup", spec.head_warmup_epochs, ARMS["baseline"], plan))
     return [*phases, Phase("train", spec.epochs, run.objective, training_plan(run, images))]
 
@@ -27,6 +29,7 @@ def training_plan(run: RunSpec, images: int) -> VicinalPlan:
         run.input_seed,
         run.objective.mixing,
         repeat_inputs_after_epochs=spec.repeat_inputs_after_epochs,
+        order=spec.order,
     )
 
 
