@@ -1,6 +1,6 @@
 # Two commands for a fresh clone: `make demo` and `make test`. Both need Python 3.11 or newer and nothing else.
 # `make test` runs in two processes (about 3 GB of memory each); `make test TESTS="-x tests/data"` as its options say.
-# `make bench` measures: about 25 minutes on two idle cores and 4 GB of memory; a C++ compiler for the compiled entrants.
+# `make bench` measures: about 30 minutes on two idle cores and 4 GB of memory; a C++ compiler for the compiled entrants.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin

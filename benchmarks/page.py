@@ -13,7 +13,7 @@ from benchmarks.words import HEADINGS, HOW, METHOD
 from vicinal.errors import UsageError
 from vicinal.workspace import write_atomically
 
-ORDER = ("throughput", "sweep", "curve", "scaling", "quickstart", "gpu")
+ORDER = ("throughput", "sweep", "curve", "loaders", "banks", "scaling", "quickstart", "gpu")
 
 
 def write_page(results: Path, page: Path) -> Path:

@@ -8,9 +8,11 @@ from dataclasses import replace
 
 import torch
 
+from benchmarks.banks import banks
 from benchmarks.curve import curve
 from benchmarks.gpu import gpu
 from benchmarks.harness import Settings, Talk, result_of
+from benchmarks.loaders import loaders
 from benchmarks.pairs import GPU_PAIRS, PAIRS, Pair
 from benchmarks.quickstart import quickstart
 from benchmarks.results import CaseResult, write_result
@@ -19,7 +21,7 @@ from benchmarks.sweep import sweep
 from benchmarks.throughput import throughput
 from vicinal.errors import UsageError
 
-ROUNDS = {"curve": 3, "sweep": 5}  # whose turns are long
+ROUNDS = {"curve": 3, "sweep": 5, "loaders": 5}  # whose turns are long
 QUICK = Settings(rounds=2, turn_s=0.01, quick=True, compiled=False)
 
 
@@ -45,6 +47,10 @@ def _work(name: str, pairs: list[Pair], quick: bool) -> Callable[[Settings, Talk
             return lambda settings, talk: sweep(pairs, settings, talk)
         case "curve":
             return lambda settings, talk: curve(pairs[0] if quick else PAIRS["lite"], settings, talk)
+        case "loaders":
+            return loaders
+        case "banks":
+            return banks
         case "scaling":
             return scaling
         case "quickstart":

@@ -96,6 +96,16 @@ def against(reference: str, *names: str) -> Measure:
     return measure
 
 
+def against_best(references: tuple[str, ...], name: str) -> Measure:
+    """The throughput of `name` over that of whichever of the references it has the least lead on."""
+
+    def measure(case: CaseResult) -> Measured:
+        ratios = [ratio for reference in references if (ratio := case.ratio(name, reference)) is not None]
+        return min(ratios, key=lambda ratio: ratio.median) if ratios else _left_out(case, name)
+
+    return measure
+
+
 def figure(name: str) -> Measure:
     """A number that was measured once."""
 
@@ -155,6 +165,12 @@ def _targets() -> list[Target]:
     targets += [
         Target("curve", "lite", "nl", "its NL off theirs", "at most", 1e-5, "nats", figure("nl_difference_nats"))
     ]
+    for name, where in (("folder", "class folders"), ("parquet", "Parquet"), ("shards", "tar shards")):
+        what, measure = (
+            f"from {where}, against timm's loader, the faster of two",
+            against_best(("timm", "timm_plain"), name),
+        )
+        targets += [Target("loaders", "jpeg", name, what, "at least", 1.5, "x", measure)]
     for name, what, bound in (("run", "`vicinal run quickstart`", 120), ("report", "`vicinal report` on it", 10)):
         targets += [Target("quickstart", "quickstart", name, what, "at most", bound, "s", figure(f"{name}_s"))]
     for name, words, bound in (("compiled", "live", 5), ("banked", "from the bank", 9)):

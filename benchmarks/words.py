@@ -6,6 +6,8 @@ HEADINGS = {
     "throughput": "Training throughput",
     "sweep": "The temperature sweep: seven students, one teacher",
     "curve": "The vicinal curve",
+    "loaders": "Reading images",
+    "banks": "Teachers' answers to and from the disk",
     "scaling": "What doubling costs",
     "quickstart": "Quickstart and report",
     "gpu": "On a GPU",
@@ -42,6 +44,16 @@ its own. The students alone get a ready batch with ready answers: no data, no te
     "curve": """
 NL at every λ of the grid, every pair in both orders. The naive way asks the network three times for each ordered pair
 and λ, in batches, eager, contiguous, fp32. All entrants compute in fp32.
+""",
+    "loaders": """
+A turn is whole epochs, each from its start to its end: no loader has anything ready when its turn begins. Drawn
+photographs of about 500 x 375 px, JPEG of quality 90, in the system's cache; crops of a random size, bilinear, and
+flips; mixed, then normalised. timm's and torchvision's loaders have two worker processes, vicinal has its threads.
+Nothing trains meanwhile.
+""",
+    "banks": """
+Batch by batch, as training does. A step of writing ends when the disk has everything (fsync); before a step of reading
+the system is told to forget what it holds of the file. The plain file has as many bytes and no checksums.
 """,
     "scaling": """
 Each size runs in a process of its own: the seconds of the same work once it is warm, the peak of resident memory, and
