@@ -451,6 +451,7 @@ def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_ctrl_c_then_a_second_process_then_kill_then_the_end(vicinal, smallest, study_file, tmp_path: Path):
     """One story: stopped by Ctrl-C, started again, a second process is told who holds the folder, killed, continued to the end."""
     out = tmp_path / "out"

@@ -40,10 +40,10 @@ def test_bombs_are_one_line_at_once(tmp_path: Path, bomb: str):
 def test_mutated_studies_are_studies_or_one_line(tmp_path: Path):
     path = tmp_path / "s.yaml"
     good = 0
-    for text in mutated_studies(120, seed=10):
+    for text in mutated_studies(60, seed=10):
         path.write_bytes(text.encode("utf-8", "surrogatepass"))
         good += isinstance(study_or_line(str(path)), StudySpec)
-    assert 2 < good < 72  # neither refuses all nor takes all
+    assert 2 < good < 40  # neither refuses all nor takes all
 
 
 KEYS = [
@@ -57,7 +57,7 @@ KEYS = [
 def test_hostile_overrides_are_studies_or_one_line():
     draw = random.Random(10)
     for key in KEYS:
-        for fragment in draw.sample(FRAGMENTS, 4):
+        for fragment in draw.sample(FRAGMENTS, 2):
             study_or_line("quickstart", [f"{key}={fragment}"])
 
 

@@ -53,6 +53,7 @@ def run_all(guide: str, vicinal: Callable[..., Answer]) -> list[str]:
     return verbs
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_pictures")
 def test_ship_a_student(here: Path, vicinal: Callable[..., Answer]):
     save_teacher(here / "model_best.pth.tar", trained_teacher(here / "photos" / "train"), 3, SIDE)

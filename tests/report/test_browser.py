@@ -102,6 +102,7 @@ def test_screenshots_show_the_report(page, tmp_path, width):
     assert len(colours) > 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "shape",
     [

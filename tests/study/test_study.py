@@ -702,7 +702,8 @@ def imagenet_shaped(root: Path) -> Path:
     return root
 
 
-@pytest.mark.parametrize("protocol", ["sound", pytest.param("paper", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", ["sound", "paper"])
 def test_the_imagenet_study_from_a_folder_end_to_end(tmp_path: Path, vicinal, protocol: str):
     teachers = ["convnext_large", "vit_base_patch16", "resnet152", "convnext_tiny"]
     small = [f"teachers.{name}={{model: vicinal_resnet8, epochs: 1, batch_size: 16}}" for name in teachers]

@@ -111,6 +111,7 @@ def test_rows_of_the_field_go_up_and_columns_go_right(quick):
         assert image.get_clim() == (0, 1)  # one scale for all
 
 
+@pytest.mark.slow
 def test_erm_is_sharp_mixup_is_ambivalent_and_labels_bring_the_two_together(whole):
     f = metrics(whole)
     share = {name: f[name]["ambivalent_share"] for name in f}

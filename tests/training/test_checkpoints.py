@@ -134,6 +134,7 @@ class Hostile:
         return os.system, ("touch executed",)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_is_not_sound_is_one_line_and_the_run_starts_again(
     go: Callable[..., RunFolder],
     left: Callable[..., RunFolder],
@@ -174,6 +175,7 @@ def test_a_checkpoint_that_is_not_sound_is_one_line_and_the_run_starts_again(
     assert not Path("executed").exists()
 
 
+@pytest.mark.slow
 def test_a_damaged_log_loses_no_epoch(go: Callable[..., RunFolder], left: Callable[..., RunFolder]) -> None:
     """The checkpoint knows what was logged."""
     run, whole = run_spec(), go(run_spec(), where="whole")
