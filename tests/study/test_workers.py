@@ -23,8 +23,8 @@ from tiny_studies import Answer, merged
 from vicinal.config import StudySpec
 from vicinal.errors import UsageError, VicinalError
 from vicinal.study import Job, Study, execute, work
+from vicinal.study.crew import crew_of
 from vicinal.study.executor import InOrder, held
-from vicinal.study.local import crew_of
 from vicinal.study.pull import pull
 from vicinal.workspace import (
     HeldError,
@@ -347,11 +347,11 @@ def test_mistakes_are_told_in_a_line(values: dict[str, Any], vicinal: Callable[.
 
 def test_a_crew_fits_the_machine(monkeypatch: pytest.MonkeyPatch):
     from vicinal.config import RuntimeSpec
-    from vicinal.study import local
+    from vicinal.study import crew
 
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    monkeypatch.setattr(local, "cpu_count", lambda: 8)
-    monkeypatch.setattr(local, "available_memory", lambda: 2**60)
+    monkeypatch.setattr(crew, "cpu_count", lambda: 8)
+    monkeypatch.setattr(crew, "available_memory", lambda: 2**60)
     found = lambda device=cpu, **keys: crew_of(RuntimeSpec(**keys), device)  # noqa: E731
     assert (found().workers, found().threads) == (1, None)  # as ever
     assert (found(workers=2).workers, found(workers=2).threads) == (2, 4)
@@ -361,7 +361,7 @@ def test_a_crew_fits_the_machine(monkeypatch: pytest.MonkeyPatch):
     assert (found(workers="auto", threads=3).workers, found(workers="auto", threads=3).threads) == (2, 3)
     begun = crew_of(RuntimeSpec(workers=2), cpu, recorded=3)
     assert (begun.workers, begun.threads) == (2, 3)
-    monkeypatch.setattr(local, "available_memory", lambda: 1)
+    monkeypatch.setattr(crew, "available_memory", lambda: 1)
     assert found(workers="auto").workers == 1
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
     assert found(cuda, workers="auto").gpus == ("2", "5")

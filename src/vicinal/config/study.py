@@ -35,6 +35,16 @@ class RuntimeSpec(Frozen):
         description="processes that train runs side by side, each with its own threads or GPU; 0: only those that `vicinal work` "
         "starts elsewhere; auto: as many as there are cores, memory or GPUs for, each with `threads`",
     )
+    executor: Literal["local", "slurm", "ray"] = Field(
+        "local",
+        description="what starts the workers: this machine, or a cluster whose nodes all see the study's folder",
+    )
+    executor_options: dict[str, int | float | str | list[str]] = Field(
+        {},
+        max_length=50,
+        description="of each worker on a cluster: as submitit's update_parameters (timeout_min, mem_gb, slurm_partition, ...) or a "
+        "task of Ray (num_gpus, memory, ...) takes them",
+    )
     checkpoint_seconds: float = Field(20.0, ge=0, le=1e6)
     bank_gb: float = Field(
         2.0,
@@ -61,6 +71,18 @@ class RuntimeSpec(Frozen):
         max_length=4,
         description="experiment trackers that are told of every epoch, of the results and of the report; one or a list",
     )
+
+    @model_validator(mode="after")
+    def _check_executor(self) -> Self:
+        if self.executor == "local" and self.executor_options:
+            raise ValueError(
+                "executor_options are of a cluster, and runtime.executor is local: slurm or ray takes them"
+            )
+        if self.executor != "local" and self.workers == 0:
+            raise ValueError(
+                f"workers: 0 starts none, so there is nothing for executor: {self.executor} to do; leave one out"
+            )
+        return self
 
 
 class AnswersSpec(Frozen):

@@ -26,9 +26,10 @@ from vicinal.results import RESULTS_FILE, StudyResults, write_resamples, write_r
 from vicinal.study.checks import CheckedNetwork, check_banks, check_networks, check_spec
 from vicinal.study.context import StudyContext
 from vicinal.study.costs import Estimate
-from vicinal.study.executor import Executor, InOrder, Job, held, jobs_of
+from vicinal.study.crew import Crew, crew_of
+from vicinal.study.executor import Executor, Job, held, jobs_of
+from vicinal.study.executors import executor_of
 from vicinal.study.groups import Group, banks_of_groups, existing_banks, groups_of, students_at_once
-from vicinal.study.local import Crew, LocalWorkers, crew_of
 from vicinal.study.networks import describe_networks, load_network
 from vicinal.study.plan import PlannedRun, StudyPlan, plan_study
 from vicinal.study.predict import StudyPredictions
@@ -194,7 +195,7 @@ class Study:
     def write_jobs(self) -> None:
         """Leave the jobs in the folder, for workers and for whoever looks on."""
         flops = {key: network.forward_flops for key, network in self.networks.items()}
-        threads = torch.get_num_threads() if self.crew.workers == 1 else self.crew.threads
+        threads = torch.get_num_threads() if self.crew.is_this_process else self.crew.threads
         write_work(self.out, stored_work(self.given, self.plan, self.jobs, flops, threads))
 
     def _train(self, runs: Sequence[PlannedRun], progress: StudyProgress) -> None:
@@ -241,13 +242,14 @@ def execute(
 
     Args:
         command: that gives this study, as results.json states it.
-        executor: that runs the jobs; default: by runtime.workers, one after the other in this process or in several of its own.
+        executor: that runs the jobs; default: as runtime.workers and runtime.executor say.
         progress: that a person sees; default: on stderr.
         trackers: told of every epoch in this process, and of the results.
 
     Raises VicinalError where training fails; what was finished stays and the same command continues.
     """
     started = time.monotonic()
+    executor = executor or executor_of(study, study.spec.runtime, study.crew)
     with hold(study.out):
         check_banks(study.plan, study.bank_root)
         open_study_folder(study.out, study.spec.name)
@@ -267,8 +269,6 @@ def execute(
             def do(job: Job, progress: StudyProgress) -> None:
                 found.update(study.run_job(job, progress))
 
-            if executor is None:
-                executor = InOrder() if study.crew.workers == 1 else LocalWorkers(study, study.crew)
             executor.run(study.jobs, do, shown)
             for run in unique:
                 if not run.folder.is_done:
@@ -285,7 +285,7 @@ def execute(
         earlier_s = sum(run.folder.summary()["training_s"] for run in unique if run not in to_do)
         costs = study.estimate.deployment_costs
         value, deviations = build_results(study.context, study.plan, study.predictions, found, optional, command, costs)
-        if study.crew.workers != 1:
+        if not study.crew.is_this_process:
             value["environment"]["threads"] = study.crew.threads  # that its networks were trained on
         value["wall_time_s"] = round(_wall_time_s(study.out, time.monotonic() - started, earlier_s, bool(to_do)), 1)
         value["measures"]["resamples_sha256"] = write_resamples(study.out, deviations)

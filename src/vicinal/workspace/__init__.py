@@ -46,6 +46,7 @@ from vicinal.workspace.files import (
 from vicinal.workspace.format import format_bytes, format_seconds
 from vicinal.workspace.jobs import (
     JOBS_FILE,
+    MOST_ATTEMPTS,
     JobState,
     StoredJob,
     StoredWork,
@@ -70,6 +71,7 @@ from vicinal.workspace.terminal import printable, say, told_if_slow
 
 __all__ = [
     "JOBS_FILE",
+    "MOST_ATTEMPTS",
     "STUDY_FILE",
     "ArrayCache",
     "Beat",
