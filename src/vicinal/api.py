@@ -5,6 +5,8 @@ No function here changes the process that calls it: threads, allocator and signa
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shlex
 import sys
 import time
@@ -93,7 +95,8 @@ def plan(
 
     Args:
         study: a value, the name of a packaged study, or a YAML file.
-        out: the study's folder; default: runs/<name of the study>.
+        out: the study's folder; default: runs/<name of the study>. Or the URL of one on an object store (docs/workers.md), which is
+            worked on in a folder of this machine.
         overrides: KEY=VALUE by dotted key, as on the command line.
         networks: as `run` takes them.
 
@@ -141,11 +144,10 @@ def run(
     from vicinal.workspace import printable, say
 
     spec = load_study(study, overrides)
-    folder = _folder(spec, out)
-    if command is None:
-        name = spec.name if isinstance(study, StudySpec) else str(study)
-        command = printable(shlex.join(["vicinal", "run", name, *overrides, "--out", str(folder)]))
-    with networks_given(networks or {}):
+    with networks_given(networks or {}), _kept(spec, out) as folder:
+        if command is None:
+            name = spec.name if isinstance(study, StudySpec) else str(study)
+            command = printable(shlex.join(["vicinal", "run", name, *overrides, "--out", str(out or folder)]))
         opened = Study(spec, folder)
         with open_trackers(spec, folder, partial(say, to=sys.stderr)) as trackers:
             results = execute(opened, command, executor, progress, trackers)
@@ -469,10 +471,37 @@ def rank(
     return recipes.rank(teachers, str(data), place, overrides, words, prepare_process)
 
 
-def _folder(spec: StudySpec, out: Path | str | None) -> Path:
-    from vicinal.workspace import check_out_folder, check_place
+@contextlib.contextmanager
+def _kept(spec: StudySpec, out: Path | str | None) -> Iterator[Path]:
+    """The folder in which a study is worked on; what gets done there is brought to a URL if that is what `out` names."""
+    from vicinal.errors import UsageError
+    from vicinal.workspace import RemoteFolder, folder_or_url, say
 
-    folder = Path(out) if out is not None else Path("runs") / spec.name
+    place = folder_or_url(out) if isinstance(out, str) else out
+    if not isinstance(place, str):
+        yield _folder(spec, place)
+        return
+    if spec.runtime.executor != "local" or int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError(
+            f"{place} is worked on in a folder of this machine, which no other sees: give --out a folder that all see"
+        )
+    remote, tell = RemoteFolder(place), partial(say, to=sys.stderr)
+    fetched = remote.fetch()
+    folder = _folder(spec, remote.local)
+    tell(f"works in {folder}" + f"; {fetched} finished runs are fetched from {place}" * (fetched > 0))
+    with remote.kept(tell):
+        yield folder
+
+
+def _folder(spec: StudySpec, out: Path | str | None) -> Path:
+    from vicinal.workspace import RemoteFolder, check_out_folder, check_place, folder_or_url
+
+    place = folder_or_url(out) if isinstance(out, str) else out
+    if isinstance(place, str):
+        remote = RemoteFolder(place)
+        remote.fetch()
+        place = remote.local
+    folder = place if place is not None else Path("runs") / spec.name
     check_place(folder)
     check_out_folder(folder, spec.name)
     return folder

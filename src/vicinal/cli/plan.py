@@ -28,7 +28,7 @@ def plan(parsed: argparse.Namespace) -> None:
     prepare_process(spec)
     from vicinal import api
 
-    summary = api.plan(spec, out)
+    summary = api.plan(spec, parsed.out or out)
     print_table(_table(summary), "\n".join(summary.lines))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from vicinal.cli.report import print_report
 from vicinal.cli.study_arguments import add_study_arguments, prepare_process, study_and_folder
-from vicinal.workspace import check_not_held, printable
+from vicinal.workspace import check_not_held, printable, say
 
 
 def add_parser(verbs: Any) -> None:
@@ -25,5 +25,7 @@ def run(parsed: argparse.Namespace) -> None:
     prepare_process(spec)
     from vicinal import api
 
-    api.run(spec, out, command=printable(shlex.join(["vicinal", *parsed.given])))
+    api.run(spec, parsed.out or out, command=printable(shlex.join(["vicinal", *parsed.given])))
     print_report(out / "report.html")
+    if isinstance(parsed.out, str):
+        say(f"all of it: {parsed.out}")

@@ -64,6 +64,7 @@ from vicinal.workspace.lock import HeldError, check_not_held, hold, locked
 from vicinal.workspace.machine import available_memory, environment, free_bytes, keep_freed_memory, processor
 from vicinal.workspace.place import check_place
 from vicinal.workspace.progress import Beat, EpochListener, RunProgress, SlowWork, StudyProgress, shown_if_slow
+from vicinal.workspace.remote import RemoteFolder, folder_or_url
 from vicinal.workspace.run_folder import RunFolder
 from vicinal.workspace.status import JobStatus, StudyStatus, status_of
 from vicinal.workspace.study_folder import STUDY_FILE, check_out_folder, check_study_folder, open_study_folder
@@ -81,6 +82,7 @@ __all__ = [
     "HeldError",
     "JobState",
     "JobStatus",
+    "RemoteFolder",
     "RunFolder",
     "RunProgress",
     "Seal",
@@ -105,6 +107,7 @@ __all__ = [
     "counted_as_worker",
     "environment",
     "findings_in",
+    "folder_or_url",
     "forget_failures",
     "format_bytes",
     "format_seconds",
