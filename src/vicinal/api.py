@@ -5,8 +5,6 @@ No function here changes the process that calls it: threads, allocator and signa
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shlex
 import sys
 import time
@@ -141,10 +139,11 @@ def run(
     from vicinal.networks import networks_given
     from vicinal.study import Study, execute
     from vicinal.tracking import open_trackers
-    from vicinal.workspace import printable, say
+    from vicinal.workspace import kept_folder, printable, say
 
     spec = load_study(study, overrides)
-    with networks_given(networks or {}), _kept(spec, out) as folder:
+    is_alone = spec.runtime.executor == "local"
+    with networks_given(networks or {}), kept_folder(out, spec.name, is_alone, partial(say, to=sys.stderr)) as folder:
         if command is None:
             name = spec.name if isinstance(study, StudySpec) else str(study)
             command = printable(shlex.join(["vicinal", "run", name, *overrides, "--out", str(out or folder)]))
@@ -471,37 +470,7 @@ def rank(
     return recipes.rank(teachers, str(data), place, overrides, words, prepare_process)
 
 
-@contextlib.contextmanager
-def _kept(spec: StudySpec, out: Path | str | None) -> Iterator[Path]:
-    """The folder in which a study is worked on; what gets done there is brought to a URL if that is what `out` names."""
-    from vicinal.errors import UsageError
-    from vicinal.workspace import RemoteFolder, folder_or_url, say
-
-    place = folder_or_url(out) if isinstance(out, str) else out
-    if not isinstance(place, str):
-        yield _folder(spec, place)
-        return
-    if spec.runtime.executor != "local" or int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UsageError(
-            f"{place} is worked on in a folder of this machine, which no other sees: give --out a folder that all see"
-        )
-    remote, tell = RemoteFolder(place), partial(say, to=sys.stderr)
-    fetched = remote.fetch()
-    folder = _folder(spec, remote.local)
-    tell(f"works in {folder}" + f"; {fetched} finished runs are fetched from {place}" * (fetched > 0))
-    with remote.kept(tell):
-        yield folder
-
-
 def _folder(spec: StudySpec, out: Path | str | None) -> Path:
-    from vicinal.workspace import RemoteFolder, check_out_folder, check_place, folder_or_url
+    from vicinal.workspace import fetched_folder
 
-    place = folder_or_url(out) if isinstance(out, str) else out
-    if isinstance(place, str):
-        remote = RemoteFolder(place)
-        remote.fetch()
-        place = remote.local
-    folder = place if place is not None else Path("runs") / spec.name
-    check_place(folder)
-    check_out_folder(folder, spec.name)
-    return folder
+    return fetched_folder(out, spec.name)[0]

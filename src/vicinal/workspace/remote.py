@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import re
 import shutil
 import threading
@@ -17,7 +18,8 @@ from pathlib import Path, PurePosixPath
 from vicinal.errors import UsageError, VicinalError
 from vicinal.workspace.content import cache_folder
 from vicinal.workspace.files import write_file_atomically
-from vicinal.workspace.study_folder import STUDY_FILE
+from vicinal.workspace.place import check_place
+from vicinal.workspace.study_folder import STUDY_FILE, check_out_folder
 
 LOOK_SECONDS = 2.0  # between two looks at what got done here
 MARK, RESULTS = "done.json", "results.json"
@@ -31,6 +33,47 @@ def folder_or_url(text: str) -> Path | str:
     if text.startswith("file://"):
         return Path(text.removeprefix("file://"))
     return text if re.match(r"[a-z][a-z0-9+.-]*://.", text) else Path(text)
+
+
+def fetched_folder(out: Path | str | None, study: str) -> tuple[Path, RemoteFolder | None, int]:
+    """The folder in which a study is worked on, with what is done of it at a URL; that URL's, and how many runs were fetched.
+
+    Args:
+        out: a folder or URL; None: runs/<name of the study>.
+        study: its name.
+
+    Raises UsageError where the study cannot have it.
+    """
+    place, remote, fetched = folder_or_url(out) if isinstance(out, str) else out, None, 0
+    if isinstance(place, str):
+        remote = RemoteFolder(place)
+        fetched, place = remote.fetch(), remote.local
+    folder = place if place is not None else Path("runs") / study
+    check_place(folder)
+    check_out_folder(folder, study)
+    return folder, remote, fetched
+
+
+@contextlib.contextmanager
+def kept_folder(out: Path | str | None, study: str, is_alone: bool, say: Callable[[str], None]) -> Iterator[Path]:
+    """`fetched_folder`'s, from which what gets done there as long as the block runs is brought to its URL.
+
+    Args:
+        is_alone: whether no other machine works on it.
+        say: told a line or two.
+    """
+    is_url = isinstance(out, str) and isinstance(folder_or_url(out), str)
+    if is_url and not (is_alone and int(os.environ.get("WORLD_SIZE", "1")) == 1):
+        raise UsageError(
+            f"{out} is worked on in a folder of this machine, which no other sees: give --out a folder that all see"
+        )
+    folder, remote, fetched = fetched_folder(out, study)
+    if remote is None:
+        yield folder
+        return
+    say(f"works in {folder}" + f"; {fetched} finished runs are fetched from {remote.url}" * (fetched > 0))
+    with remote.kept(say):
+        yield folder
 
 
 class RemoteFolder:
