@@ -20,6 +20,7 @@ from vicinal.data import load_data
 from vicinal.data.sources import parquet, shards
 from vicinal.data.sources.parquet import find_parquet
 from vicinal.data.sources.shards import find_shards
+from vicinal.errors import VicinalError
 from vicinal.workspace import array_cache, content
 
 
@@ -114,6 +115,18 @@ def test_training_reads_what_is_laid_out_and_looking_does_not_lay_out(tmp_path: 
     index = torch.tensor([9, 0, 17, 9])
     assert torch.equal(train.images[index], whole[index])
     assert len(list(cache.glob("*.safetensors"))) == 1
+
+
+def test_a_disk_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for part in range(2):
+        shard(tmp_path / f"train-{part}.tar", entries(100 * part))
+    images = load_data(DataSpec(source=str(tmp_path), lazy=True, image_size=8, test=0.2)).train.images
+    boxes = torch.tensor([(0, 0, 8, 8)] * 4)
+    assert len(images.start_crops(torch.arange(4), boxes, 8)()) == 4
+    for file in tmp_path.glob("*.tar"):
+        file.unlink()
+    with pytest.raises(VicinalError, match=r"images could not be read \(No such file or directory\): check the disk"):
+        images.start_crops(torch.arange(4), boxes, 8)
 
 
 def entries(start: int) -> dict[str, bytes]:

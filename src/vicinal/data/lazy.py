@@ -20,7 +20,7 @@ from torch import Tensor
 from vicinal.data.crops import Cropper
 from vicinal.data.decode import Reader
 from vicinal.data.types import Item, Split
-from vicinal.errors import UsageError
+from vicinal.errors import UsageError, VicinalError
 from vicinal.workspace import ContentHashes
 
 REMEMBERED_BYTES = 1 << 30  # of pixels that are read again and again
@@ -64,7 +64,13 @@ class LazyImages:
     def _items(self, positions: NDArray[np.int64]) -> Iterator[Item]:
         """The encoded images at sorted positions that lie far from each other; those that are remembered are too few to prepare for."""
         scattered = self._split.scattered if self._remembered is None else None
-        return (scattered or self._split.items)(positions)
+        try:
+            yield from (scattered or self._split.items)(positions)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise VicinalError(
+                f"images could not be read ({reason}): check the disk, and give the same command again"
+            ) from None
 
     def _read(
         self, positions: NDArray[np.int64], items: Callable[[NDArray[np.int64]], Iterator[Item]]

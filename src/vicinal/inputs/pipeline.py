@@ -83,7 +83,9 @@ class ImagePipeline:
             for planned in plan:
                 yield planned, self.make(planned)
             return
-        reader = ThreadPoolExecutor(1, thread_name_prefix="vicinal-read")
+        reader = ThreadPoolExecutor(
+            READ_AHEAD, thread_name_prefix="vicinal-read"
+        )  # who waits for a disk keeps no one waiting
         ahead: deque[tuple[PlannedBatch, Future[Wait]]] = deque()
         try:
             for planned in plan:

@@ -1,16 +1,18 @@
 """Encoded images of Parquet files, laid out so that any of them is one read: Parquet gives a page or a row group at the least.
 
 Every file's images are written once, one after the other, into the folder of `ArrayCache` (as Hugging Face's `datasets` does with
-Arrow files), found again by the content of the Parquet file, and read through a map of the file's memory.
+Arrow files), found again by the content of the Parquet file, and read by their places.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +27,15 @@ Rows = Callable[[Path], Iterator[list[bytes]]]  # the encoded images of a file, 
 
 @dataclass(frozen=True)
 class _Images:
-    """The images of a file: bytes (size,) uint8, of which image i has those from starts[i] to starts[i + 1], (n + 1,) int64."""
+    """The images of a file: image i has the bytes from starts[i] to starts[i + 1] of what begins at `place`, starts (n + 1,) int64."""
 
-    data: NDArray[np.uint8]
+    file: BinaryIO
+    place: int
     starts: NDArray[np.int64]
+
+    def read(self, row: int) -> bytes:
+        first, end = self.starts[row : row + 2].tolist()
+        return os.pread(self.file.fileno(), end - first, self.place + first)  # other threads run meanwhile
 
 
 @dataclass(eq=False)
@@ -63,8 +70,7 @@ class Unpacked:
         of = np.searchsorted(self.starts, index, side="right") - 1
         for k, row in zip(of.tolist(), (index - self.starts[of]).tolist(), strict=True):
             images = self._made[k]
-            data = images.data[images.starts[row] : images.starts[row + 1]].tobytes()
-            yield data, f"{self.files[k]}, row {row} (from 0)"
+            yield images.read(row), f"{self.files[k]}, row {row} (from 0)"
 
     def _unpack(self) -> list[_Images] | None:
         cache = ArrayCache.here()
@@ -79,10 +85,10 @@ class Unpacked:
         count = int(self.starts[-1])
         with cache.alone(), shown_if_slow(f"laying out {count:,} images of Parquet files", count) as progress:
             for k, (file, key) in enumerate(zip(self.files, keys, strict=True)):
-                images = _mapped(cache, key)
+                images = _found(cache, key)
                 if images is None:
                     self._write(cache, key, file)
-                    images = _mapped(cache, key)
+                    images = _found(cache, key)
                 if images is None or len(images.starts) != self.starts[k + 1] - self.starts[k] + 1:
                     return None
                 found.append(images)
@@ -96,13 +102,13 @@ class Unpacked:
         cache.write(key, {"starts": Streamed("I64", starts.shape, lambda: [starts]), "data": data}, {})
 
 
-def _mapped(cache: ArrayCache, key: str) -> _Images | None:
+def _found(cache: ArrayCache, key: str) -> _Images | None:
     with cache.read(key) as file:
         if file is None or list(file.shapes) != ["starts", "data"]:
             return None
         starts = np.empty(file.shapes["starts"], np.int64)
         file.read_into(starts)
-        size = file.shapes["data"]
-        # A map of nothing is an error.
-        data = np.memmap(file.path, np.uint8, "r", file.places["data"], size) if size[0] else np.empty(0, np.uint8)
-        return _Images(data, starts)
+        try:
+            return _Images(file.path.open("rb"), file.places["data"], starts)
+        except OSError:  # another process made room just now
+            return None
