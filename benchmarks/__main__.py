@@ -25,7 +25,9 @@ def parser() -> argparse.ArgumentParser:
         "--only", type=_names(BENCHMARKS), default=DEFAULT, help=f"of {','.join(BENCHMARKS)}; default: all but gpu"
     )
     made.add_argument("--pairs", type=_names(PAIR_NAMES), default=PAIR_NAMES, help=f"of {','.join(PAIR_NAMES)}")
-    made.add_argument("--rounds", type=_positive, help="default: 7; 5 for the sweep and the loaders, 3 for the curve")
+    made.add_argument(
+        "--rounds", type=_positive, help="default: 7; 9 for the loaders, 5 for the sweep, 3 for the curve"
+    )
     made.add_argument("--device", help="cpu or cuda; default: cuda for gpu, else cpu")
     made.add_argument("--threads", type=_positive, help="CPU threads; default: torch's choice")
     made.add_argument("--quick", action="store_true", help="try the code in seconds; its figures mean nothing")

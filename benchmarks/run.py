@@ -21,7 +21,7 @@ from benchmarks.sweep import sweep
 from benchmarks.throughput import throughput
 from vicinal.errors import UsageError
 
-ROUNDS = {"curve": 3, "sweep": 5, "loaders": 5}  # whose turns are long
+ROUNDS = {"curve": 3, "sweep": 5, "loaders": 9}  # whose turns are long
 QUICK = Settings(rounds=2, turn_s=0.01, quick=True, compiled=False)
 
 

@@ -171,6 +171,8 @@ def _targets() -> list[Target]:
             against_best(("timm", "timm_plain"), name),
         )
         targets += [Target("loaders", "jpeg", name, what, "at least", 1.5, "x", measure)]
+    what = "processors' time of timm's loader, the thriftier of two, over the most that ours takes"
+    targets += [Target("loaders", "jpeg", "cpu", what, "at least", 1.5, "x", figure("cpu_ratio"))]
     for name, what, bound in (("run", "`vicinal run quickstart`", 120), ("report", "`vicinal report` on it", 10)):
         targets += [Target("quickstart", "quickstart", name, what, "at most", bound, "s", figure(f"{name}_s"))]
     for name, words, bound in (("compiled", "live", 5), ("banked", "from the bank", 9)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import torch
 
 from benchmarks.banks import banks
 from benchmarks.harness import Settings, Talk
-from benchmarks.loaders import Task, check, our_epochs, running, timm_epochs, torchvision_epochs
+from benchmarks.loaders import Epochs, Task, check, cpu_ms, our_epochs, running, timm_epochs, torchvision_epochs
 from benchmarks.photographs import CLASSES, write_photographs
 from benchmarks.proofs import ProofError
 from benchmarks.results import BenchmarkResult, CaseResult, EntrantResult
@@ -25,14 +27,18 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def makers(root: Path) -> dict[str, Callable[[], Epochs]]:
+    return {
+        "timm": lambda: timm_epochs(root / "folder", TASK, prefetches=True),
+        "timm_plain": lambda: timm_epochs(root / "folder", TASK, prefetches=False),
+        "torchvision": lambda: torchvision_epochs(root / "folder", TASK),
+        **{kind: partial(our_epochs, root / kind, TASK) for kind in ("folder", "parquet", "shards")},
+    }
+
+
 @pytest.mark.parametrize("kind", ["folder", "parquet", "shards", "timm", "timm_plain", "torchvision"])
 def test_every_loader_gives_whole_mixed_epochs(photographs: Path, kind: str) -> None:
-    if kind.startswith("timm"):
-        epochs = timm_epochs(photographs / "folder", TASK, prefetches=kind == "timm")
-    elif kind == "torchvision":
-        epochs = torchvision_epochs(photographs / "folder", TASK)
-    else:
-        epochs = our_epochs(photographs / kind, TASK)
+    epochs = makers(photographs)[kind]()
     ready = running(epochs, TASK)
     try:
         assert next(ready.steps) == ready.units_per_step == TASK.images
@@ -40,6 +46,13 @@ def test_every_loader_gives_whole_mixed_epochs(photographs: Path, kind: str) -> 
         assert not torch.equal(first, second)  # drawn anew
     finally:
         ready.close()
+
+
+def test_processors_time_holds_that_of_workers(photographs: Path) -> None:
+    """Theirs is counted in hundredths of a second, so that so few images give no ratio."""
+    ours, theirs = (cpu_ms(makers(photographs)[name], TASK, forked=False) for name in ("folder", "timm_plain"))
+    assert ours > 0
+    assert theirs > 0
 
 
 def test_pixels_that_are_not_what_is_said_are_found_out() -> None:
