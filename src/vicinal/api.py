@@ -120,6 +120,9 @@ def run(
 ) -> StudyResults:
     """Run a study, or continue it, and write its results and report; progress goes to stderr, in a notebook below the cell.
 
+    Processes that torchrun started, each of which calls this with the same arguments, share its trainings; the main one alone decides
+    and writes, and what it wrote is returned in all.
+
     Args:
         study, out, overrides: as `plan` takes them.
         command: that gives this study, as its results state it.
@@ -137,8 +140,10 @@ def run(
         VicinalError: training failed; what was finished stays, and the same call continues.
     """
     from vicinal.networks import networks_given
+    from vicinal.results import read_results
     from vicinal.study import Study, execute
     from vicinal.tracking import open_trackers
+    from vicinal.training import processes
     from vicinal.workspace import kept_folder, printable, say
 
     spec = load_study(study, overrides)
@@ -148,9 +153,15 @@ def run(
             name = spec.name if isinstance(study, StudySpec) else str(study)
             command = printable(shlex.join(["vicinal", "run", name, *overrides, "--out", str(out or folder)]))
         opened = Study(spec, folder)
-        with open_trackers(spec, folder, partial(say, to=sys.stderr)) as trackers:
-            results = execute(opened, command, executor, progress, trackers)
-            trackers.report(report(folder))
+        with processes(opened.context.device) as parallel:
+            if not parallel.is_main:
+                opened.follow(parallel)
+                return read_results(folder)
+            opened.parallel = parallel
+            with open_trackers(spec, folder, partial(say, to=sys.stderr)) as trackers:
+                results = execute(opened, command, executor, progress, trackers)
+                trackers.report(report(folder))
+            parallel.agree(None)  # there is no more to follow
     return results
 
 

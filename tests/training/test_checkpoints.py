@@ -21,7 +21,7 @@ import torch
 from small_runs import SWEEP, a_teacher, network, run_spec, same_weights
 
 from vicinal.config import ARMS, AugmentSpec, RunSpec
-from vicinal.errors import VicinalError
+from vicinal.errors import UsageError, VicinalError
 from vicinal.workspace import RunFolder, write_sealed_file
 
 
@@ -132,6 +132,22 @@ def sealed(content: bytes) -> bytes:
 class Hostile:
     def __reduce__(self) -> tuple[Any, ...]:
         return os.system, ("touch executed",)
+
+
+def test_a_run_is_continued_on_as_many_threads_as_it_began_on(
+    left: Callable[..., RunFolder], go: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sums of another number of threads are cut into other parts, which training enlarges."""
+    folder = left(run_spec(network=network(epochs=1)))
+    before = folder.checkpoint.read_bytes()
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
+    with pytest.raises(
+        UsageError, match=r"was begun on 1 threads and this process has 7.*runtime.threads=1 continues it"
+    ):
+        go(folder.spec)
+    assert folder.checkpoint.read_bytes() == before
+    monkeypatch.undo()
+    assert go(folder.spec).summary()["threads"] == 1
 
 
 @pytest.mark.slow

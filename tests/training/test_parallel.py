@@ -57,7 +57,8 @@ class Thread:
 
     def __init__(self, threads: Threads, rank: int) -> None:
         self.rank, self.world_size, self._threads = rank, threads.world_size, threads
-        self.is_main = rank == 0
+        self.is_main, self.number, self.batches_at_once = rank == 0, rank, 1
+        self.described = {"processes": threads.world_size}
 
     def wrap(self, network: nn.Module) -> Callable[[Tensor], Tensor]:
         def summed(gradient: Tensor) -> Tensor:
@@ -72,8 +73,11 @@ class Thread:
         total = torch.stack(self._threads.gather(self.rank, loss_sum.detach())).sum() / rows
         return SharedMean.apply(loss_sum / rows, total)
 
-    def agree(self, value: bool) -> bool:
-        return bool(self._threads.gather(self.rank, value)[0])
+    def agree(self, value: Any) -> Any:
+        return self._threads.gather(self.rank, value)[0]
+
+    def exchange(self, own: Tensor | None, shapes: Any, device: torch.device) -> list[Tensor]:
+        raise AssertionError("each asks about its own rows")
 
 
 @pytest.fixture

@@ -1,14 +1,23 @@
-"""`vicinal run`: train, measure and report a study, or continue it."""
+"""`vicinal run`: train, measure and report a study, or continue it; under torchrun in several processes."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import shlex
+import signal
+import time
+from pathlib import Path
 from typing import Any
 
+from vicinal.cli.launch import launch
 from vicinal.cli.report import print_report
 from vicinal.cli.study_arguments import add_study_arguments, prepare_process, study_and_folder
-from vicinal.workspace import check_not_held, printable, say
+from vicinal.errors import VicinalError
+from vicinal.workspace import check_not_held, launched, printable, say
+
+FIRST_TO_SPEAK_S = 5.0  # that the main process has to say what it has met, and torchrun to end the others
 
 
 def add_parser(verbs: Any) -> None:
@@ -19,13 +28,44 @@ def add_parser(verbs: Any) -> None:
 
 
 def run(parsed: argparse.Namespace) -> None:
-    """Run a study and write its report."""
+    """Run a study and write its report; in a process that is not the main one, take part in it and say nothing."""
+    if launched().count == 1 and (devices := study_and_folder(parsed)[0].runtime.devices) > 1:
+        launch(devices, parsed.given)
+    elif launched().is_main:
+        print_report(_run(parsed) / "report.html")
+        if isinstance(parsed.out, str):
+            say(f"all of it: {parsed.out}")
+    else:
+        _follow(parsed)
+
+
+def _run(parsed: argparse.Namespace) -> Path:
     spec, out = study_and_folder(parsed)
-    check_not_held(out)
+    if launched().is_main:
+        check_not_held(out)
     prepare_process(spec)
     from vicinal import api
 
     api.run(spec, parsed.out or out, command=printable(shlex.join(["vicinal", *parsed.given])))
-    print_report(out / "report.html")
-    if isinstance(parsed.out, str):
-        say(f"all of it: {parsed.out}")
+    return out
+
+
+def _follow(parsed: argparse.Namespace) -> None:
+    """`_run` without a word. Whatever ends the main process, too, is its to say."""
+    for number in (signal.SIGTERM, signal.SIGINT):  # at once, also while it waits for others: it has nothing to keep
+        signal.signal(number, signal.SIG_DFL)
+    own = launched()
+    try:
+        with (
+            open(os.devnull, "w", encoding="utf-8") as nowhere,  # noqa: PTH123
+            contextlib.redirect_stdout(nowhere),
+            contextlib.redirect_stderr(nowhere),
+        ):
+            _run(parsed)
+    except VicinalError as error:
+        from vicinal.training import LostProcessError
+
+        time.sleep(FIRST_TO_SPEAK_S)
+        if isinstance(error, LostProcessError):
+            raise SystemExit(error.exit_code) from None
+        raise type(error)(f"process {own.number} of {own.count}: {error}") from None

@@ -26,10 +26,15 @@ def _in_a_list(value: Any) -> Any:
 
 
 class RuntimeSpec(Frozen):
-    """Where, how often and how fast; changes no result on one machine but in its last digits, so it is no part of a fingerprint."""
+    """Where, how often and how fast; changes results of one machine from their last digits on at most, and no fingerprint."""
 
     device: str = Field("auto", pattern=DEVICE_PATTERN)
-    threads: int | None = Field(None, ge=1, le=4096, description="CPU threads; default: torch's choice")
+    threads: int | None = Field(
+        None,
+        ge=1,
+        le=4096,
+        description="CPU threads; default: torch's choice. A run is continued on as many as it began on: others make other weights",
+    )
     workers: Annotated[int, Field(ge=0, le=1024)] | Literal["auto"] = Field(
         1,
         description="processes that train runs side by side, each with its own threads or GPU; 0: only those that `vicinal work` "
@@ -61,6 +66,17 @@ class RuntimeSpec(Frozen):
     compile: Literal["auto", "always", "never"] = Field(
         "auto",
         description="call networks through torch.compile; auto: on a GPU, where the training is long enough to pay for it",
+    )
+    devices: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="processes that vicinal run starts for each training, with a GPU each where there are GPUs",
+    )
+    parallel: Literal["teacher", "data", "auto"] = Field(
+        "teacher",
+        description="what several processes share of a training: the teacher's batches, with the weights of one process to the bit; or "
+        "the rows of every batch, with other last digits; auto: rows where students are much of the arithmetic",
     )
     trackers: Annotated[
         tuple[TrackerName, ...],

@@ -94,6 +94,25 @@ class Answers:
         """Of the teacher's forward pass; empty without a teacher."""
         return "" if self._teacher is None else self._teacher.precision
 
+    @property
+    def classes(self) -> int:
+        """K."""
+        return self._codec.classes
+
+    def count(self, needs: frozenset[Need]) -> int:
+        """How many (B, K) tensors of logits `of` gives for these needs."""
+        if self._teacher is None or not needs & {"mixed_answers", "clean_answers"}:
+            return 0
+        return ("mixed_answers" in needs) + 2 * ("clean_answers" in needs) if self._plan.mixing.mixes else 1
+
+    def unpacked(self, packed: Tensor, needs: frozenset[Need]) -> TeacherAnswers:
+        """What `TeacherAnswers.packed` made of answers to these needs."""
+        if not self._plan.mixing.mixes:
+            return TeacherAnswers(packed[0], packed[0], packed[0])
+        left = list(packed)
+        mixed = left.pop(0) if "mixed_answers" in needs else None
+        return TeacherAnswers(mixed, *left)
+
     def of(
         self, batch: VicinalBatch, epoch: int, position: int, needs: frozenset[Need], rows: slice | None = None
     ) -> TeacherAnswers:

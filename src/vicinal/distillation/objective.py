@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
+import torch
 from torch import Tensor
 
 from vicinal.config import Objective
@@ -34,6 +35,11 @@ class TeacherAnswers:
     mixed: Tensor | None = None  # to the mixed images
     own: Tensor | None = None  # to the clean image of each row
     partner: Tensor | None = None  # to the clean image that is mixed into it
+
+    def packed(self) -> Tensor:
+        """(answers, B, K): all that is there, each once; `Answers.unpacked` takes it apart."""
+        there = {id(a): a for a in (self.mixed, self.own, self.partner) if a is not None}
+        return torch.stack(list(there.values()))
 
     def times(self, scale: float) -> TeacherAnswers:
         """The answers of a teacher whose logits are `scale` times as large."""

@@ -145,12 +145,14 @@ class TimmClassifier(Classifier):
         super().__init__()
         self.spec = spec
         self.backbone, self.head, self.image_size = backbone, head, image_size
+        self.images_of_batch: int | None = None  # in training, where the pixels are one process's part of the batch
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, C, H, W) pixels in [0, 1] to (B, K) logits."""
-        with _running_statistics(self) if self.training and len(pixels) == 1 else contextlib.nullcontext():
+        images = len(pixels) if self.images_of_batch is None else self.images_of_batch
+        with _running_statistics(self) if self.training and images == 1 else contextlib.nullcontext():
             return cast(Tensor, self.head(self._pooled(pixels)))
 
     def features(self, pixels: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from vicinal.networks import Classifier, TimmClassifier, weights_hash
 from vicinal.study.plan import DataFacts, PlannedRun
 from vicinal.study.preparations import Preparations, stored_view, view_of
 from vicinal.training import TrainingData
+from vicinal.workspace import launched
 
 
 @dataclass(frozen=True)
@@ -180,9 +181,16 @@ def device_named(name: str) -> torch.device:
     """The device of a study; UsageError where this machine does not have it."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    own = launched()
+    if name == "cuda" and own.count > 1:  # each process of a machine has a GPU of its own
+        name = f"cuda:{own.on_machine}"
     device = torch.device(name)
     if (device.type == "cuda" and not torch.cuda.is_available()) or (
         device.type == "mps" and not torch.backends.mps.is_available()
     ):
         raise UsageError(f"runtime.device: this machine has no {name}; use cpu or auto")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(
+            f"runtime.device: this machine has {torch.cuda.device_count()} GPUs and no {name}; start as many processes as it has GPUs"
+        )
     return device

@@ -8,13 +8,14 @@ from __future__ import annotations
 import contextlib
 import copy
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 
 from vicinal.config import StudySpec
 from vicinal.data import write_lists
@@ -29,14 +30,15 @@ from vicinal.study.costs import Estimate
 from vicinal.study.crew import Crew, crew_of
 from vicinal.study.executor import Executor, Job, held, jobs_of
 from vicinal.study.executors import executor_of
-from vicinal.study.groups import Group, banks_of_groups, existing_banks, groups_of, students_at_once
+from vicinal.study.groups import Group, bank_layout, banks_of_groups, existing_banks, groups_of, students_at_once
 from vicinal.study.networks import describe_networks, load_network
 from vicinal.study.plan import PlannedRun, StudyPlan, plan_study
 from vicinal.study.predict import StudyPredictions
 from vicinal.study.results import build_results
+from vicinal.study.shared import Way, way_to_share
 from vicinal.study.stored import stored_work
 from vicinal.tracking import Trackers
-from vicinal.training import train
+from vicinal.training import SINGLE, Parallel, sharing, train
 from vicinal.workspace import (
     DamagedError,
     StudyProgress,
@@ -44,6 +46,7 @@ from vicinal.workspace import (
     forget_failures,
     free_bytes,
     hold,
+    launched,
     open_study_folder,
     read_sealed_json,
     recorded_threads,
@@ -70,6 +73,7 @@ class Study:
         self.given, self.spec, self.out = spec, self.context.spec, out
         self.plan: StudyPlan = plan_study(self.spec, out, self.context.facts())
         self.predictions = StudyPredictions(self.context, self.plan)
+        self.parallel: Parallel = SINGLE  # the processes that share its trainings; this is the main one
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
@@ -199,14 +203,57 @@ class Study:
         write_work(self.out, stored_work(self.given, self.plan, self.jobs, flops, threads))
 
     def _train(self, runs: Sequence[PlannedRun], progress: StudyProgress) -> None:
+        """Train runs, together with the processes that wait for that in `follow` where these have a part in it."""
+        first, layout = runs[0], self.banks.get(runs[0].folder.path)
+        mode = self._way_to_share(runs, layout)
+        compiled = self.compiles(first) and (
+            mode == "teacher" or self.parallel is SINGLE
+        )  # norms of all rows make no graph
+        if first.teacher is None and mode == "teacher":  # there is none to share out
+            self._train_with(runs, progress, None, compiled, SINGLE)
+            return
+        with self._opened(first, layout) as bank:
+            names = [run.folder.path.name for run in runs]
+            self.parallel.agree({"runs": names, "bank": bank is not None, "compiled": compiled, "mode": mode})
+            self._train_with(runs, progress, bank, compiled, sharing(self.parallel, mode))
+
+    def _way_to_share(self, runs: Sequence[PlannedRun], layout: BankLayout | None) -> Way:
+        network, teacher = runs[0].spec.network, runs[0].teacher
+        is_stored = layout is not None and layout.fingerprint in self.existing_banks
+        asked = 0 if teacher is None or is_stored else self.networks[teacher.network_key].forward_flops
+        stepped = len(runs) * self.networks[runs[0].network_key].forward_flops
+        return way_to_share(self.spec.runtime.parallel, launched().count, network.batch_size, asked, stepped)
+
+    def follow(self, parallel: Parallel) -> None:
+        """Take part in every training that the main process begins, silently, until it says that there are no more."""
+        none: dict[str, Any] | None = None
+        with StudyProgress(1, Console(quiet=True)) as progress:
+            while (told := parallel.agree(none)) is not None:
+                runs = [self.plan.named(name) for name in told["runs"]]
+                with self._opened(runs[0], bank_layout(runs[0], self.plan) if told["bank"] else None) as bank:
+                    self._train_with(runs, progress, bank, told["compiled"], sharing(parallel, told["mode"]))
+
+    @contextlib.contextmanager
+    def _opened(self, run: PlannedRun, layout: BankLayout | None) -> Iterator[TeacherBank | None]:
+        if layout is None:
+            yield None
+            return
+        with contextlib.closing(self.open_bank(run, layout)) as bank:
+            yield bank
+
+    def _train_with(
+        self,
+        runs: Sequence[PlannedRun],
+        progress: StudyProgress,
+        bank: TeacherBank | None,
+        compiled: bool,
+        parallel: Parallel,
+    ) -> None:
         first, context = runs[0], self.context
         teacher = load_network(context, first.teacher) if first.teacher is not None else None
-        layout = self.banks.get(first.folder.path)
-        bank = self.open_bank(first, layout) if layout is not None else None
         folders, every_s = [run.folder for run in runs], self.spec.runtime.checkpoint_seconds
-        data, compiled = context.training_data(first), self.compiles(first)
-        with contextlib.closing(bank) if bank is not None else contextlib.nullcontext():
-            train(folders, data, teacher, context.device, progress, every_s, bank, compiled)
+        data = context.training_data(first)
+        train(folders, data, teacher, context.device, progress, every_s, bank, compiled, parallel)
 
     def train_teachers(self, progress: StudyProgress) -> None:
         """Train the teachers that are not done, as `execute` does. Raises VicinalError where that fails."""

@@ -4,14 +4,18 @@ from vicinal.training.learner import Learner
 from vicinal.training.loop import train, train_steps
 from vicinal.training.parallel import SINGLE, Parallel, SingleProcess
 from vicinal.training.phases import trained_image_count, training_plan
+from vicinal.training.processes import LostProcessError, processes, sharing
 from vicinal.training.state import TrainingData
 
 __all__ = [
     "SINGLE",
     "Learner",
+    "LostProcessError",
     "Parallel",
     "SingleProcess",
     "TrainingData",
+    "processes",
+    "sharing",
     "train",
     "train_steps",
     "trained_image_count",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from timm.optim import param_groups_weight_decay
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from torch.nn.functional import cross_entropy
 
 from vicinal.config import NetworkSpec, RunSpec
 from vicinal.distillation import Need, StudentOutputs, TeacherAnswers, objective_needs, training_loss
-from vicinal.errors import VicinalError
+from vicinal.errors import UsageError, VicinalError
 from vicinal.evaluation import predict
 from vicinal.inputs import VicinalBatch
 from vicinal.networks import Compiled, TimmClassifier, build_classifier, save_weights
@@ -36,7 +37,7 @@ class Learner:
         parallel: the processes that train it, each on its rows of every batch; the main one writes.
 
     Raises:
-        UsageError: the objective has a loss term that is not registered.
+        UsageError: the objective has a loss term that is not registered, or the run was begun on another number of threads.
         VicinalError: a file cannot be written.
     """
 
@@ -66,6 +67,7 @@ class Learner:
         self._log: list[dict[str, Any]] = []  # up to there, as the checkpoint has it
         self._saved = read_checkpoint(folder, self.network.state_dict(), say)
         if self._saved is not None:
+            _check_threads(folder, self._saved.get("threads"), device)
             self.state = State(**self._saved["state"])
             self.network.load_state_dict(self._saved["network"])
             self._generators, self._log = self._saved["generators"], self._saved["log"]
@@ -111,7 +113,14 @@ class Learner:
         self.lr = lowered(learning_rate(spec, phase.name, epoch, phase.steps), spec, phase, self.state)
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr
+        if self._parallel.world_size > 1:
+            self.network.images_of_batch = images
         with self._own_random_numbers(), torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
+            if (
+                self._parallel.rank
+            ):  # its rows' numbers are others than the main process's, and no checkpoint holds them
+                key = np.random.SeedSequence([self.run.seed, self.state.step, self._parallel.rank])
+                torch.manual_seed(int(key.generate_state(1, np.uint64)[0]) >> 1)
             outputs = self._outputs(batch.mixed)
         answers = answers.times(self.run.teacher_logit_scale or 1.0)  # here, so that one answer serves every scale
         mean = partial(self._batch_mean, images=images)
@@ -169,6 +178,7 @@ class Learner:
             return
         save_weights(self.network, self.folder.weights)
         summary = _summary(self.run, self.state, self.network, train_images, self.device)
+        summary |= {"threads": torch.get_num_threads(), **self._parallel.described}
         summary |= {"trained_together": trained_together, "compiled": bool(self._compiled and self._compiled.works)}
         self.folder.finish(summary, self._log)
 
@@ -183,6 +193,7 @@ class Learner:
             "optimizer": self.optimizer.state_dict(),
             "generators": self._generators,
             "log": self._log,
+            "threads": torch.get_num_threads(),
         }
         write_checkpoint(self.folder, value)
 
@@ -196,6 +207,16 @@ class Learner:
         finally:
             self._generators = _generator_states(self.device)
             _set_generators(outside)
+
+
+def _check_threads(folder: RunFolder, begun_on: int | None, device: torch.device) -> None:
+    """UsageError where a run was begun on another number of CPU threads: sums in another order lead to other weights."""
+    now = torch.get_num_threads()
+    if device.type == "cpu" and begun_on not in (None, now):
+        raise UsageError(
+            f"{folder.path} was begun on {begun_on} threads and this process has {now}, which ends with other weights: "
+            f"runtime.threads={begun_on} continues it; without its {folder.checkpoint.name} it begins anew"
+        )
 
 
 def _optimizer(network: TimmClassifier, spec: NetworkSpec, phase: Phase, device: torch.device) -> torch.optim.Optimizer:

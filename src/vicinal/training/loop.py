@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from vicinal.distillation import Answers, TeacherBank
-from vicinal.inputs import ImagePipeline, slice_rows
+from vicinal.inputs import ImagePipeline
 from vicinal.networks import Classifier
+from vicinal.training.answered import answered_batches, check_all_stand_alike, first_in_main
 from vicinal.training.checkpoints import Checkpoints
 from vicinal.training.group import Group
 from vicinal.training.learner import Learner
@@ -74,10 +75,11 @@ def train_steps(
         at.setdefault(learner.state.step, []).append(learner)
     # Killed between two checkpoints of one step, some are behind: they catch up by themselves.
     groups = [Group(together) for together in at.values()]
+    check_all_stand_alike([learner.state.step for learner in learners], parallel)
     for group in groups:
         yield from _train_together(group, data, teacher, progress, checkpoint_seconds, bank, parallel)
     failures = [failure for group in groups for failure in group.failures]
-    if failures:
+    if failures and parallel.is_main:  # the others have seen the same
         raise failures[0]
 
 
@@ -94,8 +96,13 @@ def _train_together(  # the whole of training in one piece, so that it is read i
     run, step = lead.run, lead.state.step
     phases, plan = phases_of(run, len(data.train)), training_plan(run, len(data.train))
     pipeline = ImagePipeline(data.train.images, data.train.labels, data.preparation, lead.device)
-    known = lead.state.teacher_precision
-    answers = Answers.along(plan, run, teacher, pipeline, data.classes, bank, known, lead.is_compiled, progress.say)
+
+    def answers_in(precision: str) -> Answers:
+        return Answers.along(
+            plan, run, teacher, pipeline, data.classes, bank, precision, lead.is_compiled, progress.say
+        )
+
+    answers = first_in_main(answers_in, lead.state.teacher_precision, parallel)
     group.know_precision(answers.precision)
     losses = LossBuffer(group, phases, step, progress)
     checkpoints = Checkpoints(group, checkpoint_seconds, parallel)
@@ -108,11 +115,10 @@ def _train_together(  # the whole of training in one piece, so that it is read i
             epoch_started, images_before = time.monotonic(), group.lead.state.epoch_images
             group.begin_epoch(phase)
             planned = phase.plan.epoch(epoch, start_batch, parallel.rank, parallel.world_size)
-            for position, (_, batch) in enumerate(pipeline.batches(planned), start_batch):
-                # The step: the teacher predicts once, then every student does and learns.
+            batches = ((position, batch) for position, (_, batch) in enumerate(pipeline.batches(planned), start_batch))
+            for position, batch, answered in answered_batches(batches, answers, epoch, phase, group.needs, parallel):
+                # The step: the teacher has predicted once, now every student does and learns.
                 images = phase.batch_images(position)
-                rows = slice_rows(images, parallel.rank, parallel.world_size)
-                answered = answers.of(batch, epoch, position, group.needs, rows)
                 group.learn(batch, answered, phase, (step - first_step) / phase.plan.batches, images)
                 step += 1
                 losses.add(images, step)

@@ -14,13 +14,14 @@ from vicinal.training.state import State
 from vicinal.workspace import DamagedError, RunFolder, check_sealed_file, write_sealed_file
 
 _KEYS = {"fingerprint", "phase", "state", "network", "optimizer", "generators", "log"}
+_NEWER = {"threads"}  # that a checkpoint of an older version lacks
 _STATE = {field.name for field in fields(State)}
 
 
 def write_checkpoint(folder: RunFolder, value: Mapping[str, Any]) -> None:
     """A checkpoint with its checksum, whole or not at all. Raises VicinalError where it cannot be written."""
     value = {"fingerprint": folder.spec.fingerprint(), **value}
-    assert value.keys() == _KEYS
+    assert value.keys() == _KEYS | _NEWER
     write_sealed_file(folder.checkpoint, lambda file: torch.save(value, file))
 
 
@@ -54,10 +55,12 @@ def read_checkpoint(
 
 def _why_not(value: Any, fingerprint: str, network: Mapping[str, Tensor]) -> str:
     """Why a checkpoint is not continued from; empty where it is."""
-    if not isinstance(value, dict) or not isinstance(value.get("state"), dict) or value.keys() != _KEYS:
+    if not isinstance(value, dict) or not isinstance(value.get("state"), dict) or value.keys() - _NEWER != _KEYS:
         return "is of another version of vicinal"
     if value["fingerprint"] != fingerprint:
         return "belongs to another run"
+    if not isinstance(value.get("threads", 0), int):
+        return "is of another version of vicinal"
     held = value["network"]
     fits = isinstance(held, dict) and {k: t.shape for k, t in held.items()} == {k: t.shape for k, t in network.items()}
     lists = isinstance(value["generators"], list) and isinstance(value["log"], list)

@@ -69,6 +69,7 @@ from vicinal.workspace.run_folder import RunFolder
 from vicinal.workspace.status import JobStatus, StudyStatus, status_of
 from vicinal.workspace.study_folder import STUDY_FILE, check_out_folder, check_study_folder, open_study_folder
 from vicinal.workspace.terminal import printable, say, told_if_slow
+from vicinal.workspace.torchrun import Launched, launched
 
 __all__ = [
     "JOBS_FILE",
@@ -82,6 +83,7 @@ __all__ = [
     "HeldError",
     "JobState",
     "JobStatus",
+    "Launched",
     "RemoteFolder",
     "RunFolder",
     "RunProgress",
@@ -118,6 +120,7 @@ __all__ = [
     "is_worked_on",
     "keep_freed_memory",
     "kept_folder",
+    "launched",
     "locked",
     "mapping_seal",
     "open_study_folder",

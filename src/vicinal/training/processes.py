@@ -1,0 +1,155 @@
+"""Several processes on one training, by torch.distributed: those that torchrun started."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+from typing import Any, Literal, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from vicinal.errors import VicinalError
+from vicinal.training.batch_norms import share_batch_norms
+from vicinal.training.parallel import SINGLE, Parallel, Said, SingleProcess
+from vicinal.workspace import launched
+
+# Processes wait for the main one while it measures, for hours; that one has ended is noticed at once by its connections.
+LONGEST_WAIT = timedelta(days=7)
+
+
+class LostProcessError(VicinalError):
+    """Another process of this training has ended."""
+
+
+@contextlib.contextmanager
+def processes(device: torch.device) -> Iterator[Parallel]:
+    """The processes that torchrun started with this one, sharing a teacher, until all are done; `SINGLE` where it is alone.
+
+    Args:
+        device: of this process's networks.
+
+    Raises:
+        LostProcessError: one of the others has ended.
+    """
+    own = launched()
+    if own.count == 1:
+        yield SINGLE
+        return
+    gpu = device.type == "cuda"
+    try:
+        # What processes tell one another lies on the CPU, tensors of networks where these are.
+        dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo", timeout=LONGEST_WAIT)
+        yield SharedTeacher()
+    except (dist.DistError, RuntimeError) as error:
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+            raise
+        raise LostProcessError(
+            f"one of the {own.count} processes of this training has ended; the same command continues from the last checkpoint"
+        ) from None
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def sharing(parallel: Parallel, mode: Literal["teacher", "data"]) -> Parallel:
+    """The same processes, that share a training in another way: the teacher's batches, or the rows of every batch."""
+    if isinstance(parallel, SingleProcess):
+        return parallel
+    return SharedTeacher() if mode == "teacher" else SharedRows()
+
+
+class _Processes:
+    """What processes tell one another, however they share the work."""
+
+    def __init__(self) -> None:
+        self.number, self._count = dist.get_rank(), dist.get_world_size()
+        self.is_main = self.number == 0
+
+    def agree(self, value: Said) -> Said:
+        """The main process's value, as JSON, which runs nothing when it is read."""
+        said = json.dumps(value).encode() if self.is_main else b""
+        size = torch.tensor([len(said)])
+        dist.broadcast(size, 0)
+        content = torch.empty(int(size), dtype=torch.uint8)
+        if self.is_main:
+            content = torch.frombuffer(bytearray(said), dtype=torch.uint8)
+        dist.broadcast(content, 0)
+        return cast(Said, json.loads(content.numpy().tobytes()))
+
+    def exchange(self, own: Tensor | None, shapes: Sequence[tuple[int, ...]], device: torch.device) -> list[Tensor]:
+        """By a broadcast from each."""
+        parts = [torch.empty(shape, device=device) for shape in shapes]
+        if own is not None:
+            parts[self.number] = own.contiguous()
+        sent = [dist.broadcast(part, source, async_op=True) for source, part in enumerate(parts)]
+        for work in sent:
+            work.wait()
+        return parts
+
+
+class SharedTeacher(_Processes):
+    """The teacher's batches are shared out, and every process steps every student on the whole of each: exact for every network."""
+
+    rank, world_size = 0, 1
+
+    @property
+    def described(self) -> dict[str, int | str]:
+        """For a run's summary."""
+        return {"processes": self._count, "parallel": "teacher"}
+
+    @property
+    def batches_at_once(self) -> int:
+        """One for each process."""
+        return self._count
+
+    def wrap(self, network: nn.Module) -> Callable[[Tensor], Tensor]:
+        """The network itself, of which every process has the same copy."""
+        return network
+
+    def mean(self, loss_sum: Tensor, rows: int) -> Tensor:
+        """The sum over the number of rows."""
+        return loss_sum / rows
+
+
+class SharedRows(_Processes):
+    """The rows of every batch are shared out: teacher, students and gradients; equal to one process but for the order of sums."""
+
+    batches_at_once = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rank, self.world_size = self.number, self._count
+        self._of_norms = dist.new_group()  # whose sums stand between those of the gradients
+
+    @property
+    def described(self) -> dict[str, int | str]:
+        """For a run's summary."""
+        return {"processes": self._count, "parallel": "data"}
+
+    def wrap(self, network: nn.Module) -> Callable[[Tensor], Tensor]:
+        """With the gradients' mean over processes, and batch norms over all rows."""
+        share_batch_norms(network, self._of_norms)
+        return DistributedDataParallel(network, broadcast_buffers=False, find_unused_parameters=True)
+
+    def mean(self, loss_sum: Tensor, rows: int) -> Tensor:
+        """The whole batch's mean, with so large a gradient that the mean over processes is their sum."""
+        total = loss_sum.detach().clone()
+        dist.all_reduce(total)
+        return cast(Tensor, _ValueOf.apply(loss_sum * (self._count / rows), total / rows))
+
+
+class _ValueOf(torch.autograd.Function):
+    """The value of the whole batch, with the gradient of a share of it."""
+
+    @staticmethod
+    def forward(_: Any, __: Tensor, total: Tensor) -> Tensor:
+        return total
+
+    @staticmethod
+    def backward(_: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return gradient, None

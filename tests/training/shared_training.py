@@ -1,0 +1,91 @@
+"""What torchrun starts in the tests of several processes: `python shared_training.py STUDY OUT [WHAT ...]`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from safetensors.torch import save_file
+from small_runs import CPU, a_teacher, network, run_spec, training_data
+
+from vicinal.cli import main, run
+from vicinal.config import ARMS, Objective, RunSpec
+from vicinal.data import ImageSet
+from vicinal.distillation import answers
+from vicinal.training import SINGLE, Learner, learner, processes, sharing, train_steps
+from vicinal.workspace import RunFolder, StudyProgress
+
+build, fused = learner.build_classifier, answers.fused
+
+
+def a_run(objective: Objective, **changes: Any) -> RunSpec:
+    """41 images in batches of 8: the last has one row, of which one process has none."""
+    spec = network(epochs=2, batch_size=8, head_warmup_epochs=0, **changes)
+    teacher = {"teacher": "t", "teacher_precision": "fp32"} if objective.uses_teacher else {}
+    return run_spec(objective, network=spec, **teacher)
+
+
+RUNS = {
+    "mixup": a_run(ARMS["mixup"]),
+    "both": a_run(
+        Objective(alpha=0.4, beta=0.6, temperature=3.0, mixing=ARMS["mixup"].mixing), model="vicinal_resnet8"
+    ),
+    "linear": a_run(ARMS["linear_target"], optimizer="sgd"),
+}
+
+
+def made_up() -> ImageSet:
+    generator = torch.Generator().manual_seed(3)
+    labels = torch.arange(41) % 4
+    pixels = torch.randint(0, 120, (41, 20, 20, 1), generator=generator)
+    return ImageSet((pixels + 30 * labels.view(-1, 1, 1, 1)).to(torch.uint8), labels)
+
+
+def in_float64(out: Path) -> None:
+    """Train every run by rows in all processes, and in this one alone."""
+    learner.build_classifier = lambda *arguments: build(*arguments).double()
+    answers.fused = lambda network, _: network  # into float32
+    images = made_up()
+    with processes(CPU) as team:
+        for parallel, where in ((SINGLE, "alone"), (sharing(team, "data"), "shared")):
+            for name, spec in RUNS.items() if where == "shared" or team.is_main else ():
+                folder = RunFolder(out / where / name, spec)
+                one = Learner(folder, training_data(images, images, spec), CPU, False, print, parallel)
+                progress = StudyProgress(1, Console(quiet=True))
+                teacher = a_teacher().double() if spec.objective.uses_teacher else None
+                data = training_data(images, images, spec)
+                for _ in train_steps([one], data, teacher, progress, 1e9, None, parallel):
+                    pass
+                save_file(dict(one.network.state_dict()), out / f"{where}-{name}-{os.environ['RANK']}.safetensors")
+    learner.build_classifier, answers.fused = build, fused
+
+
+def stopped(step: int) -> None:
+    """Have all processes killed, as far as their training can tell, before a step of a training that they share."""
+    learn = Learner.learn
+
+    def until(self: Learner, *arguments: Any) -> None:
+        if self.run.objective.uses_teacher and self.state.step == step:
+            raise KeyboardInterrupt
+        learn(self, *arguments)
+
+    Learner.learn = until  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    study, out, what = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]
+    out.mkdir(exist_ok=True)
+    if "float64" in what:
+        in_float64(out)
+    codes = [main(["run", study, "--out", str(out / name)]) for name in ("fresh", "begun_by_one") if name in what]
+    if "begun_by_two" in what:
+        stopped(7)
+        run.FIRST_TO_SPEAK_S = 0
+        with contextlib.suppress(SystemExit):  # of a process that is not the main one and has lost that
+            codes.append(130 - main(["run", study, "--out", str(out / "begun_by_two")]))
+    sys.exit(max(codes, default=0))

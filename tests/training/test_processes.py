@@ -1,0 +1,161 @@
+"""Two processes under torchrun: the weights of one, bit for bit or in float64, and one of them that decides, writes and speaks."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tiny_studies import Answer, merged
+
+HERE = Path(__file__).parent
+RUNS = ("mixup", "both", "linear")
+
+
+def torchrun(count: int, *command: object) -> list[str]:
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
+    return [*start, *map(str, command)]
+
+
+def environment() -> dict[str, str]:
+    paths = [str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def shared_study(smallest: dict[str, Any]) -> dict[str, Any]:
+    """Students with and without a teacher, dropout, a bank; batches of 11, of which the last has one row."""
+    arms = ["baseline", {"name": "kd_mixup", "temperature": [2, "sigma"]}, "linear_target", "kd"]
+    student = {"head": "bottleneck", "batch_size": 11, "epochs": 2}
+    changes = {"name": "shared", "arms": arms, "student": {**smallest["student"], **student}}
+    return merged(smallest, {**changes, "runtime.students_at_once": 1, "runtime.checkpoint_seconds": 0})
+
+
+class Stopped(KeyboardInterrupt):
+    """As Ctrl-C, at a known step."""
+
+
+@pytest.fixture(scope="module")
+def two(
+    shared_study: dict[str, Any], study_file: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    """Everything that torchrun is tried on, by one start of it."""
+    from vicinal.cli import main
+    from vicinal.training import Learner
+
+    file, out = study_file(shared_study), tmp_path_factory.mktemp("two")
+    learn = Learner.learn
+
+    def until(self: Learner, *arguments: Any) -> None:
+        if self.run.objective.uses_teacher and self.state.step == 7:
+            raise Stopped
+        learn(self, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Learner, "learn", until)
+        assert main(["run", str(file), "--out", str(out / "begun_by_one")]) == 130
+    what = ("float64", "fresh", "begun_by_one", "begun_by_two")
+    command = torchrun(2, HERE / "shared_training.py", file, out, *what)
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert main(["run", str(file), "--out", str(out / "alone")]) == 0
+    return {"file": file, "out": out, "stderr": done.stderr, "stdout": done.stdout}
+
+
+def weights(out: Path) -> dict[str, bytes]:
+    return {file.parent.name: file.read_bytes() for file in out.glob("runs/*/weights.safetensors")}
+
+
+def test_a_shared_teacher_gives_the_weights_of_one_process(two: dict[str, Any]) -> None:
+    alone, shared = weights(two["out"] / "alone"), weights(two["out"] / "fresh")
+    assert alone == shared
+    assert len(alone) == 6
+    marks = [json.loads(path.read_text()) for path in two["out"].glob("fresh/runs/*/done.json")]
+    counts = sorted(mark["processes"] for mark in marks)
+    assert counts == [1, 1, 2, 2, 2, 2]  # the teacher and the baseline ask nobody
+    assert {mark["threads"] for mark in marks} == {1}
+    numbers = [json.loads((two["out"] / name / "results.json").read_text())["students"] for name in ("alone", "fresh")]
+    assert [student["nll"] for student in numbers[0]] == [student["nll"] for student in numbers[1]]
+    records = [next((two["out"] / name / "banks").glob("*/answers.bin")).read_bytes() for name in ("alone", "fresh")]
+    assert records[0] == records[1]
+
+
+def test_begun_by_one_process_continued_by_two_and_the_other_way(
+    two: dict[str, Any], vicinal: Callable[..., Answer]
+) -> None:
+    assert weights(two["out"] / "begun_by_one") == weights(two["out"] / "alone")
+    assert list((two["out"] / "begun_by_two" / "runs").glob("student-*/checkpoint.pt"))
+    assert vicinal("run", two["file"], "--out", two["out"] / "begun_by_two").code == 0
+    assert weights(two["out"] / "begun_by_two") == weights(two["out"] / "alone")
+
+
+def test_only_the_main_process_speaks(two: dict[str, Any]) -> None:
+    assert two["stdout"].count("report.html") == 2
+    assert two["stderr"].count("run 1 of 6") == 2 * two["stderr"].count("run 1 of 6, seed 0, one: starts") > 0
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_shared_rows_give_the_weights_of_one_process_in_float64(two: dict[str, Any], name: str) -> None:
+    """Batch norms included, and a last batch of one row."""
+    alone, *shared = (
+        load_file(two["out"] / f"{file}.safetensors")
+        for file in (f"alone-{name}-0", f"shared-{name}-0", f"shared-{name}-1")
+    )
+    assert any(key.endswith("running_var") for key in alone)
+    for own in shared:
+        for key, value in alone.items():
+            torch.testing.assert_close(own[key], value, rtol=1e-10, atol=1e-10)
+    assert all(torch.equal(shared[0][key], shared[1][key]) for key in alone)
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def rank_of(pid: int) -> int:
+    variables = dict(v.split("=", 1) for v in Path(f"/proc/{pid}/environ").read_text().split("\0") if "=" in v)
+    return int(variables.get("RANK", -1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [0, 2])
+def test_one_of_three_killed_ends_all_in_a_line_and_another_number_continues(
+    smallest: dict[str, Any],
+    study_file: Callable[..., Path],
+    tmp_path: Path,
+    killed: int,
+    vicinal: Callable[..., Answer],
+) -> None:
+    student = {**smallest["student"], "epochs": 60, "head": "bottleneck", "batch_size": 11}
+    changes = {"student": student, "arms": ["kd_mixup"], "runtime.checkpoint_seconds": 0, "runtime.devices": 3}
+    file, out = study_file(merged(smallest, changes)), tmp_path / "out"
+    command = [sys.executable, "-m", "vicinal", "run", str(file), "--out", str(out)]
+    process = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 300
+    while sum(len(log.read_text().splitlines()) for log in out.glob("runs/student-*/log.jsonl")) < 5:
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.01)
+    ranks = {rank_of(pid): pid for pid in children(process.pid)}
+    os.kill(ranks[killed], signal.SIGKILL)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode in (1, 143)
+    assert len([line for line in said.splitlines() if line.startswith("vicinal:")]) in (1, 2)
+    assert "Traceback" not in said
+    assert "the same command continues from the last checkpoint" in said
+    assert not any(Path(f"/proc/{pid}").exists() for pid in ranks.values())
+    assert not list(out.glob("runs/student-*/done.json"))
+    again = subprocess.run([*command, "runtime.devices=2"], env=environment(), capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert vicinal("run", file, "runtime.devices=1", "--out", tmp_path / "alone").code == 0
+    assert weights(out) == weights(tmp_path / "alone") != {}
