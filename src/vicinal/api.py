@@ -139,6 +139,7 @@ def run(
         UsageError: something does not fit, before anything is spent.
         VicinalError: training failed; what was finished stays, and the same call continues.
     """
+    from vicinal.metrics import not_gathered
     from vicinal.networks import networks_given
     from vicinal.results import read_results
     from vicinal.study import Study, execute
@@ -158,7 +159,7 @@ def run(
                 opened.follow(parallel)
                 return read_results(folder)
             opened.parallel = parallel
-            with open_trackers(spec, folder, partial(say, to=sys.stderr)) as trackers:
+            with not_gathered(), open_trackers(spec, folder, partial(say, to=sys.stderr)) as trackers:
                 results = execute(opened, command, executor, progress, trackers)
                 trackers.report(report(folder))
             parallel.agree(None)  # there is no more to follow

@@ -61,7 +61,8 @@ def in_float64(out: Path) -> None:
                 data = training_data(images, images, spec)
                 for _ in train_steps([one], data, teacher, progress, 1e9, None, parallel):
                     pass
-                save_file(dict(one.network.state_dict()), out / f"{where}-{name}-{os.environ['RANK']}.safetensors")
+                weights = {key: value.contiguous() for key, value in one.network.state_dict().items()}
+                save_file(weights, out / f"{where}-{name}-{os.environ['RANK']}.safetensors")
     learner.build_classifier, answers.fused = build, fused
 
 

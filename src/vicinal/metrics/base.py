@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.metric import jit_distributed_available
 from torchmetrics.utilities.data import dim_zero_cat
 from torchmetrics.utilities.distributed import gather_all_tensors
 
@@ -27,12 +28,40 @@ WAY_OUT = (
     ", or make the metric with refuse_probabilities=False where these are logits"  # ends the refusal of probabilities
 )
 
+_alone = 0  # how many `not_gathered` are open
+
+
+@contextmanager
+def not_gathered() -> Iterator[None]:
+    """Within it, metrics of this process speak of its own data alone, also where a process group is at work.
+
+    For a process that measures while the others do something else, which would be waited for.
+
+    Example:
+        >>> from vicinal.metrics import Calibration, not_gathered
+        >>> metric = Calibration(15, only="accuracy")
+        >>> metric.update(torch.tensor([[3.0, 0.0], [2.0, 1.0]]), torch.tensor([0, 1]))
+        >>> with not_gathered():
+        ...     float(metric.compute())
+        0.5
+    """
+    global _alone  # noqa: PLW0603  (of the process, as its group is: measuring may use threads)
+    _alone += 1
+    try:
+        yield
+    finally:
+        _alone -= 1
+
+
+def _others_are_to_ask() -> bool:
+    return not _alone and bool(jit_distributed_available())
+
 
 class GatheredMetric(Metric):
     """A `torchmetrics.Metric` whose `compute` gives a dict of tensors, or one of them alone.
 
     Where a process group is at work, everything that it says is of all processes' data, intervals too: every process must ask,
-    also one that has seen no data.
+    also one that has seen no data. `not_gathered` ends that for a while.
 
     Args:
         only: name of the one figure that `compute` gives, as a tensor of the metric's dtype (float32, or as `set_dtype` says), for
@@ -54,7 +83,7 @@ class GatheredMetric(Metric):
     figures_of_compute: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, *, only: str | None = None, refuse_probabilities: bool = True, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**({"distributed_available_fn": _others_are_to_ask} | kwargs))
         if only is not None and only not in self.figures_of_compute:
             raise ValueError(f"only: {only!r} is no figure of it; there are {', '.join(self.figures_of_compute)}")
         self.only, self.refuse_probabilities = only, refuse_probabilities
