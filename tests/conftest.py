@@ -12,7 +12,7 @@ import pytest
 import yaml
 from hypothesis import settings
 
-from tiny_studies import Answer, merged, write_images
+from tiny_studies import Answer, merged, undrawn, write_images
 
 # Networks this small gain nothing from a second thread, and threads change the last digits. Before torch, also in subprocesses.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -40,14 +40,8 @@ UNDRAWN = {
 
 @pytest.fixture(scope="module")
 def without_pictures() -> Iterator[None]:
-    """Reports have no pictures, which takes longer to draw than a tiny study to run."""
-    from vicinal.report import write
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("all_figures", "paper_figures"):
-            patch.setattr(write, name, lambda *_: ())
-        for name in ("over_images_seen", "scaled_curves", "pareto", "risk_coverage", "information"):
-            patch.setattr(write, name, lambda _: None)
+    """Reports have no pictures."""
+    with undrawn():
         yield
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import yaml
 from PIL import Image
 
@@ -52,3 +54,16 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
             here = here.setdefault(part, {})
         here[last] = new
     return value
+
+
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """Reports have no pictures, which takes longer to draw than a tiny study to run."""
+    from vicinal.report import write
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("all_figures", "paper_figures"):
+            patch.setattr(write, name, lambda *_: ())
+        for name in ("over_images_seen", "scaled_curves", "pareto", "risk_coverage", "information"):
+            patch.setattr(write, name, lambda _: None)
+        yield

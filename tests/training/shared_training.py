@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,12 @@ from rich.console import Console
 from safetensors.torch import save_file
 from small_runs import CPU, a_teacher, network, run_spec, training_data
 
+from tiny_studies import undrawn
 from vicinal.cli import main, run
 from vicinal.config import ARMS, Objective, RunSpec
 from vicinal.data import ImageSet
 from vicinal.distillation import answers
-from vicinal.training import SINGLE, Learner, learner, processes, sharing, train_steps
+from vicinal.training import SINGLE, Learner, Parallel, learner, processes, sharing, train_steps
 from vicinal.workspace import RunFolder, StudyProgress
 
 build, fused = learner.build_classifier, answers.fused
@@ -25,7 +25,7 @@ build, fused = learner.build_classifier, answers.fused
 
 def a_run(objective: Objective, **changes: Any) -> RunSpec:
     """41 images in batches of 8: the last has one row, of which one process has none."""
-    spec = network(epochs=2, batch_size=8, head_warmup_epochs=0, **changes)
+    spec = network(epochs=2, batch_size=8, **changes)
     teacher = {"teacher": "t", "teacher_precision": "fp32"} if objective.uses_teacher else {}
     return run_spec(objective, network=spec, **teacher)
 
@@ -33,7 +33,9 @@ def a_run(objective: Objective, **changes: Any) -> RunSpec:
 RUNS = {
     "mixup": a_run(ARMS["mixup"]),
     "both": a_run(
-        Objective(alpha=0.4, beta=0.6, temperature=3.0, mixing=ARMS["mixup"].mixing), model="vicinal_resnet8"
+        Objective(alpha=0.4, beta=0.6, temperature=3.0, mixing=ARMS["mixup"].mixing),
+        model="vicinal_resnet8",
+        head_warmup_epochs=1,
     ),
     "linear": a_run(ARMS["linear_target"], optimizer="sgd"),
 }
@@ -47,23 +49,29 @@ def made_up() -> ImageSet:
 
 
 def in_float64(out: Path) -> None:
-    """Train every run by rows in all processes, and in this one alone."""
+    """Train every run in one process alone, and by rows in all of them."""
     learner.build_classifier = lambda *arguments: build(*arguments).double()
     answers.fused = lambda network, _: network  # into float32
-    images = made_up()
     with processes(CPU) as team:
-        for parallel, where in ((SINGLE, "alone"), (sharing(team, "data"), "shared")):
-            for name, spec in RUNS.items() if where == "shared" or team.is_main else ():
-                folder = RunFolder(out / where / name, spec)
-                one = Learner(folder, training_data(images, images, spec), CPU, False, print, parallel)
-                progress = StudyProgress(1, Console(quiet=True))
-                teacher = a_teacher().double() if spec.objective.uses_teacher else None
-                data = training_data(images, images, spec)
-                for _ in train_steps([one], data, teacher, progress, 1e9, None, parallel):
-                    pass
-                weights = {key: value.contiguous() for key, value in one.network.state_dict().items()}
-                save_file(weights, out / f"{where}-{name}-{os.environ['RANK']}.safetensors")
+        rows = sharing(team, "data")
+        for position, (name, spec) in enumerate(RUNS.items()):
+            if position % 2 == team.number:
+                trained(spec, out / f"float64-alone-{name}", SINGLE)
+        for name, spec in RUNS.items():
+            trained(spec, out / f"float64-shared-{name}", rows)
     learner.build_classifier, answers.fused = build, fused
+
+
+def trained(spec: RunSpec, path: Path, parallel: Parallel) -> None:
+    """Leave the weights as PATH-RANK.safetensors."""
+    images = made_up()
+    data = training_data(images, images, spec)
+    one = Learner(RunFolder(path, spec), data, CPU, False, print, parallel)
+    teacher = a_teacher().double() if spec.objective.uses_teacher else None
+    for _ in train_steps([one], data, teacher, StudyProgress(1, Console(quiet=True)), 1e9, None, parallel):
+        pass
+    weights = {key: value.contiguous() for key, value in one.network.state_dict().items()}
+    save_file(weights, f"{path}-{parallel.number}.safetensors")
 
 
 def stopped(step: int) -> None:
@@ -80,13 +88,17 @@ def stopped(step: int) -> None:
 
 if __name__ == "__main__":
     study, out, what = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]
-    out.mkdir(exist_ok=True)
+    run.FIRST_TO_SPEAK_S = 0
     if "float64" in what:
         in_float64(out)
-    codes = [main(["run", study, "--out", str(out / name)]) for name in ("fresh", "begun_by_one") if name in what]
-    if "begun_by_two" in what:
-        stopped(7)
-        run.FIRST_TO_SPEAK_S = 0
-        with contextlib.suppress(SystemExit):  # of a process that is not the main one and has lost that
-            codes.append(130 - main(["run", study, "--out", str(out / "begun_by_two")]))
+    with undrawn():
+        seldom = "runtime.checkpoint_seconds=20"
+        codes = [main(["run", study, "--out", str(out / n), seldom]) for n in ("fresh", "begun_by_one") if n in what]
+        if "rows" in what:
+            rows = ["runtime.parallel=data", "arms=[linear_target]", seldom]
+            codes.append(main(["run", study, "--out", str(out / "rows"), *rows]))
+        if "begun_by_two" in what:
+            stopped(7)
+            with contextlib.suppress(SystemExit):  # of a process that is not the main one and has lost that
+                codes.append(130 - main(["run", study, "--out", str(out / "begun_by_two")]))
     sys.exit(max(codes, default=0))

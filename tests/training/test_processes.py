@@ -35,7 +35,7 @@ def environment() -> dict[str, str]:
 @pytest.fixture(scope="module")
 def shared_study(smallest: dict[str, Any]) -> dict[str, Any]:
     """Students with and without a teacher, dropout, a bank; batches of 11, of which the last has one row."""
-    arms = ["baseline", {"name": "kd_mixup", "temperature": [2, "sigma"]}, "linear_target", "kd"]
+    arms = ["baseline", {"name": "kd_mixup", "temperature": [2, "sigma"]}, "linear_target"]
     student = {"head": "bottleneck", "batch_size": 11, "epochs": 2}
     changes = {"name": "shared", "arms": arms, "student": {**smallest["student"], **student}}
     return merged(smallest, {**changes, "runtime.students_at_once": 1, "runtime.checkpoint_seconds": 0})
@@ -64,7 +64,7 @@ def two(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Learner, "learn", until)
         assert main(["run", str(file), "--out", str(out / "begun_by_one")]) == 130
-    what = ("float64", "fresh", "begun_by_one", "begun_by_two")
+    what = ("float64", "fresh", "begun_by_one", "rows", "begun_by_two")
     command = torchrun(2, HERE / "shared_training.py", file, out, *what)
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -79,10 +79,10 @@ def weights(out: Path) -> dict[str, bytes]:
 def test_a_shared_teacher_gives_the_weights_of_one_process(two: dict[str, Any]) -> None:
     alone, shared = weights(two["out"] / "alone"), weights(two["out"] / "fresh")
     assert alone == shared
-    assert len(alone) == 6
+    assert len(alone) == 5
     marks = [json.loads(path.read_text()) for path in two["out"].glob("fresh/runs/*/done.json")]
     counts = sorted(mark["processes"] for mark in marks)
-    assert counts == [1, 1, 2, 2, 2, 2]  # the teacher and the baseline ask nobody
+    assert counts == [1, 1, 2, 2, 2]  # the teacher and the baseline ask nobody
     assert {mark["threads"] for mark in marks} == {1}
     numbers = [json.loads((two["out"] / name / "results.json").read_text())["students"] for name in ("alone", "fresh")]
     assert [student["nll"] for student in numbers[0]] == [student["nll"] for student in numbers[1]]
@@ -100,22 +100,30 @@ def test_begun_by_one_process_continued_by_two_and_the_other_way(
 
 
 def test_only_the_main_process_speaks(two: dict[str, Any]) -> None:
-    assert two["stdout"].count("report.html") == 2
-    assert two["stderr"].count("run 1 of 6") == 2 * two["stderr"].count("run 1 of 6, seed 0, one: starts") > 0
+    assert two["stdout"].count("report.html") == 3
+    assert two["stderr"].count("run 1 of 5, seed 0, one: starts") == 2
+    assert two["stderr"].count("run 1 of 2, seed 0, one: starts") == 1
 
 
 @pytest.mark.parametrize("name", RUNS)
 def test_shared_rows_give_the_weights_of_one_process_in_float64(two: dict[str, Any], name: str) -> None:
     """Batch norms included, and a last batch of one row."""
-    alone, *shared = (
-        load_file(two["out"] / f"{file}.safetensors")
-        for file in (f"alone-{name}-0", f"shared-{name}-0", f"shared-{name}-1")
-    )
+    files = (f"alone-{name}-0", f"shared-{name}-0", f"shared-{name}-1")
+    alone, *shared = (load_file(two["out"] / f"float64-{file}.safetensors") for file in files)
     assert any(key.endswith("running_var") for key in alone)
     for own in shared:
         for key, value in alone.items():
             torch.testing.assert_close(own[key], value, rtol=1e-10, atol=1e-10)
     assert all(torch.equal(shared[0][key], shared[1][key]) for key in alone)
+
+
+def test_rows_are_shared_of_every_training_by_name(two: dict[str, Any]) -> None:
+    marks = [json.loads(path.read_text()) for path in two["out"].glob("rows/runs/*/done.json")]
+    assert [(mark["processes"], mark["parallel"]) for mark in marks] == [(2, "data")] * 2  # the teacher's too
+    alone = json.loads((two["out"] / "alone" / "results.json").read_text())["teachers"][0]["nll"]
+    assert json.loads((two["out"] / "rows" / "results.json").read_text())["teachers"][0]["nll"] == pytest.approx(
+        alone, abs=0.1
+    )
 
 
 def children(pid: int) -> list[int]:

@@ -29,6 +29,8 @@ def add_parser(verbs: Any) -> None:
 
 def run(parsed: argparse.Namespace) -> None:
     """Run a study and write its report; in a process that is not the main one, take part in it and say nothing."""
+    if launched().count > 1:  # before torch is there, whose warnings of every process are for its developers
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     if launched().count == 1 and (devices := study_and_folder(parsed)[0].runtime.devices) > 1:
         launch(devices, parsed.given)
     elif launched().is_main:

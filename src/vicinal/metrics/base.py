@@ -45,7 +45,7 @@ def not_gathered() -> Iterator[None]:
         ...     float(metric.compute())
         0.5
     """
-    global _alone  # noqa: PLW0603  (of the process, as its group is: measuring may use threads)
+    global _alone  # of the process, as its group is: measuring may use threads
     _alone += 1
     try:
         yield

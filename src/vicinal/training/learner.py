@@ -153,18 +153,22 @@ class Learner:
         entry: dict[str, Any] = {"phase": phase.name, "epoch": epoch, "step": state.step, "lr": self.lr}
         entry |= {"loss": state.epoch_loss / state.epoch_images, "images_per_second": round(speed, 1)}
         if phase.name == "train" and len(data.selection_images) and _looks(run, epoch):
-            logits = predict(self.network, data.selection_images, data.preparation, self.device)
-            labels = data.selection_images.labels
-            entry["selection_accuracy"] = float((logits.argmax(1) == labels).double().mean())
-            loss = float(cross_entropy(logits.double(), labels))
+            accuracy, loss = self._parallel.agree(self._look(data) if self._parallel.is_main else (0.0, 0.0))
+            entry["selection_accuracy"] = accuracy
             entry["selection_loss"] = loss if math.isfinite(loss) else None
-            watch_plateau(state, run.network, entry["selection_accuracy"], loss)
-            _keep_best(state, run, self.network, epoch, entry["selection_accuracy"])
+            watch_plateau(state, run.network, accuracy, loss)
+            _keep_best(state, run, self.network, epoch, accuracy)
         state.epoch_loss, state.epoch_images = 0.0, 0
         self._log.append({**entry, "seconds": round(state.seconds, 3)})
         if self._parallel.is_main:
             self.folder.append_log(self._log[-1])
         return self._log[-1]
+
+    def _look(self, data: TrainingData) -> tuple[float, float]:
+        """Accuracy and mean cross-entropy on the selection images."""
+        logits = predict(self.network, data.selection_images, data.preparation, self.device)
+        labels = data.selection_images.labels
+        return float((logits.argmax(1) == labels).double().mean()), float(cross_entropy(logits.double(), labels))
 
     def finish(self, train_images: int, trained_together: int) -> None:
         """Leave the selected weights and the mark that they are whole. Raises VicinalError where they are not finite."""

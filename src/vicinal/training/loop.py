@@ -104,7 +104,7 @@ def _train_together(  # the whole of training in one piece, so that it is read i
 
     answers = first_in_main(answers_in, lead.state.teacher_precision, parallel)
     group.know_precision(answers.precision)
-    losses = LossBuffer(group, phases, step, progress)
+    losses = LossBuffer(group, phases, step, progress, parallel)
     checkpoints = Checkpoints(group, checkpoint_seconds, parallel)
 
     for phase, first_step in phases_left(phases, step):

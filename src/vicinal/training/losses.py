@@ -8,6 +8,7 @@ from torch import Tensor
 from vicinal.errors import VicinalError
 from vicinal.training.group import Group
 from vicinal.training.learner import Learner
+from vicinal.training.parallel import SINGLE, Parallel
 from vicinal.training.phases import epoch_count, images_done
 from vicinal.training.state import Phase
 from vicinal.workspace import StudyProgress
@@ -18,8 +19,10 @@ WINDOW_STEPS = 10  # losses are read, checked and shown this often: reading one 
 class LossBuffer:
     """Reads losses together and one window late, so that no step waits for one; a run whose loss is not finite is taken out."""
 
-    def __init__(self, group: Group, phases: list[Phase], step: int, progress: StudyProgress) -> None:
-        self._group, runs = group, len(group.learners)
+    def __init__(
+        self, group: Group, phases: list[Phase], step: int, progress: StudyProgress, parallel: Parallel = SINGLE
+    ) -> None:
+        self._group, self._parallel, runs = group, parallel, len(group.learners)
         self._steps, self._epochs = sum(phase.steps for phase in phases), epoch_count(phases)
         images = runs * sum(phase.epochs * phase.plan.images for phase in phases)
         lead = group.lead.run
@@ -61,7 +64,9 @@ class LossBuffer:
         self._bar.finish(text)
 
     def _take(self, window: _Window, epoch: int) -> None:
+        # The main process's, so that a run which diverged is taken out of all alike.
         losses, count = window.losses(), sum(window.images)
+        losses = torch.tensor(self._parallel.agree(losses.tolist()), dtype=torch.float64).view(losses.shape)
         weights = torch.tensor(window.images, dtype=torch.float64)
         for learner, own in zip(window.learners, losses, strict=True):
             if learner not in self._group.learners:

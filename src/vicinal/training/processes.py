@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, Literal, cast
@@ -11,15 +13,17 @@ from typing import Any, Literal, cast
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
-from vicinal.errors import VicinalError
+from vicinal.errors import UsageError, VicinalError
 from vicinal.training.batch_norms import share_batch_norms
 from vicinal.training.parallel import SINGLE, Parallel, Said, SingleProcess
 from vicinal.workspace import launched
 
 # Processes wait for the main one while it measures, for hours; that one has ended is noticed at once by its connections.
 LONGEST_WAIT = timedelta(days=7)
+_meetings = itertools.count()  # of these processes: a second one must not find the addresses of the first
 
 
 class LostProcessError(VicinalError):
@@ -35,15 +39,22 @@ def processes(device: torch.device) -> Iterator[Parallel]:
 
     Raises:
         LostProcessError: one of the others has ended.
+        UsageError: this program has a process group at work already.
     """
     own = launched()
     if own.count == 1:
         yield SINGLE
         return
+    if dist.is_initialized():
+        raise UsageError(
+            "a process group of this program is at work; call torch.distributed.destroy_process_group() first: vicinal opens its own"
+        )
     gpu = device.type == "cuda"
     try:
+        store = dist.PrefixStore(f"vicinal-{next(_meetings)}", next(rendezvous("env://"))[0])
         # What processes tell one another lies on the CPU, tensors of networks where these are.
-        dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo", timeout=LONGEST_WAIT)
+        backend = "cpu:gloo,cuda:nccl" if gpu else "gloo"
+        dist.init_process_group(backend, store=store, rank=own.number, world_size=own.count, timeout=LONGEST_WAIT)
         yield SharedTeacher()
     except (dist.DistError, RuntimeError) as error:
         if not isinstance(error, dist.DistError) and "gloo" not in str(error):
@@ -134,7 +145,10 @@ class SharedRows(_Processes):
     def wrap(self, network: nn.Module) -> Callable[[Tensor], Tensor]:
         """With the gradients' mean over processes, and batch norms over all rows."""
         share_batch_norms(network, self._of_norms)
-        return DistributedDataParallel(network, broadcast_buffers=False, find_unused_parameters=True)
+        with warnings.catch_warnings(
+            action="ignore", category=FutureWarning
+        ):  # broadcast_buffers' new name is newer than torch 2.8
+            return DistributedDataParallel(network, broadcast_buffers=False, find_unused_parameters=True)
 
     def mean(self, loss_sum: Tensor, rows: int) -> Tensor:
         """The whole batch's mean, with so large a gradient that the mean over processes is their sum."""
