@@ -31,12 +31,12 @@ def share_batch_norms(network: nn.Module, group: dist.ProcessGroup | None = None
                     f"runtime.parallel: data: {name} is a {type(module).__name__}, whose statistics cannot be taken over processes; "
                     "use runtime.parallel=teacher"
                 )
-            module.forward = partial(_forward, module, group=group)
+            vars(module)["forward"] = partial(_forward, module, group=group)
 
 
 def _forward(module: _BatchNorm, x: Tensor, group: dist.ProcessGroup | None) -> Tensor:
     if not module.training:
-        return cast(Tensor, type(module).forward(module, x))
+        return type(module).forward(module, x)
     y = _normalised(module, x, group)
     return cast(Tensor, module.act(module.drop(y))) if isinstance(module, BatchNormAct2d) else y
 
@@ -89,7 +89,7 @@ class _Sum(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         total = gradient.clone()
         dist.all_reduce(total, group=ctx.group)
         return total, None

@@ -51,7 +51,8 @@ def processes(device: torch.device) -> Iterator[Parallel]:
         )
     gpu = device.type == "cuda"
     try:
-        store = dist.PrefixStore(f"vicinal-{next(_meetings)}", next(rendezvous("env://"))[0])
+        own_keys = f"vicinal-{next(_meetings)}"
+        store = dist.PrefixStore(own_keys, next(rendezvous("env://"))[0])  # type: ignore[attr-defined]  # no stub has it
         # What processes tell one another lies on the CPU, tensors of networks where these are.
         backend = "cpu:gloo,cuda:nccl" if gpu else "gloo"
         dist.init_process_group(backend, store=store, rank=own.number, world_size=own.count, timeout=LONGEST_WAIT)
@@ -99,7 +100,8 @@ class _Processes:
             parts[self.number] = own.contiguous()
         sent = [dist.broadcast(part, source, async_op=True) for source, part in enumerate(parts)]
         for work in sent:
-            work.wait()
+            if work is not None:
+                work.wait()
         return parts
 
 
@@ -135,7 +137,7 @@ class SharedRows(_Processes):
     def __init__(self) -> None:
         super().__init__()
         self.rank, self.world_size = self.number, self._count
-        self._of_norms = dist.new_group()  # whose sums stand between those of the gradients
+        self._of_norms = cast(dist.ProcessGroup, dist.new_group())  # whose sums stand between those of the gradients
 
     @property
     def described(self) -> dict[str, int | str]:
@@ -165,5 +167,5 @@ class _ValueOf(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(_: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(_: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient, None
