@@ -139,15 +139,21 @@ def run(
         UsageError: something does not fit, before anything is spent.
         VicinalError: training failed; what was finished stays, and the same call continues.
     """
+    from vicinal.errors import UsageError
     from vicinal.metrics import not_gathered
     from vicinal.networks import networks_given
     from vicinal.results import read_results
     from vicinal.study import Study, execute
     from vicinal.tracking import open_trackers
     from vicinal.training import processes
-    from vicinal.workspace import kept_folder, printable, say
+    from vicinal.workspace import kept_folder, launched, printable, say
 
     spec = load_study(study, overrides)
+    if launched().count > 1 and spec.runtime.workers not in (1, "auto"):
+        raise UsageError(
+            f"runtime.workers={spec.runtime.workers} trains runs side by side, and the {launched().count} processes of torchrun share "
+            "each: leave one of them out"
+        )
     is_alone = spec.runtime.executor == "local"
     with networks_given(networks or {}), kept_folder(out, spec.name, is_alone, partial(say, to=sys.stderr)) as folder:
         if command is None:

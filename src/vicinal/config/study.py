@@ -100,6 +100,15 @@ class RuntimeSpec(Frozen):
             )
         return self
 
+    @model_validator(mode="after")
+    def _side_by_side_or_together(self) -> Self:
+        if self.devices > 1 and self.workers not in (1, "auto"):
+            raise ValueError(
+                f"workers={self.workers} trains runs side by side, devices={self.devices} trains each run in that many processes; "
+                "state one of them"
+            )
+        return self
+
 
 class AnswersSpec(Frozen):
     """The form in which students get their teachers' answers, live as from a bank. The default is exact."""
