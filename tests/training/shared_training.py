@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from rich.console import Console
 from safetensors.torch import save_file
-from small_runs import CPU, a_teacher, network, run_spec, training_data
+from small_runs import CPU, a_teacher, network, run_spec, training_data, without_batch_norms
 
 from tiny_studies import undrawn
 from vicinal.cli import main, run
-from vicinal.config import ARMS, Objective, RunSpec
+from vicinal.config import ARMS, NetworkSpec, Objective, RunSpec
 from vicinal.data import ImageSet
 from vicinal.distillation import answers
 from vicinal.training import SINGLE, Learner, Parallel, learner, processes, sharing, train_steps
@@ -31,7 +31,7 @@ def a_run(objective: Objective, **changes: Any) -> RunSpec:
 
 
 RUNS = {
-    "mixup": a_run(ARMS["mixup"]),
+    "parts": a_run(ARMS["mixup"]),  # in data mode given to a network without batch norms two rows at once
     "both": a_run(
         Objective(alpha=0.4, beta=0.6, temperature=3.0, mixing=ARMS["mixup"].mixing),
         model="vicinal_resnet8",
@@ -50,7 +50,12 @@ def made_up() -> ImageSet:
 
 def in_float64(out: Path) -> None:
     """Train every run in one process alone, and by rows in all of them."""
-    learner.build_classifier = lambda *arguments: build(*arguments).double()
+
+    def double(spec: NetworkSpec, *arguments: Any) -> Any:
+        network = build(spec, *arguments)
+        return (without_batch_norms(network) if spec == RUNS["parts"].network else network).double()
+
+    learner.build_classifier = double
     answers.fused = lambda network, _: network  # into float32
     with processes(CPU) as team:
         rows = sharing(team, "data")
@@ -66,7 +71,8 @@ def trained(spec: RunSpec, path: Path, parallel: Parallel) -> None:
     """Leave the weights as PATH-RANK.safetensors."""
     images = made_up()
     data = training_data(images, images, spec)
-    one = Learner(RunFolder(path, spec), data, CPU, False, print, parallel)
+    size = 2 if spec == RUNS["parts"] and parallel is not SINGLE else None
+    one = Learner(RunFolder(path, spec), data, CPU, False, print, parallel, size)
     teacher = a_teacher().double() if spec.objective.uses_teacher else None
     for _ in train_steps([one], data, teacher, StudyProgress(1, Console(quiet=True)), 1e9, None, parallel):
         pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from timm.layers import BatchNormAct2d
 
 from vicinal.config import ARMS, AugmentSpec, MixingSpec, NetworkSpec, Objective, RunSpec
 from vicinal.data import ImageSet
@@ -41,6 +42,17 @@ def a_teacher() -> Any:
     teacher = build_classifier(network(model="vicinal_resnet8"), 4, 1)
     torch.nn.init.normal_(teacher.head.weight, std=0.5)
     return teacher
+
+
+def without_batch_norms(network: Any) -> Any:
+    """The same with group norms, which know one image at a time."""
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, torch.nn.BatchNorm2d):
+                norm = torch.nn.GroupNorm(1, child.num_features)
+                keeps_act = isinstance(child, BatchNormAct2d)
+                setattr(module, name, torch.nn.Sequential(norm, child.drop, child.act) if keeps_act else norm)
+    return network
 
 
 def same_weights(a: RunFolder, b: RunFolder) -> bool:

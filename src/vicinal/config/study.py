@@ -78,6 +78,13 @@ class RuntimeSpec(Frozen):
         description="what several processes share of a training: the teacher's batches, with the weights of one process to the bit; or "
         "the rows of every batch, with other last digits; auto: rows where students are much of the arithmetic",
     )
+    micro_batch_size: int | None = Field(
+        None,
+        ge=1,
+        le=1_000_000,
+        description="rows of a batch that a network in training is given at once, in each process; gradients of the parts are added up "
+        "before the step, for networks without batch norms; default: the whole batch",
+    )
     trackers: Annotated[
         tuple[TrackerName, ...],
         AfterValidator(each_once),

@@ -41,6 +41,10 @@ class TeacherAnswers:
         there = {id(a): a for a in (self.mixed, self.own, self.partner) if a is not None}
         return torch.stack(list(there.values()))
 
+    def part(self, rows: slice) -> TeacherAnswers:
+        """Those to some of the rows."""
+        return TeacherAnswers(*(None if a is None else a[rows] for a in (self.mixed, self.own, self.partner)))
+
     def times(self, scale: float) -> TeacherAnswers:
         """The answers of a teacher whose logits are `scale` times as large."""
         if scale == 1:

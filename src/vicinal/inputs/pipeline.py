@@ -9,7 +9,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -36,6 +36,17 @@ class VicinalBatch:
     partner_labels: Tensor  # (B,) int64
     partner: Tensor  # (B,) int64: position in clean
     lam: Tensor  # (B,) float32: the share that each mixed image has of its own image
+
+    def part(self, rows: slice) -> VicinalBatch:
+        """Some of its rows, beside the same clean images."""
+        return replace(
+            self,
+            mixed=self.mixed[rows],
+            labels=self.labels[rows],
+            partner_labels=self.partner_labels[rows],
+            partner=self.partner[rows],
+            lam=self.lam[rows],
+        )
 
 
 class ImagePipeline:

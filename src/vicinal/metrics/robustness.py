@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vicinal.config import CORRUPTIONS, SEVERITIES, corruption_named
 from vicinal.functional import checked_labels, refuse_probabilities
-from vicinal.metrics.base import WAY_OUT, GatheredMetric
+from vicinal.metrics.base import WAY_OUT, GatheredMetric, not_gathered
 from vicinal.metrics.bootstrap import resample_counts
 from vicinal.metrics.calibration import Calibration
 from vicinal.metrics.proportions import paired_interval
@@ -138,9 +138,10 @@ def _calibration(
     for z in logits.cpu():
         metric = Calibration(bins, refuse_probabilities=False)
         metric.update(z, labels.cpu())
-        found["ece"].append(float(metric.compute()["ece"]))
-        for key, value in metric.tests(resamples, confidence_level)["ece"].items():
-            found[f"ece_{key}"].append(value)
+        with not_gathered():  # these are the answers of all processes
+            found["ece"].append(float(metric.compute()["ece"]))
+            for key, value in metric.tests(resamples, confidence_level)["ece"].items():
+                found[f"ece_{key}"].append(value)
     return found
 
 

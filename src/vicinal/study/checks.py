@@ -24,6 +24,7 @@ from vicinal.networks import (
 from vicinal.study.context import StudyContext
 from vicinal.study.groups import banks_of_study
 from vicinal.study.plan import StudyPlan
+from vicinal.training import check_parts
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ def _check_network(context: StudyContext, key: str, spec: NetworkSpec) -> Checke
     except UsageError as error:
         raise UsageError(f"{key}: {spec.model}: {error}") from None
     if spec.epochs:
+        check_parts(network, spec.batch_size, context.spec.runtime.micro_batch_size, f"{key} ({spec.model})")
         _check_training(context, key, spec, network, context.training_pixels(spec, images, 1))
     return CheckedNetwork(network, network.parameter_count, flops)
 

@@ -251,9 +251,9 @@ class Study:
     ) -> None:
         first, context = runs[0], self.context
         teacher = load_network(context, first.teacher) if first.teacher is not None else None
-        folders, every_s = [run.folder for run in runs], self.spec.runtime.checkpoint_seconds
-        data = context.training_data(first)
-        train(folders, data, teacher, context.device, progress, every_s, bank, compiled, parallel)
+        folders, runtime, data = [run.folder for run in runs], self.spec.runtime, context.training_data(first)
+        every_s, at_once = runtime.checkpoint_seconds, runtime.micro_batch_size
+        train(folders, data, teacher, context.device, progress, every_s, bank, compiled, parallel, at_once)
 
     def train_teachers(self, progress: StudyProgress) -> None:
         """Train the teachers that are not done, as `execute` does. Raises VicinalError where that fails."""

@@ -3,6 +3,7 @@
 from vicinal.training.learner import Learner
 from vicinal.training.loop import train, train_steps
 from vicinal.training.parallel import SINGLE, Parallel, SingleProcess
+from vicinal.training.parts import check_parts
 from vicinal.training.phases import trained_image_count, training_plan
 from vicinal.training.processes import LostProcessError, processes, sharing
 from vicinal.training.state import TrainingData
@@ -14,6 +15,7 @@ __all__ = [
     "Parallel",
     "SingleProcess",
     "TrainingData",
+    "check_parts",
     "processes",
     "sharing",
     "train",

@@ -21,6 +21,7 @@ from vicinal.evaluation import predict
 from vicinal.inputs import VicinalBatch
 from vicinal.networks import Compiled, TimmClassifier, build_classifier, save_weights
 from vicinal.training.parallel import SINGLE, Parallel
+from vicinal.training.parts import check_parts
 from vicinal.training.phases import trained_image_count
 from vicinal.training.saved import read_checkpoint, write_checkpoint
 from vicinal.training.schedule import learning_rate, lowered, watch_plateau
@@ -35,9 +36,11 @@ class Learner:
         folder: of its run, where a checkpoint may lie that it continues from.
         compiled: call the network through torch.compile; `say` is told where that does not work.
         parallel: the processes that train it, each on its rows of every batch; the main one writes.
+        micro_batch_size: rows that it is given at once; None: all that are this process's.
 
     Raises:
-        UsageError: the objective has a loss term that is not registered, or the run was begun on another number of threads.
+        UsageError: the objective has a loss term that is not registered, the run was begun on another number of threads, or the
+            network cannot be trained on parts of a batch.
         VicinalError: a file cannot be written.
     """
 
@@ -49,11 +52,12 @@ class Learner:
         compiled: bool,
         say: Callable[[str], None],
         parallel: Parallel = SINGLE,
+        micro_batch_size: int | None = None,
     ) -> None:
         self.folder, self.run, self.device, self.is_compiled = folder, folder.spec, device, compiled
         self.state, self.objective = State(), folder.spec.objective
         self.needs: frozenset[Need] = objective_needs(self.objective)  # of this phase
-        self._say, self._parallel = say, parallel
+        self._say, self._parallel, self._micro_batch_size = say, parallel, micro_batch_size
         spec = self.run.network
         if parallel.is_main:
             folder.open()
@@ -61,6 +65,7 @@ class Learner:
             torch.manual_seed(self.run.seed)
             network = build_classifier(spec, data.classes, data.train.images.shape[-1], data.class_names).to(device)
             network.preparation = data.seen_preparation
+            check_parts(network, spec.batch_size, micro_batch_size, self.run.name)
             self.network = network.to(memory_format=torch.channels_last) if spec.channels_last else network
             self._generators = _generator_states(device)
         # Where it stands: at the start, or at the last checkpoint.
@@ -92,7 +97,8 @@ class Learner:
         self._call = self._parallel.wrap(self.network)
         # Compiled code gives no features, and the head's warm-up is too short for it.
         if self.is_compiled and phase.name == "train" and "features" not in self.needs:
-            self._call = self._compiled = Compiled(self._call, self.run.network.batch_size, self._say)
+            at_once = min(self.run.network.batch_size, self._micro_batch_size or self.run.network.batch_size)
+            self._call = self._compiled = Compiled(self._call, at_once, self._say)
 
     def train_mode(self, phase: Phase) -> None:
         """In the head's warm-up the backbone is frozen whole: no gradients and no moving batch statistics."""
@@ -115,21 +121,35 @@ class Learner:
             group["lr"] = self.lr
         if self._parallel.world_size > 1:
             self.network.images_of_batch = images
-        with self._own_random_numbers(), torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
+        answers = answers.times(self.run.teacher_logit_scale or 1.0)  # here, so that one answer serves every scale
+        self.optimizer.zero_grad(set_to_none=True)
+        with self._own_random_numbers():
             if (
                 self._parallel.rank
             ):  # its rows' numbers are others than the main process's, and no checkpoint holds them
                 key = np.random.SeedSequence([self.run.seed, self.state.step, self._parallel.rank])
                 torch.manual_seed(int(key.generate_state(1, np.uint64)[0]) >> 1)
-            outputs = self._outputs(batch.mixed)
-        answers = answers.times(self.run.teacher_logit_scale or 1.0)  # here, so that one answer serves every scale
-        mean = partial(self._batch_mean, images=images)
-        loss = training_loss(self.objective, outputs, batch, answers, mean)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+            loss = self._gradients(batch, answers, images)
         self.optimizer.step()
         self.state.step += 1
-        self.losses.append(loss.detach())
+        self.losses.append(loss)
+
+    def _gradients(self, batch: VicinalBatch, answers: TeacherAnswers, images: int) -> Tensor:
+        """The loss, once its gradients are there: of all rows at once, or part by part, as many in every process."""
+        largest = -(-images // self._parallel.world_size)
+        size = self._micro_batch_size or largest
+        starts = range(0, largest, size)
+        mean, losses = partial(self._batch_mean, images=images), []
+        for start in starts:
+            rows, is_last = slice(start, start + size), start == starts[-1]
+            own, told = (batch, answers) if len(starts) == 1 else (batch.part(rows), answers.part(rows))
+            with contextlib.nullcontext() if is_last else self._parallel.summing(self._call):
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
+                    outputs = self._outputs(own.mixed)
+                loss = training_loss(self.objective, outputs, own, told, mean)
+                loss.backward()
+            losses.append(loss.detach())
+        return sum(losses[1:], start=losses[0])
 
     def _outputs(self, pixels: Tensor) -> StudentOutputs:
         """Logits, and features where a term needs them, of one forward pass."""
@@ -183,6 +203,7 @@ class Learner:
         save_weights(self.network, self.folder.weights)
         summary = _summary(self.run, self.state, self.network, train_images, self.device)
         summary |= {"threads": torch.get_num_threads(), **self._parallel.described}
+        summary |= {} if self._micro_batch_size is None else {"micro_batch_size": self._micro_batch_size}
         summary |= {"trained_together": trained_together, "compiled": bool(self._compiled and self._compiled.works)}
         self.folder.finish(summary, self._log)
 

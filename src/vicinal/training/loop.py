@@ -36,6 +36,7 @@ def train(
     bank: TeacherBank | None = None,
     compiled: bool = False,
     parallel: Parallel = SINGLE,
+    micro_batch_size: int | None = None,
 ) -> None:
     """Train the networks of runs, or continue where a killed process left them, and leave their weights in the runs' folders.
 
@@ -50,12 +51,14 @@ def train(
         bank: the teacher's answers along the runs' plan: read where they are stored, and stored where they are not.
         compiled: call networks through torch.compile.
         parallel: the processes that share this training; each is given the same runs.
+        micro_batch_size: rows that a network in training is given at once; None: all of a batch that are this process's.
 
     Raises:
-        UsageError: an objective names a loss term that is not registered, or one that it gives no teacher to.
+        UsageError: an objective names a loss term that is not registered, or one that it gives no teacher to; a network cannot be
+            trained on parts of a batch.
         VicinalError: a loss is not finite (the other runs are trained to their end first), or a file cannot be written.
     """
-    learners = [Learner(folder, data, device, compiled, progress.say, parallel) for folder in folders]
+    learners = [Learner(folder, data, device, compiled, progress.say, parallel, micro_batch_size) for folder in folders]
     for _ in train_steps(learners, data, teacher, progress, checkpoint_seconds, bank, parallel):
         pass
 

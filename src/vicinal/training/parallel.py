@@ -7,6 +7,7 @@ take every decision alike; only the main one writes, but for records of a teache
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType
 from typing import Protocol, TypeVar
 
@@ -49,6 +50,9 @@ class Parallel(Protocol):
         Called at the beginning of each phase, when it is known which parameters are trained.
         """
 
+    def summing(self, call: Callable[[Tensor], Tensor]) -> AbstractContextManager[None]:
+        """Within it, backward passes leave this process's own gradients of what `wrap` gave, to be added to by the last one."""
+
     def mean(self, loss_sum: Tensor, rows: int) -> Tensor:
         """The mean loss over a batch of `rows` images, from the sum over those that are this process's.
 
@@ -77,6 +81,10 @@ class SingleProcess:
     def wrap(self, network: nn.Module) -> Callable[[Tensor], Tensor]:
         """The network itself."""
         return network
+
+    def summing(self, _: Callable[[Tensor], Tensor]) -> AbstractContextManager[None]:
+        """Nothing: gradients are this process's."""
+        return nullcontext()
 
     def mean(self, loss_sum: Tensor, rows: int) -> Tensor:
         """The sum over the number of rows."""

@@ -124,6 +124,10 @@ class SharedTeacher(_Processes):
         """The network itself, of which every process has the same copy."""
         return network
 
+    def summing(self, _: Callable[[Tensor], Tensor]) -> contextlib.AbstractContextManager[None]:
+        """Nothing: every process has the gradients of the whole batch."""
+        return contextlib.nullcontext()
+
     def mean(self, loss_sum: Tensor, rows: int) -> Tensor:
         """The sum over the number of rows."""
         return loss_sum / rows
@@ -151,6 +155,10 @@ class SharedRows(_Processes):
             action="ignore", category=FutureWarning
         ):  # broadcast_buffers' new name is newer than torch 2.8
             return DistributedDataParallel(network, broadcast_buffers=False, find_unused_parameters=True)
+
+    def summing(self, call: Callable[[Tensor], Tensor]) -> contextlib.AbstractContextManager[None]:
+        """Without the processes' mean."""
+        return cast(DistributedDataParallel, call).no_sync()
 
     def mean(self, loss_sum: Tensor, rows: int) -> Tensor:
         """The whole batch's mean, with so large a gradient that the mean over processes is their sum."""

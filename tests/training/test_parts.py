@@ -1,0 +1,91 @@
+"""Gradient accumulation: the numbers of the whole batch, and no batch norms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from small_runs import CPU, a_teacher, network, run_spec, training_data, without_batch_norms
+
+from tiny_studies import Answer
+from vicinal.config import ARMS, Objective, RunSpec
+from vicinal.data import ImageSet
+from vicinal.distillation import answers
+from vicinal.errors import UsageError
+from vicinal.training import SINGLE, learner, train
+from vicinal.training.parts import check_parts
+from vicinal.workspace import RunFolder, StudyProgress
+
+BOTH = Objective(alpha=0.4, beta=0.6, temperature=3.0, mixing=ARMS["mixup"].mixing)
+
+
+@pytest.fixture
+def weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., dict[str, torch.Tensor]]:
+    """weights(spec, micro_batch_size): those of a training in float64 on 41 images, and the rows that its network was given."""
+    build = learner.build_classifier
+    monkeypatch.setattr(learner, "build_classifier", lambda *a: without_batch_norms(build(*a)).double())
+    monkeypatch.setattr(answers, "fused", lambda network, _: network)
+    labels = torch.arange(41) % 4
+    pixels = torch.randint(0, 120, (41, 12, 12, 1), generator=torch.Generator().manual_seed(3))
+    images = ImageSet((pixels + 30 * labels.view(-1, 1, 1, 1)).to(torch.uint8), labels)
+
+    def trained(spec: RunSpec, size: int | None) -> dict[str, torch.Tensor]:
+        folder, seen = RunFolder(tmp_path / f"{spec.name}-{size}", spec), []
+        kept: dict[str, torch.Tensor] = {}
+        finish, outputs = learner.Learner.finish, learner.Learner._outputs
+
+        def keep(self: Any, *arguments: Any) -> None:
+            kept.update(self.network.state_dict())
+            finish(self, *arguments)
+
+        def counted(self: Any, pixels: torch.Tensor) -> Any:
+            seen.append(len(pixels))
+            return outputs(self, pixels)
+
+        monkeypatch.setattr(learner.Learner, "finish", keep)
+        monkeypatch.setattr(learner.Learner, "_outputs", counted)
+        teacher = a_teacher().double() if spec.objective.uses_teacher else None
+        data, progress = training_data(images, images, spec), StudyProgress(1, Console(quiet=True))
+        train([folder], data, teacher, CPU, progress, 1e9, None, False, SINGLE, size)
+        monkeypatch.setattr(learner.Learner, "finish", finish)
+        monkeypatch.setattr(learner.Learner, "_outputs", outputs)
+        assert max(seen) == min(size or 16, 16)
+        assert sum(seen) == 2 * 41
+        assert folder.summary().get("micro_batch_size") == size
+        return {**kept, "seen": torch.tensor(len(seen))}
+
+    return trained
+
+
+@pytest.mark.parametrize(
+    ("objective", "optimizer"), [(BOTH, "adamw"), (ARMS["linear_target"], "sgd"), (ARMS["baseline"], "adamw")]
+)
+def test_parts_of_a_batch_give_the_weights_of_the_whole(
+    objective: Objective, optimizer: str, weights: Callable[..., dict[str, torch.Tensor]]
+) -> None:
+    teacher = {"teacher": "t", "teacher_precision": "fp32"} if objective.uses_teacher else {}
+    spec = run_spec(objective, network=network(epochs=2, optimizer=optimizer, head_warmup_epochs=0), **teacher)
+    whole = weights(spec, None)
+    for size, steps in ((5, 2 * (4 + 4 + 2)), (16, 6)):
+        parts = weights(spec, size)
+        assert parts.pop("seen") == steps
+        for key, value in parts.items():
+            torch.testing.assert_close(value, whole[key], rtol=1e-10, atol=1e-10)
+
+
+def test_batch_norms_are_refused_before_anything_is_spent(
+    smallest: dict[str, Any], study_file: Callable[..., Path], tmp_path: Path, vicinal: Callable[..., Answer]
+) -> None:
+    answer = vicinal("run", study_file(smallest), "--out", tmp_path / "out", "runtime.micro_batch_size=4")
+    assert answer.code == 2
+    assert answer.last.startswith("vicinal: runtime.micro_batch_size: teachers.one (vicinal_resnet8) has batch norms")
+    assert not (tmp_path / "out").exists()
+    norms = torch.nn.Sequential(torch.nn.InstanceNorm2d(3, track_running_stats=True))
+    with pytest.raises(UsageError, match="mine has batch norms"):
+        check_parts(norms, 8, 4, "mine")
+    check_parts(norms, 8, 8, "mine")
+    check_parts(torch.nn.Sequential(torch.nn.InstanceNorm2d(3), torch.nn.LayerNorm(3)), 8, 4, "mine")
