@@ -118,7 +118,8 @@ def corruption_deviations(
         own = [Calibration(bins, refuse_probabilities=False) for _ in answers]
         for metric, of_severity in zip(own, answers.cpu(), strict=True):
             metric.update(of_severity, labels.cpu())
-        moved = [metric.deviations(counts) for metric in own]
+        with not_gathered():  # these are the answers of all processes
+            moved = [metric.deviations(counts) for metric in own]
         found[name] = {key: torch.stack([at[key] for at in moved], 1) for key in ("accuracy", "ece")}
     return found
 
