@@ -12,7 +12,7 @@ from joblib import cpu_count
 from vicinal.config import RuntimeSpec
 from vicinal.errors import UsageError
 from vicinal.study.on_ray import ray_cluster
-from vicinal.workspace import available_memory
+from vicinal.workspace import available_memory, launched
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def crew_of(runtime: RuntimeSpec, device: torch.device, recorded: int | None = N
     threads = runtime.threads or recorded
     if runtime.executor != "local":
         return _elsewhere(runtime, threads or torch.get_num_threads())
-    if runtime.workers == 1:
+    if runtime.workers == 1 or launched().count > 1:  # the processes of torchrun share each training
         return Crew(1, runtime.threads)
     gpus = _visible_gpus() if device.type == "cuda" and device.index is None else ()
     cores = cpu_count()
