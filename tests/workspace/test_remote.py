@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import shutil
 import threading
+import time
 import uuid
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +17,7 @@ import fsspec
 import pytest
 
 from vicinal.errors import UsageError, VicinalError
-from vicinal.workspace import RemoteFolder, folder_or_url
+from vicinal.workspace import HeldError, JobState, RemoteFolder, RemoteJobs, folder_or_url, remote_jobs
 from vicinal.workspace import remote as remote_module
 
 WEIGHTS, MARK = "runs/a/weights.safetensors", "runs/a/done.json"
@@ -43,7 +47,7 @@ def write(folder: RemoteFolder, **files: bytes) -> None:
 def test_what_is_done_goes_and_what_is_not_stays(url: str):
     folder = RemoteFolder(url)
     assert folder.fetch() == 0
-    write(folder, weights=b"half", **{"study.json": b"{}", "runs/a/.lock": b"", "jobs.json": b"", "banks/b": b""})
+    write(folder, weights=b"half", **{"study.json": b"{}", "runs/a/.lock": b"", "banks/b": b""})
     folder.send()
     assert there(url) == {"study.json": b"{}"}
     write(folder, weights=b"whole", mark=b"1", **{"runs/b/checkpoint.pt": b"", "runs/a/log.jsonl": b""})
@@ -183,3 +187,70 @@ def test_s3(url: str, monkeypatch: pytest.MonkeyPatch):
             folder.send()
     finally:
         server.stop()
+
+
+# --- jobs, for workers that share nothing else ---
+
+
+def state(path: Path, process: int, at: float, state: str = "running") -> None:
+    value = JobState(("a",), state, process, "another", at, at)  # type: ignore[arg-type]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(asdict(value)))
+
+
+def test_who_has_a_job(url: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(remote_jobs, "SETTLED_SECONDS", 0.0)
+    folder = RemoteFolder(url)
+    jobs, word = RemoteJobs(folder), folder.local / "work" / "a.json"
+    with pytest.raises(UsageError, match="holds no jobs"):
+        jobs.fetch_jobs()
+    state(word, 1, time.time())
+    of_another = word.read_bytes()
+    folder.write("work/a.json", of_another)
+    word.unlink()
+    with pytest.raises(HeldError, match="process 1 on another"), jobs.taken(["a"]):
+        pytest.fail("it is another's")
+    for kind, at in (("running", time.time() - 1000), ("stopped", time.time())):
+        state(word, 1, at, kind)
+        folder.write("work/a.json", word.read_bytes())
+        with jobs.taken(["a"]):
+            assert json.loads(there(url)["work/a.json"])["process"] == os.getpid()
+            write(folder, weights=b"whole", mark=b"1")
+            word.unlink()  # as one does who is done with it
+        assert there(url) == {WEIGHTS: b"whole", MARK: b"1"}
+    written = RemoteFolder.write
+
+    def outdone(self: RemoteFolder, name: str, content: bytes) -> None:
+        written(self, name, content)
+        written(self, name, of_another)
+
+    monkeypatch.setattr(RemoteFolder, "write", outdone)
+    with pytest.raises(HeldError, match="taken by another"), jobs.taken(["a"]):
+        pytest.fail("it is another's")
+
+
+def test_words_of_others_come_and_go(url: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(remote_jobs, "RENEWED_SECONDS", 0.0)
+    folder = RemoteFolder(url)
+    jobs, word = RemoteJobs(folder), folder.local / "work" / "a.json"
+    state(word, 1, time.time(), "failed")
+    folder.write("work/a.json", word.read_bytes())
+    word.unlink()
+    jobs.watch()
+    assert word.exists()
+    jobs.forget_failures()
+    jobs.watch()
+    assert not word.exists()
+    folder.write("jobs.json", b"{}")
+    write(folder, weights=b"whole", mark=b"1")
+    jobs.look()  # what could not be sent when it was done
+    assert there(url) == {"jobs.json": b"{}", WEIGHTS: b"whole", MARK: b"1"}
+
+    def cut(_: RemoteFolder) -> int:
+        raise VicinalError("the line is cut")
+
+    monkeypatch.setattr(RemoteFolder, "fetch", cut)
+    jobs.look()
+    monkeypatch.setattr(remote_jobs, "LEFT_SECONDS", -1.0)
+    with pytest.raises(VicinalError, match="the line is cut"):
+        jobs.look()

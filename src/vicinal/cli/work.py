@@ -12,7 +12,7 @@ from typing import Any
 
 from vicinal.cli.study_arguments import prepare_process
 from vicinal.errors import UsageError
-from vicinal.workspace import StudyProgress, read_work, say
+from vicinal.workspace import RemoteFolder, RemoteJobs, StudyProgress, folder_or_url, read_work, say
 
 
 def add_parser(verbs: Any) -> None:
@@ -24,7 +24,12 @@ def add_parser(verbs: Any) -> None:
         "vicinal run writes the folder, and measures and reports when all is done; any number of workers may help it, on "
         "this machine or wherever else the folder is seen.",
     )
-    parser.add_argument("folder", metavar="DIR", type=Path, help="a study's folder")
+    parser.add_argument(
+        "folder",
+        metavar="DIR",
+        type=folder_or_url,
+        help="a study's folder, or its URL, where nothing else is shared: what is done here is brought there",
+    )
     parser.add_argument("--retry", action="store_true", help="try again what failed")
     parser.add_argument("--driven", action="store_true", help=argparse.SUPPRESS)  # by a driver that shows what is done
     parser.set_defaults(call=work)
@@ -32,7 +37,12 @@ def add_parser(verbs: Any) -> None:
 
 def work(parsed: argparse.Namespace) -> None:
     """Work until nothing is left, then say so; what failed is raised, unless a driver looks after it."""
-    known, out = read_work(parsed.folder), parsed.folder.absolute()
+    remote, folder = None, parsed.folder
+    if isinstance(folder, str):
+        remote = RemoteJobs(RemoteFolder(folder))
+        remote.fetch_jobs()
+        folder = remote.local
+    known, out = read_work(folder), folder.absolute()
     if not os.access(out, os.W_OK | os.X_OK):
         raise UsageError(f"nothing may be written into {out}; a worker leaves weights there")
     if parsed.driven:
@@ -44,7 +54,7 @@ def work(parsed: argparse.Namespace) -> None:
 
     prepare_process(study_of_work(out, known))
     with StudyProgress(0, name=None, lines_only=parsed.driven) as progress:
-        found = work_on(out, progress, parsed.retry)
+        found = work_on(out, progress, parsed.retry, remote)
     if not parsed.driven:
         found.raise_failure()
         say(f"nothing is left to do in {parsed.folder}; vicinal run with the study measures it and writes its report")

@@ -64,7 +64,8 @@ from vicinal.workspace.lock import HeldError, check_not_held, hold, locked
 from vicinal.workspace.machine import available_memory, environment, free_bytes, keep_freed_memory, processor
 from vicinal.workspace.place import check_place
 from vicinal.workspace.progress import Beat, EpochListener, RunProgress, SlowWork, StudyProgress, shown_if_slow
-from vicinal.workspace.remote import RemoteFolder, fetched_folder, folder_or_url, kept_folder
+from vicinal.workspace.remote import RemoteFolder, folder_or_url
+from vicinal.workspace.remote_jobs import RemoteJobs, fetched_folder, kept_folder
 from vicinal.workspace.run_folder import RunFolder
 from vicinal.workspace.status import JobStatus, StudyStatus, status_of
 from vicinal.workspace.study_folder import STUDY_FILE, check_out_folder, check_study_folder, open_study_folder
@@ -85,6 +86,7 @@ __all__ = [
     "JobStatus",
     "Launched",
     "RemoteFolder",
+    "RemoteJobs",
     "RunFolder",
     "RunProgress",
     "Seal",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import re
 import shutil
 import threading
@@ -18,13 +17,13 @@ from pathlib import Path, PurePosixPath
 from vicinal.errors import UsageError, VicinalError
 from vicinal.workspace.content import cache_folder
 from vicinal.workspace.files import write_file_atomically
-from vicinal.workspace.place import check_place
-from vicinal.workspace.study_folder import STUDY_FILE, check_out_folder
+from vicinal.workspace.lock import is_held
+from vicinal.workspace.study_folder import STUDY_FILE
 
 LOOK_SECONDS = 2.0  # between two looks at what got done here
-MARK, RESULTS = "done.json", "results.json"
+MARK, RESULTS, JOBS_FILE = "done.json", "results.json", "jobs.json"
 _CHUNK = 2**20
-_STAYS = ("banks", "work", "jobs.json")  # at the top of a study's folder; and whatever begins with a dot
+_STAYS = ("banks", "work")  # at the top of a study's folder; and whatever begins with a dot
 _CHECKPOINT = "checkpoint.pt"
 
 
@@ -33,47 +32,6 @@ def folder_or_url(text: str) -> Path | str:
     if text.startswith("file://"):
         return Path(text.removeprefix("file://"))
     return text if re.match(r"[a-z][a-z0-9+.-]*://.", text) else Path(text)
-
-
-def fetched_folder(out: Path | str | None, study: str) -> tuple[Path, RemoteFolder | None, int]:
-    """The folder in which a study is worked on, with what is done of it at a URL; that URL's, and how many runs were fetched.
-
-    Args:
-        out: a folder or URL; None: runs/<name of the study>.
-        study: its name.
-
-    Raises UsageError where the study cannot have it.
-    """
-    place, remote, fetched = folder_or_url(out) if isinstance(out, str) else out, None, 0
-    if isinstance(place, str):
-        remote = RemoteFolder(place)
-        fetched, place = remote.fetch(), remote.local
-    folder = place if place is not None else Path("runs") / study
-    check_place(folder)
-    check_out_folder(folder, study)
-    return folder, remote, fetched
-
-
-@contextlib.contextmanager
-def kept_folder(out: Path | str | None, study: str, is_alone: bool, say: Callable[[str], None]) -> Iterator[Path]:
-    """`fetched_folder`'s, from which what gets done there as long as the block runs is brought to its URL.
-
-    Args:
-        is_alone: whether no other machine works on it.
-        say: told a line or two.
-    """
-    is_url = isinstance(out, str) and isinstance(folder_or_url(out), str)
-    if is_url and not (is_alone and int(os.environ.get("WORLD_SIZE", "1")) == 1):
-        raise UsageError(
-            f"{out} is worked on in a folder of this machine, which no other sees: give --out a folder that all see"
-        )
-    folder, remote, fetched = fetched_folder(out, study)
-    if remote is None:
-        yield folder
-        return
-    say(f"works in {folder}" + f"; {fetched} finished runs are fetched from {remote.url}" * (fetched > 0))
-    with remote.kept(say):
-        yield folder
 
 
 class RemoteFolder:
@@ -104,6 +62,8 @@ class RemoteFolder:
         except ValueError as error:
             raise UsageError(f"{url}: {_in_a_line(error)}") from None
         self._root = str(root).rstrip("/")
+        self._lock = threading.RLock()  # threads of this process share the store's connection and transactions
+        self._done_there = set[str]()
         self._same: dict[str, tuple[int, int] | None] = {}  # size and time of files here that lie there as they are
 
     def fetch(self) -> int:
@@ -112,13 +72,15 @@ class RemoteFolder:
         Raises UsageError where the store cannot be read.
         """
         with self._reached("read", UsageError):
-            self._store.invalidate_cache()
             there = self._sizes()
             if STUDY_FILE in there and not (self.local / STUDY_FILE).exists():
                 self._fetch_file(STUDY_FILE)
             lacking = 0
-            for name in [name for name in there if re.fullmatch(rf"runs/[^/]+/{MARK}", name)]:
+            self._done_there = {name.split("/")[1] for name in there if re.fullmatch(rf"runs/[^/]+/{MARK}", name)}
+            for name in [f"runs/{run}/{MARK}" for run in sorted(self._done_there)]:
                 own = [other for other in there if other.startswith(name.removesuffix(MARK)) and other != name]
+                if is_held((self.local / name).parent):  # a worker of this machine is at it
+                    continue
                 if not (self.local / name).exists():
                     for other in (*own, name):
                         self._fetch_file(other)
@@ -130,60 +92,98 @@ class RemoteFolder:
                             self._same[other] = state
         return lacking
 
-    def send(self, is_all_done: bool = False) -> None:
+    def unsent(self) -> list[str]:
+        """Runs that are done here, and were not there when `fetch` last looked."""
+        runs = [mark.parent for mark in sorted(self.local.glob(f"runs/*/{MARK}"))]
+        return [run.name for run in runs if run.name not in self._done_there and not is_held(run)]
+
+    def send(self, is_all_done: bool = False, runs: Sequence[str] | None = None) -> None:
         """Bring there the runs that are done here, and with `is_all_done` all else, results last.
+
+        Args:
+            is_all_done: whether nothing more will come.
+            runs: these alone.
 
         Raises VicinalError where the store cannot be written.
         """
         with self._reached("written", VicinalError):
-            self._send_files([STUDY_FILE])
+            if runs is None:
+                self._send_files([STUDY_FILE, JOBS_FILE])
             for mark in sorted(self.local.glob(f"runs/*/{MARK}")):
-                names = [
-                    file.relative_to(self.local).as_posix()
-                    for file in sorted(mark.parent.iterdir())
-                    if self._goes(file)
-                ]
-                name = mark.relative_to(self.local).as_posix()
-                if not self._is_there(name):  # perhaps that of another training, whose weights it would no longer fit
-                    with contextlib.suppress(FileNotFoundError):
-                        self._store.rm_file(self._there(name))
-                self._send_files([*(other for other in names if other != name), name])
+                if runs is None or mark.parent.name in runs:
+                    self._send_run(mark)
             if is_all_done:
                 files = [file.relative_to(self.local) for file in sorted(self.local.rglob("*")) if self._goes(file)]
                 rest = [file.as_posix() for file in files if file.parts[0] not in ("runs", *_STAYS, RESULTS)]
                 self._send_files([*rest, RESULTS])
 
+    def _send_run(self, mark: Path) -> None:
+        name = mark.relative_to(self.local).as_posix()
+        names = [file.relative_to(self.local).as_posix() for file in sorted(mark.parent.iterdir()) if self._goes(file)]
+        if not self._is_there(name):  # perhaps that of another training, whose weights it would no longer fit
+            with contextlib.suppress(FileNotFoundError):
+                if self._store.cat_file(self._there(name)) != mark.read_bytes():
+                    self._store.rm_file(self._there(name))
+        self._send_files([*(other for other in names if other != name), name])
+
+    # --- small files of others ---
+
+    def names(self, folder: str) -> list[str]:
+        """The files in a folder of the study's, there. Raises UsageError where the store cannot be read."""
+        with self._reached("read", UsageError):
+            return [name for name in self._sizes(folder) if "/" not in name.removeprefix(f"{folder}/")]
+
+    def read(self, name: str) -> bytes | None:
+        """A small file, there; None where it is not. Raises UsageError where the store cannot be read."""
+        with self._reached("read", UsageError):
+            try:
+                return bytes(self._store.cat_file(self._there(name)))
+            except FileNotFoundError:
+                return None
+
+    def write(self, name: str, content: bytes) -> None:
+        """A small file, there. Raises VicinalError where the store cannot be written."""
+        with self._reached("written", VicinalError):
+            self._store.pipe_file(self._there(name), content)
+
+    def remove(self, name: str) -> None:
+        """Remove a file there, if there is one. Raises VicinalError where the store cannot be written."""
+        with self._reached("written", VicinalError), contextlib.suppress(FileNotFoundError):
+            self._store.rm_file(self._there(name))
+
     @contextlib.contextmanager
-    def kept(self, say: Callable[[str], None]) -> Iterator[None]:
+    def kept(self, say: Callable[[str], None], meanwhile: Callable[[], None] = lambda: None) -> Iterator[None]:
         """Bring there what gets done here as long as the block runs, and all of it where that ends well.
 
         Args:
-            say: told where the store cannot be written meanwhile, and is tried again.
+            say: told where the store cannot be reached meanwhile, and is tried again.
+            meanwhile: called again and again.
 
         Raises VicinalError where it cannot be written at the end.
         """
         ended = threading.Event()
-        thread = threading.Thread(target=self._send_meanwhile, args=(ended, say), daemon=True)
+        thread = threading.Thread(target=self._send_meanwhile, args=(ended, say, meanwhile), daemon=True)
         thread.start()
         try:
             yield
         except BaseException:
             ended.set()
             thread.join()
-            with contextlib.suppress(
-                VicinalError
-            ):  # what ended the block is what counts; the next command sends the rest
+            with contextlib.suppress(VicinalError):  # what ended it is what counts; the next command sends the rest
                 self.send()
             raise
         ended.set()
         thread.join()
         self.send(is_all_done=True)
 
-    def _send_meanwhile(self, ended: threading.Event, say: Callable[[str], None]) -> None:
+    def _send_meanwhile(
+        self, ended: threading.Event, say: Callable[[str], None], meanwhile: Callable[[], None]
+    ) -> None:
         is_told = False
         while not ended.wait(LOOK_SECONDS):
             try:
                 self.send()
+                meanwhile()
                 is_told = False
             except VicinalError as error:
                 if not is_told:
@@ -230,9 +230,10 @@ class RemoteFolder:
         write_file_atomically(self.local / name, fill)
         self._same[name] = self._state(name)
 
-    def _sizes(self) -> dict[str, int]:
+    def _sizes(self, folder: str = "") -> dict[str, int]:
+        self._store.invalidate_cache()
         try:
-            found = self._store.find(self._root, detail=True)
+            found = self._store.find(f"{self._root}/{folder}".rstrip("/"), detail=True)
         except FileNotFoundError:
             return {}
         start = f"{self._root}/"
@@ -241,7 +242,8 @@ class RemoteFolder:
     @contextlib.contextmanager
     def _reached(self, done: str, kind: type[VicinalError]) -> Iterator[None]:
         try:
-            yield
+            with self._lock:
+                yield
         except VicinalError:
             raise
         except Exception as error:  # each store has its own
