@@ -18,7 +18,7 @@ from vicinal.data import ImageSet
 from vicinal.distillation import BankLayout, FrozenTeacher, Precision, TeacherBank, choose_precision
 from vicinal.inputs import ImagePipeline, Preparation, VicinalPlan
 from vicinal.networks import FUSING_IMAGES, Classifier, Compiled, fused
-from vicinal.training import Learner, TrainingData, train_steps, training_plan
+from vicinal.training import SINGLE, Learner, Parallel, TrainingData, train_steps, training_plan
 from vicinal.workspace import RunFolder, StudyProgress
 
 KD_MIXUP = ARMS["kd_mixup"].model_copy(update={"temperature": TEMPERATURE})
@@ -68,7 +68,9 @@ def pipeline(pair: Pair, device: torch.device) -> ImagePipeline:
     return ImagePipeline(data.images, data.labels, preparation(pair), device)
 
 
-def ours(pair: Pair, device: torch.device, objectives: Sequence[Objective], how: How) -> Running:
+def ours(
+    pair: Pair, device: torch.device, objectives: Sequence[Objective], how: How, parallel: Parallel = SINGLE
+) -> Running:
     """Students that share one input stream, stepped together; one step is a step of each."""
     original, data = pair.teacher_network().to(device), pair.data()
     # A timed bank holds one epoch, which repeats.
@@ -92,12 +94,14 @@ def ours(pair: Pair, device: torch.device, objectives: Sequence[Objective], how:
     nothing = ImageSet(torch.empty(0, *data.images.shape[1:], dtype=torch.uint8), torch.empty(0, dtype=torch.int64))
     training = TrainingData(train=data, selection_images=nothing, classes=pair.classes, preparation=preparation(pair))
     folder = tempfile.TemporaryDirectory(prefix="vicinal-bench-")
-    learners = [Learner(RunFolder(Path(folder.name), run), training, device, how.compiled, _fail) for run in runs]
+    learners = [
+        Learner(RunFolder(Path(folder.name), run), training, device, how.compiled, _fail, parallel) for run in runs
+    ]
     bank = _warm_bank(pair, device, original, runs[0], how) if how.bank is not None else None
     progress = StudyProgress(0, Console(quiet=True))
 
     def steps() -> Iterator[int]:
-        for images in train_steps(learners, training, original, progress, bank=bank):
+        for images in train_steps(learners, training, original, progress, bank=bank, parallel=parallel):
             yield images * len(learners)
 
     def close() -> None:
