@@ -29,6 +29,7 @@ lint: $(VENV)/.installed-test
 	$(BIN)/lint-imports
 
 $(VENV)/.installed: pyproject.toml
+	@echo "Installing PyTorch and what else is needed into $(VENV): once, a minute or two on a fast line."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --editable .
 	touch $@
