@@ -100,6 +100,9 @@ class Vicinity(Protocol):
         """(M, C, H, W) clean images to (B, C, H, W) inputs and the (B,) share that each has of its own image."""
 
 
+_CACHED_BYTES = 1 << 21  # of images that are mixed at a time on a CPU, so that its cache holds them meanwhile
+
+
 class Mixup:
     """λ x_i + (1 − λ) x_j with a partner from the same batch (Zhang et al. 2018), as `MixingSpec` draws λ."""
 
@@ -137,9 +140,17 @@ class Mixup:
 
     def apply(self, clean: Tensor, draws: BatchDraws) -> tuple[Tensor, Tensor]:
         """`mix(own, clean[partner], lam)`, bit for bit, without its copies; channels last in memory as `clean` is."""
-        weight = draws.lam.view(-1, 1, 1, 1)
-        of_partner = clean.permute(0, 2, 3, 1).index_select(0, draws.partner).permute(0, 3, 1, 2)
-        return of_partner.mul_(1 - weight).add_(weight * clean[: len(draws.lam)]), draws.lam
+        weight, rows = draws.lam.view(-1, 1, 1, 1), len(draws.lam)
+        if clean.device.type != "cpu" or not rows:
+            of_partner = clean.permute(0, 2, 3, 1).index_select(0, draws.partner).permute(0, 3, 1, 2)
+            return of_partner.mul_(1 - weight).add_(weight * clean[:rows]), draws.lam
+        stored = clean.permute(0, 2, 3, 1)
+        mixed = stored.new_empty(rows, *stored.shape[1:])
+        for some in torch.arange(rows).split(max(1, _CACHED_BYTES // max(1, stored[0].nbytes))):
+            part = slice(int(some[0]), int(some[-1]) + 1)
+            torch.index_select(stored, 0, draws.partner[part], out=mixed[part])
+            mixed[part].permute(0, 3, 1, 2).mul_(1 - weight[part]).add_(weight[part] * clean[part])
+        return mixed.permute(0, 3, 1, 2), draws.lam
 
 
 VICINITIES: dict[str, Callable[[MixingSpec], Vicinity]] = {"mixup": Mixup}
