@@ -146,10 +146,11 @@ class Mixup:
             return of_partner.mul_(1 - weight).add_(weight * clean[:rows]), draws.lam
         stored = clean.permute(0, 2, 3, 1)
         mixed = stored.new_empty(rows, *stored.shape[1:])
-        for some in torch.arange(rows).split(max(1, _CACHED_BYTES // max(1, stored[0].nbytes))):
-            part = slice(int(some[0]), int(some[-1]) + 1)
+        at_once = max(1, _CACHED_BYTES // max(1, stored[0].nbytes))
+        for start in range(0, rows, at_once):
+            part = slice(start, start + at_once)
             torch.index_select(stored, 0, draws.partner[part], out=mixed[part])
-            mixed[part].permute(0, 3, 1, 2).mul_(1 - weight[part]).add_(weight[part] * clean[part])
+            mixed[part].permute(0, 3, 1, 2).mul_(1 - weight[part]).add_(weight[part] * clean[:rows][part])
         return mixed.permute(0, 3, 1, 2), draws.lam
 
 
