@@ -25,6 +25,10 @@ def _in_a_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+_MOST = 1e12  # bytes of memory are the largest numbers here
+_Option = Annotated[int, Field(ge=-_MOST, le=_MOST)] | Annotated[float, Field(ge=-_MOST, le=_MOST)] | str
+
+
 class RuntimeSpec(Frozen):
     """Where, how often and how fast; changes results of one machine from their last digits on at most, and no fingerprint."""
 
@@ -44,7 +48,7 @@ class RuntimeSpec(Frozen):
         "local",
         description="what starts the workers: this machine, or a cluster whose nodes all see the study's folder",
     )
-    executor_options: dict[str, int | float | str | list[str]] = Field(
+    executor_options: dict[str, _Option | list[_Option]] = Field(
         {},
         max_length=50,
         description="of each worker on a cluster: as submitit's update_parameters (timeout_min, mem_gb, slurm_partition, ...) or a "

@@ -6,7 +6,7 @@ What needs torchmetrics is imported when it is first asked for: that takes secon
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from vicinal.metrics.base import not_gathered
+from vicinal.metrics.alone import not_gathered
 from vicinal.metrics.bootstrap import interval, percentiles, resample_counts, sample_size
 from vicinal.metrics.consistency import calibration_test
 from vicinal.metrics.dyadic import PairDesign

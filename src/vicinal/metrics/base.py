@@ -13,6 +13,8 @@ from torchmetrics.metric import jit_distributed_available
 from torchmetrics.utilities.data import dim_zero_cat
 from torchmetrics.utilities.distributed import gather_all_tensors
 
+from vicinal.metrics.alone import is_alone
+
 _DTYPES = (
     torch.float32,
     torch.float64,
@@ -28,33 +30,9 @@ WAY_OUT = (
     ", or make the metric with refuse_probabilities=False where these are logits"  # ends the refusal of probabilities
 )
 
-_alone = 0  # how many `not_gathered` are open
-
-
-@contextmanager
-def not_gathered() -> Iterator[None]:
-    """Within it, metrics of this process speak of its own data alone, also where a process group is at work.
-
-    For a process that measures while the others do something else, which would be waited for.
-
-    Example:
-        >>> from vicinal.metrics import Calibration, not_gathered
-        >>> metric = Calibration(15, only="accuracy")
-        >>> metric.update(torch.tensor([[3.0, 0.0], [2.0, 1.0]]), torch.tensor([0, 1]))
-        >>> with not_gathered():
-        ...     float(metric.compute())
-        0.5
-    """
-    global _alone  # of the process, as its group is: measuring may use threads
-    _alone += 1
-    try:
-        yield
-    finally:
-        _alone -= 1
-
 
 def _others_are_to_ask() -> bool:
-    return not _alone and bool(jit_distributed_available())
+    return not is_alone() and bool(jit_distributed_available())
 
 
 class GatheredMetric(Metric):

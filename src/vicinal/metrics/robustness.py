@@ -13,7 +13,8 @@ from torch import Tensor
 
 from vicinal.config import CORRUPTIONS, SEVERITIES, corruption_named
 from vicinal.functional import checked_labels, refuse_probabilities
-from vicinal.metrics.base import WAY_OUT, GatheredMetric, not_gathered
+from vicinal.metrics.alone import not_gathered
+from vicinal.metrics.base import WAY_OUT, GatheredMetric
 from vicinal.metrics.bootstrap import resample_counts
 from vicinal.metrics.calibration import Calibration
 from vicinal.metrics.proportions import paired_interval

@@ -151,9 +151,11 @@ class TimmClassifier(Classifier):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, C, H, W) pixels in [0, 1] to (B, K) logits."""
-        images = len(pixels) if self.images_of_batch is None else self.images_of_batch
-        with _running_statistics(self) if self.training and images == 1 else contextlib.nullcontext():
+        with _running_statistics(self) if self.training and self._is_single(pixels) else contextlib.nullcontext():
             return cast(Tensor, self.head(self._pooled(pixels)))
+
+    def _is_single(self, pixels: Tensor) -> bool:
+        return (len(pixels) if self.images_of_batch is None else self.images_of_batch) == 1
 
     def features(self, pixels: Tensor) -> Tensor:
         """(B, D') features that the last linear layer sees: behind the bottleneck where the head has one."""
