@@ -15,6 +15,7 @@ def not_gathered() -> Iterator[None]:
     For a process that measures while the others do something else, which would be waited for.
 
     Example:
+        >>> import torch
         >>> from vicinal.metrics import Calibration, not_gathered
         >>> metric = Calibration(15, only="accuracy")
         >>> metric.update(torch.tensor([[3.0, 0.0], [2.0, 1.0]]), torch.tensor([0, 1]))
