@@ -67,3 +67,8 @@ def undrawn() -> Iterator[None]:
         for name in ("over_images_seen", "scaled_curves", "pareto", "risk_coverage", "information"):
             patch.setattr(write, name, lambda _: None)
         yield
+
+
+def weights_of(out: Path) -> dict[str, bytes]:
+    """The weights of every run of a study's folder, by the run's name."""
+    return {file.parent.name: file.read_bytes() for file in out.glob("runs/*/weights.safetensors")}

@@ -17,3 +17,13 @@ class UsageError(VicinalError):
     """The user's input is at fault: a wrong key, a missing file, data that cannot be used. The command line exits with 2."""
 
     exit_code = 2
+
+
+def as_ended(exit_code: int, said: str) -> VicinalError:
+    """The error with which another process ended that exited with this status."""
+    return (UsageError if exit_code == UsageError.exit_code else VicinalError)(said)
+
+
+def one_line(error: BaseException, most: int | None = 200) -> str:
+    """What an error says, as one line of at most so many characters; its kind where it says nothing."""
+    return " ".join(str(error).split())[:most] or type(error).__name__

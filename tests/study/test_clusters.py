@@ -16,14 +16,14 @@ from typing import Any
 import pytest
 import torch
 
-from tiny_studies import merged
+from tiny_studies import merged, weights_of
 from vicinal.config import RuntimeSpec, StudySpec
 from vicinal.errors import UsageError, VicinalError
-from vicinal.study import Study, execute
+from vicinal.study import Study
 from vicinal.study.crew import crew_of
 from vicinal.study.driver import MOST_SOON, Deaths
 from vicinal.study.executors import hands_of
-from vicinal.workspace import read_state
+from vicinal.workspace import StudyProgress, read_state
 
 
 @pytest.fixture(scope="module")
@@ -31,18 +31,6 @@ def values(tiny: dict[str, Any]) -> dict[str, Any]:
     """Two teachers and what learns from them; checkpoints after every batch, so that a kill leaves one."""
     changes = {"teachers.one.epochs": 12, "student.epochs": 2, "runtime.checkpoint_seconds": 0, "runtime.threads": 1}
     return merged(tiny, {"name": "clusters", **changes})
-
-
-@pytest.fixture(scope="module")
-def alone(values: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The study, one run after another in this process."""
-    out = tmp_path_factory.mktemp("alone") / "out"
-    execute(Study(StudySpec.model_validate(values), out), "alone")
-    return out
-
-
-def weights(out: Path) -> dict[str, bytes]:
-    return {file.parent.name: file.read_bytes() for file in out.glob("runs/*/weights.safetensors")}
 
 
 @contextlib.contextmanager
@@ -112,8 +100,7 @@ def test_a_lacking_package_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 
 def test_workers_that_die_at_once_are_not_started_for_ever():
-    deaths = Deaths()
-    deaths.begin()
+    deaths = Deaths(StudyProgress(0, name=None, lines_only=True))
     for _ in range(MOST_SOON - 1):
         deaths.count("killed by signal 9")
     with pytest.raises(VicinalError, match="killed by signal 9"):
@@ -135,7 +122,7 @@ def test_jobs_of_submitit_of_which_one_is_killed(
     assert process.returncode == 0, told
     assert "2 workers of 1 thread each" in told
     assert "another takes its place" in told
-    assert weights(out) == weights(alone) != {}
+    assert weights_of(out) == weights_of(alone) != {}
 
 
 @pytest.mark.slow
@@ -163,7 +150,7 @@ def test_a_ray_cluster_of_which_a_node_is_killed(
             wait_for(lambda: is_gone(at_it), 30)
             _, told = process.communicate(timeout=400)
         assert process.returncode == 0, told
-        assert weights(out) == weights(alone) != {}
+        assert weights_of(out) == weights_of(alone) != {}
         assert json.loads((out / "results.json").read_text())["environment"]["threads"] == 1
     finally:
         cluster.shutdown()

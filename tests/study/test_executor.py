@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from safetensors.numpy import load_file
 
-from tiny_studies import merged
+from tiny_studies import merged, weights_of
 from vicinal.config import StudySpec, load_study
 from vicinal.errors import UsageError
 from vicinal.study import Job, Study, execute, in_order, run_job
@@ -42,10 +42,6 @@ class InProcesses:
             self.done.append(job)
 
 
-def weights(out: Path) -> dict[str, bytes]:
-    return {file.parent.name: file.read_bytes() for file in out.glob("runs/*/weights.safetensors")}
-
-
 @pytest.mark.slow
 def test_another_executor_gives_the_same_study(
     smallest: dict[str, Any], study_file: Callable[..., Path], tmp_path: Path
@@ -55,7 +51,7 @@ def test_another_executor_gives_the_same_study(
     executor = InProcesses(file, tmp_path / "there")
     there = execute(Study(load_study(str(file)), tmp_path / "there"), "there", executor)
     assert len(executor.done) == 3
-    assert weights(tmp_path / "here") == weights(tmp_path / "there") != {}
+    assert weights_of(tmp_path / "here") == weights_of(tmp_path / "there") != {}
     assert [student.nll for student in here.students] == [student.nll for student in there.students]
 
 

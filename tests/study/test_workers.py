@@ -19,7 +19,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from tiny_studies import Answer, merged
+from tiny_studies import Answer, merged, weights_of
 from vicinal.config import StudySpec
 from vicinal.errors import UsageError, VicinalError
 from vicinal.study import Job, Study, execute, work
@@ -45,18 +45,6 @@ def values(tiny: dict[str, Any]) -> dict[str, Any]:
     """One teacher, and students in two jobs; checkpoints after every batch, so that a kill leaves one."""
     changes = {"teachers.one.epochs": 6, "student.epochs": 2, "runtime.checkpoint_seconds": 0, "runtime.threads": 1}
     return merged(tiny, {"name": "workers", **changes})
-
-
-@pytest.fixture(scope="module")
-def alone(values: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The study, one run after another in this process."""
-    out = tmp_path_factory.mktemp("alone") / "out"
-    execute(Study(StudySpec.model_validate(values), out), "alone")
-    return out
-
-
-def weights(out: Path) -> dict[str, bytes]:
-    return {file.parent.name: file.read_bytes() for file in out.glob("runs/*/weights.safetensors")}
 
 
 def prepared(values: dict[str, Any], out: Path) -> Study:
@@ -113,7 +101,7 @@ def test_what_a_killed_worker_left_is_gone_on_with(values: dict[str, Any], alone
     finally:
         torch.set_num_threads(threads)
     assert "seed 0, one: continues" in said.file.getvalue()  # type: ignore[attr-defined]
-    assert weights(out) == weights(alone) != {}
+    assert weights_of(out) == weights_of(alone) != {}
     found = status_of(out)
     assert [one.what for one in found.jobs] == ["done"] * 3
     assert (found.runs_done, found.runs, found.has_results) == (4, 4, False)
@@ -135,7 +123,7 @@ def test_a_second_worker_takes_what_a_killed_one_left(values: dict[str, Any], al
         assert (victim.wait(), other.returncode) == (-signal.SIGKILL, 0)
     assert "seed 0, one: continues" in told
     assert f"nothing is left to do in {out}" in said
-    assert weights(out) == weights(alone) != {}
+    assert weights_of(out) == weights_of(alone) != {}
 
 
 @pytest.mark.slow
@@ -156,7 +144,7 @@ def test_a_driver_starts_killed_workers_again_and_takes_them_with_it(
         _, told = driver.communicate(timeout=300)
     assert driver.returncode == 0, told
     assert "2 workers of 1 thread each" in told
-    assert weights(out) == weights(alone)
+    assert weights_of(out) == weights_of(alone)
     mine, theirs = (json.loads((folder / "results.json").read_text()) for folder in (out, alone))
     assert mine["environment"]["threads"] == 1
     assert [student["nll"] for student in mine["students"]] == [student["nll"] for student in theirs["students"]]
@@ -175,7 +163,7 @@ def test_a_driver_without_workers_waits_for_others(
         _, told = driver.communicate(timeout=100)
     assert driver.returncode == 0, told
     assert f"waits for workers: vicinal work {out}" in told
-    assert weights(out) == weights(alone)
+    assert weights_of(out) == weights_of(alone)
     assert (out / "report.html").exists()
 
 

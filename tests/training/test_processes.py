@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tiny_studies import Answer, merged
+from tiny_studies import Answer, merged, weights_of
 
 HERE = Path(__file__).parent
 RUNS = ("parts", "both", "linear")
@@ -72,12 +72,8 @@ def two(
     return {"file": file, "out": out, "stderr": done.stderr, "stdout": done.stdout}
 
 
-def weights(out: Path) -> dict[str, bytes]:
-    return {file.parent.name: file.read_bytes() for file in out.glob("runs/*/weights.safetensors")}
-
-
 def test_a_shared_teacher_gives_the_weights_of_one_process(two: dict[str, Any]) -> None:
-    alone, shared = weights(two["out"] / "alone"), weights(two["out"] / "fresh")
+    alone, shared = weights_of(two["out"] / "alone"), weights_of(two["out"] / "fresh")
     assert alone == shared
     assert len(alone) == 5
     marks = [json.loads(path.read_text()) for path in two["out"].glob("fresh/runs/*/done.json")]
@@ -93,10 +89,10 @@ def test_a_shared_teacher_gives_the_weights_of_one_process(two: dict[str, Any]) 
 def test_begun_by_one_process_continued_by_two_and_the_other_way(
     two: dict[str, Any], vicinal: Callable[..., Answer]
 ) -> None:
-    assert weights(two["out"] / "begun_by_one") == weights(two["out"] / "alone")
+    assert weights_of(two["out"] / "begun_by_one") == weights_of(two["out"] / "alone")
     assert list((two["out"] / "begun_by_two" / "runs").glob("student-*/checkpoint.pt"))
     assert vicinal("run", two["file"], "--out", two["out"] / "begun_by_two").code == 0
-    assert weights(two["out"] / "begun_by_two") == weights(two["out"] / "alone")
+    assert weights_of(two["out"] / "begun_by_two") == weights_of(two["out"] / "alone")
 
 
 def test_only_the_main_process_speaks(two: dict[str, Any]) -> None:
@@ -166,4 +162,4 @@ def test_one_of_three_killed_ends_all_in_a_line_and_another_number_continues(
     again = subprocess.run([*command, "runtime.devices=2"], env=environment(), capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     assert vicinal("run", file, "runtime.devices=1", "--out", tmp_path / "alone").code == 0
-    assert weights(out) == weights(tmp_path / "alone") != {}
+    assert weights_of(out) == weights_of(tmp_path / "alone") != {}

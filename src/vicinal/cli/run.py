@@ -14,6 +14,7 @@ from typing import Any
 from vicinal.cli.launch import launch
 from vicinal.cli.report import print_report
 from vicinal.cli.study_arguments import add_study_arguments, prepare_process, study_and_folder
+from vicinal.config import StudySpec
 from vicinal.errors import VicinalError
 from vicinal.workspace import check_not_held, launched, printable, say
 
@@ -29,27 +30,28 @@ def add_parser(verbs: Any) -> None:
 
 def run(parsed: argparse.Namespace) -> None:
     """Run a study and write its report; in a process that is not the main one, take part in it and say nothing."""
-    if launched().count > 1:  # before torch is there, whose warnings of every process are for its developers
+    own = launched()
+    if own.count > 1:  # before torch is there, whose warnings of every process are for its developers
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    if launched().count == 1 and (devices := study_and_folder(parsed)[0].runtime.devices) > 1:
-        launch(devices, parsed.given)
-    elif launched().is_main:
-        print_report(_run(parsed) / "report.html")
-        if isinstance(parsed.out, str):
-            say(f"all of it: {parsed.out}")
-    else:
+    if not own.is_main:
         _follow(parsed)
-
-
-def _run(parsed: argparse.Namespace) -> Path:
+        return
     spec, out = study_and_folder(parsed)
-    if launched().is_main:
-        check_not_held(out)
+    if own.count == 1 and spec.runtime.devices > 1:
+        launch(spec.runtime.devices, parsed.given)
+        return
+    check_not_held(out)
+    _run(parsed, spec, out)
+    print_report(out / "report.html")
+    if isinstance(parsed.out, str):
+        say(f"all of it: {parsed.out}")
+
+
+def _run(parsed: argparse.Namespace, spec: StudySpec, out: Path) -> None:
     prepare_process(spec)
     from vicinal import api
 
     api.run(spec, parsed.out or out, command=printable(shlex.join(["vicinal", *parsed.given])))
-    return out
 
 
 def _follow(parsed: argparse.Namespace) -> None:
@@ -63,7 +65,7 @@ def _follow(parsed: argparse.Namespace) -> None:
             contextlib.redirect_stdout(nowhere),
             contextlib.redirect_stderr(nowhere),
         ):
-            _run(parsed)
+            _run(parsed, *study_and_folder(parsed))
     except VicinalError as error:
         from vicinal.training import LostProcessError
 

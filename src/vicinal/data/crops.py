@@ -52,10 +52,10 @@ class Cropper:
     def cut(self, pixels: NDArray[np.uint8], box: Box, size: int) -> NDArray[np.uint8]:
         """The crop of an upright original (H, W, 3), bilinear with antialiasing, as torchvision's of uint8 images."""
         rows, columns = self.where(pixels.shape[0], pixels.shape[1], box)
+        if pixels[rows, columns].shape[:2] == (size, size):
+            return np.array(pixels[rows, columns])
         # Sliced by torch: only so it sees that channels lie side by side, and keeps them so, which is twice as fast.
         cut = torch.from_numpy(pixels)[None, rows, columns].permute(0, 3, 1, 2)
-        if cut.shape[2:] == (size, size):
-            return np.array(pixels[rows, columns])
         cut = F.interpolate(cut, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
         return cut[0].permute(1, 2, 0).numpy()
 

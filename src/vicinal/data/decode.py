@@ -22,7 +22,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from vicinal.data.formats import FORMATS_HERE
 from vicinal.data.types import Item, Split, digests_of
 from vicinal.data.views import Fit, View, canvas_view, centre_square, kept_share
-from vicinal.errors import UsageError, VicinalError
+from vicinal.errors import UsageError, VicinalError, one_line
 from vicinal.workspace import SlowWork, available_memory
 
 MEMORY_SHARE = 0.6  # of the free memory that images may take; the rest is for training
@@ -45,12 +45,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-ON_THEIR_SIDES = (
-    Image.Transpose.TRANSPOSE,
-    Image.Transpose.ROTATE_270,
-    Image.Transpose.TRANSVERSE,
-    Image.Transpose.ROTATE_90,
-)
+ON_THEIR_SIDES = tuple(turn for stated, turn in _TURNS.items() if stated >= 5)
 Shrink = Callable[
     [tuple[int, int]], int
 ]  # of an upright image's (height, width): 1, 2, 4 or 8, that its sides are divided by
@@ -358,7 +353,7 @@ def _opened(data: Path | bytes, where: str) -> Iterator[Image.Image]:
     except Image.DecompressionBombError:
         raise BrokenImageError(f"{where} cannot be read as an image (it has more than {MOST_PIXELS:,} px)") from None
     except Exception as error:  # decoders of broken files raise anything: OSError, SyntaxError, struct.error, ...
-        reason = "no known image format" if isinstance(error, UnidentifiedImageError) else _one_line(error)
+        reason = "no known image format" if isinstance(error, UnidentifiedImageError) else one_line(error, None)
         raise BrokenImageError(f"{where} cannot be read as an image ({reason})") from None
 
 
@@ -487,7 +482,3 @@ def _on_background(image: Image.Image) -> tuple[Image.Image, bool]:
             layered = Image.alpha_composite(Image.new("RGBA", layered.size, (*BACKGROUND, 255)), layered)
         seen.paste(layered.convert(seen.mode), (0, top))
     return seen, transparent
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

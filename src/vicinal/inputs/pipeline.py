@@ -117,7 +117,7 @@ class ImagePipeline:
     def _reading(self, planned: PlannedBatch) -> Callable[[], Wait]:
         """What begins to read the images of a batch and gives what waits for them; numbers are drawn here, in the caller's thread."""
         if self._originals is not None:
-            return partial(_start, self._originals, planned.index, self._boxes(planned), self._side[0])
+            return partial(self._originals.start_crops, planned.index, self._boxes(planned), self._side[0])
         assert self._lazy is not None
         return partial(_whole, self._lazy, planned.index)
 
@@ -185,10 +185,6 @@ class ImagePipeline:
             return self.augment.resize - self._crop_shape[0], self.augment.resize - self._crop_shape[1]
         room = 2 * self.augment.pad if self.augment.crop == "pad" else 0
         return room, room
-
-
-def _start(images: CroppedImages, index: Tensor, boxes: Tensor, size: int) -> Wait:
-    return images.start_crops(index, boxes, size)
 
 
 def _whole(images: Images, index: Tensor) -> Wait:

@@ -206,9 +206,13 @@ def _draws(plan: VicinalPlan, epoch: int, section: int) -> _Draws:
     def generators(numbers: int) -> np.random.Generator:
         return np.random.Generator(np.random.Philox(np.random.SeedSequence([*key, int(numbers), *own])))
 
-    first = section * plan.section_size(0)
+    if plan.is_drawn_whole:
+        order = generators(Numbers.ORDER).permutation(size)
+    else:
+        first = section * plan.section_size(0)
+        order = _order(plan, (*key, int(Numbers.ORDER)), first, first + size)
     return _Draws(
-        order=_order(plan, (*key, int(Numbers.ORDER)), first, first + size),
+        order=order,
         vicinity=vicinity_of(plan.mixing).draw(Places(size, plan.batch_size), generators),
         crop=generators(Numbers.CROP).random((size, 2), dtype=np.float32),
         flip=generators(Numbers.FLIP).random(size) < 0.5,
@@ -216,9 +220,7 @@ def _draws(plan: VicinalPlan, epoch: int, section: int) -> _Draws:
 
 
 def _order(plan: VicinalPlan, key: tuple[int, ...], first: int, last: int) -> NDArray[np.int64]:
-    """The images at positions `first` to `last` − 1 of an epoch."""
-    if plan.is_drawn_whole:
-        return np.random.Generator(np.random.Philox(np.random.SeedSequence(key))).permutation(plan.images)
+    """The images at positions `first` to `last` − 1 of an epoch that is not drawn whole."""
     if isinstance(plan.order, BlockOrder):
         return in_blocks(plan.images, plan.order, key, first, last)
     return KeyedPermutation(plan.images, key)(np.arange(first, last))

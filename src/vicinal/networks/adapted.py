@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from vicinal.config import NetworkSpec
-from vicinal.errors import UsageError
+from vicinal.errors import UsageError, one_line
 from vicinal.networks.timm_models import without_company
-from vicinal.networks.weights import check_kinds, first_difference, one_line
+from vicinal.networks.weights import check_kinds, first_difference
 
 _SIDES = (224, 32, 28, 64, 96, 128, 256, 299, 384)  # px, tried where nothing says what a network takes
 _INSIDE = "model."  # before the names of the adapted module's own tensors

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from vicinal.config import AugmentSpec, NetworkSpec, is_factory, is_given, is_onnx, refuse_pixels_to_255
-from vicinal.errors import UsageError
+from vicinal.errors import UsageError, one_line
 from vicinal.inputs import Preparation
 from vicinal.networks.classifier import TimmClassifier, WholeModel
 from vicinal.networks.heads import ClassOrder, check_class_count, kept_head, new_head, reorder_classes
@@ -22,7 +22,7 @@ from vicinal.networks.meaning import Meaning, are_numbers, match_classes, shown
 from vicinal.networks.naming import weights_file
 from vicinal.networks.restrict import places_of_classes, restricted
 from vicinal.networks.stated import stated_preparation
-from vicinal.networks.weights import WeightsFile, one_line, read_weights_file
+from vicinal.networks.weights import WeightsFile, read_weights_file
 from vicinal.networks.whole import (
     Normalisation,
     are_whole_classifiers,

@@ -10,6 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from vicinal.errors import one_line
+
 GRAPHS = 64  # that torch.compile may keep for one `forward`; past its own limit of 8 it would go back to eager without a word
 
 
@@ -46,7 +48,7 @@ class Compiled:
                     raise
                 # No compiler, a damaged cache, an architecture it cannot trace; what is not its fault fails again below.
                 self._fast = None
-                reason = " ".join(str(error).split())[:160] or type(error).__name__
+                reason = one_line(error, 160)
                 self._say(
                     f"torch.compile does not work here ({reason}); goes on without, as with runtime.compile=never"
                 )

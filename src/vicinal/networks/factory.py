@@ -19,9 +19,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from vicinal.config import NetworkSpec
-from vicinal.errors import UsageError
+from vicinal.errors import UsageError, one_line
 from vicinal.networks.adapted import AdaptedModel, close_names, loaded
-from vicinal.networks.weights import one_line
 
 
 def factory_model(

@@ -11,10 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from vicinal.config import GIVEN, NetworkSpec
-from vicinal.errors import UsageError
+from vicinal.errors import UsageError, one_line
 from vicinal.networks.adapted import AdaptedModel, close_names, loaded
 from vicinal.networks.factory import adapted_module, channels_of
-from vicinal.networks.weights import one_line
 
 _given: dict[str, nn.Module] = {}  # by name, while the call that was given them lasts; its threads see them too
 

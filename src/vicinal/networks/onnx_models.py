@@ -16,9 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from vicinal.config import NetworkSpec
-from vicinal.errors import UsageError
+from vicinal.errors import UsageError, one_line
 from vicinal.networks.said import names_in, names_of
-from vicinal.networks.weights import one_line
 
 _FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 _PROBED = 4  # images that show whether answers are probabilities

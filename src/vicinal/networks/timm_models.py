@@ -12,9 +12,9 @@ import timm
 from torch import Tensor, nn
 
 from vicinal.config import NetworkSpec
-from vicinal.errors import UsageError
+from vicinal.errors import UsageError, one_line
 from vicinal.networks.naming import FOLDER_PREFIX, read_config
-from vicinal.networks.weights import PREFIXES, check_kinds, first_difference, one_line, shapes_differ
+from vicinal.networks.weights import PREFIXES, check_kinds, first_difference, shapes_differ
 
 _BUILT_IN = ("vicinal_resnet8", "vicinal_mobilenet")
 _SIDES_TRIED = 3  # that the shapes of a file speak for

@@ -8,10 +8,9 @@ from typing import Any
 from torch import Tensor
 
 from vicinal.config import NetworkSpec
-from vicinal.errors import UsageError
+from vicinal.errors import UsageError, one_line
 from vicinal.networks.adapted import AdaptedModel, close_names, loaded
 from vicinal.networks.naming import TORCHVISION, weights_file
-from vicinal.networks.weights import one_line
 
 _FILTERS = {"nearest": "nearest", "bilinear": "bilinear", "bicubic": "bicubic", "lanczos": "lanczos"}
 _TRANSFORMS_INPUT = ("googlenet", "inception_v3")  # of which the published weights want other pixels than the others

@@ -10,11 +10,10 @@ from typing import Any
 from torch import Tensor
 
 from vicinal.config import NetworkSpec
-from vicinal.errors import UsageError
+from vicinal.errors import UsageError, one_line
 from vicinal.networks.adapted import AdaptedModel, loaded
 from vicinal.networks.naming import TRANSFORMERS, read_config
 from vicinal.networks.said import names_of
-from vicinal.networks.weights import one_line
 
 _FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 

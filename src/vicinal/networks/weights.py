@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from vicinal.errors import UsageError
+from vicinal.errors import UsageError, one_line
 from vicinal.networks.classifier import Classifier
 from vicinal.networks.inert import is_inert, read_torch_file
 from vicinal.networks.meaning import METADATA_KEY, Meaning
@@ -220,8 +220,3 @@ def first_difference(held: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -
     """A name that only one of them has, or whose shapes differ; None where they fit one another."""
     missing, unexpected = (n for n in wanted if n not in held), (n for n in held if n not in wanted)
     return next(itertools.chain(missing, unexpected, shapes_differ(held, wanted)), None)
-
-
-def one_line(error: BaseException) -> str:
-    """What an error says, as one line of at most 200 characters."""
-    return " ".join(str(error).split())[:200] or type(error).__name__

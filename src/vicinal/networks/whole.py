@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from vicinal.config import NetworkSpec
-from vicinal.errors import UsageError
+from vicinal.errors import UsageError, one_line
 from vicinal.networks.classifier import TimmClassifier
 from vicinal.networks.heads import check_class_count
-from vicinal.networks.weights import FILE_BYTES, WeightsFile, check_kinds, one_line
+from vicinal.networks.weights import FILE_BYTES, WeightsFile, check_kinds
 
 _NORMALISATION = {"mean", "std"}
 _INSIDE = "backbone.model."  # before the names of a model that keeps its classifier

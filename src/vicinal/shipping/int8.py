@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vicinal.data import Originals
-from vicinal.errors import UsageError, VicinalError
+from vicinal.errors import UsageError, VicinalError, one_line
 from vicinal.metrics import paired_interval, proportion_interval
 from vicinal.shipping.finished import FinishedRun
 from vicinal.shipping.graphs import (
@@ -248,7 +248,7 @@ class Int8Export:
                 model = quantised(network, batches, form)
                 made.append((form, model, onnx_session(model.SerializeToString())))
             except Exception as error:
-                failure = " ".join(str(error).split())[:160] or type(error).__name__
+                failure = one_line(error, 160)
                 self.say(f"int8: {form}: onnxruntime does not take it ({failure})")
         if not made:
             raise RefusedError(f"onnxruntime cannot bring this network to 8 bits ({failure})")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from vicinal.errors import UsageError, VicinalError
+from vicinal.errors import UsageError, VicinalError, one_line
 
 _NEEDED = ("README.md", "class_names.txt")
 
@@ -34,7 +34,7 @@ def push_student(folder: Path, repository: str, private: bool = False) -> str:
             ignore_patterns=[".*", "*.part"],
         )
     except HFValidationError as error:
-        raise UsageError(f"{repository!r} is no name that the hub takes ({_first_line(error)})") from None
+        raise UsageError(f"{repository!r} is no name that the hub takes ({one_line(error)})") from None
     except LocalTokenNotFoundError:
         raise UsageError("the hub asks who you are: hf auth login, or set HF_TOKEN to a token that may write") from None
     except Exception as error:  # of requests, of the hub's own, of uploads
@@ -55,9 +55,5 @@ def _refusal(repository: str, error: Exception) -> VicinalError:
         )
     reason = f"it answers {status}: " if status is not None else ""
     return VicinalError(
-        f"{repository} could not be pushed ({reason}{_first_line(error)}); the same command pushes again what is missing"
+        f"{repository} could not be pushed ({reason}{one_line(error)}); the same command pushes again what is missing"
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (" ".join(str(error).split()) or type(error).__name__)[:200]

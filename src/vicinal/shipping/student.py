@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vicinal.data import View
-from vicinal.errors import UsageError, VicinalError
+from vicinal.errors import UsageError, VicinalError, one_line
 from vicinal.shipping.export import STUDENT_FILE
 from vicinal.shipping.graphs import INPUT, OUTPUT, onnx_session, quiet
 from vicinal.shipping.int8 import INT8_FILE
@@ -102,7 +102,7 @@ def _timm(folder: Path) -> tuple[tuple[str, ...], int, Callable[[Sequence[Image.
             model: Any = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
         config: dict[str, Any] = timm.data.resolve_model_data_config(model)
     except Exception as error:
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        reason = one_line(error, 160)
         raise VicinalError(f"timm cannot load {folder} ({reason}): export the student again") from None
     channels, height, width = config["input_size"]
     mode: Any = config.get("crop_mode") or "center"
@@ -141,7 +141,7 @@ def _onnx(path: Path) -> tuple[tuple[str, ...], int, Callable[[Sequence[Image.Im
             raise ValueError(f"its input is {form.name} {form.type} {form.shape}")
         channels = int(form.shape[3])
     except Exception as error:
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        reason = one_line(error, 160)
         raise VicinalError(f"{path} is no student's graph ({reason}): export the student again") from None
 
     def ask(images: Sequence[Image.Image]) -> Answers:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vicinal.config import MeasuresSpec, NetworkSpec
 from vicinal.distillation import objective_needs, objective_terms
-from vicinal.errors import UsageError
+from vicinal.errors import UsageError, one_line
 from vicinal.inputs import vicinity_of
 from vicinal.networks import (
     Classifier,
@@ -112,7 +112,7 @@ def _check_training(
     try:
         try_training(network, pixels)
     except Exception as error:
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        reason = one_line(error, 160)
         raise UsageError(f"{key}: {spec.model} cannot be trained here ({reason}); use another model") from None
 
 

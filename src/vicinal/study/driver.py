@@ -31,23 +31,22 @@ Hands = Callable[[int, StudyProgress], AbstractContextManager[Sequence[Worker]]]
 
 
 class Deaths:
-    """Of one worker after another in one place: those that die as soon as they begin are not started for ever."""
+    """Of one worker after another in one place, the first of which starts now: those that die as soon as they begin are not started
+    for ever."""
 
-    def __init__(self) -> None:
-        self._started, self._soon = 0.0, 0
-
-    def begin(self) -> None:
-        """Another one starts."""
-        self._started = time.monotonic()
+    def __init__(self, progress: StudyProgress) -> None:
+        self._progress, self._started, self._soon = progress, time.monotonic(), 0
 
     def count(self, why: str) -> None:
-        """It died. Raises VicinalError where too many did at once."""
+        """It died, and another one starts. Raises VicinalError where too many did at once."""
         self._soon = self._soon + 1 if time.monotonic() - self._started < SOON_SECONDS else 1
         if self._soon >= MOST_SOON:
             raise VicinalError(
                 f"{MOST_SOON} workers in a row were ended from outside as soon as they began ({why}); see to memory and limits, "
                 "then give the same command again"
             )
+        self._progress.say(f"{why}; another takes its place")
+        self._started = time.monotonic()
 
 
 class Driven:

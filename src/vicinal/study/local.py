@@ -25,8 +25,7 @@ class _LocalWorker:
     def __init__(self, out: Path, crew: Crew, number: int, progress: StudyProgress) -> None:
         gpu = {"CUDA_VISIBLE_DEVICES": crew.gpus[number % len(crew.gpus)]} if crew.gpus else {}
         self._start = partial(WorkerProcess, str(out.absolute()), crew.threads, progress.say, gpu)
-        self._progress, self._deaths = progress, Deaths()
-        self._deaths.begin()
+        self._deaths = Deaths(progress)
         self.process = self._start()
 
     def check(self) -> bool:
@@ -34,8 +33,6 @@ class _LocalWorker:
             return self.process.is_there()
         except WorkerDiedError as error:
             self._deaths.count(str(error))
-            self._progress.say(f"{error}; another takes its place")
-            self._deaths.begin()
             self.process = self._start()
             return True
 

@@ -59,13 +59,8 @@ class _RayWorker:
     """A task that Ray runs again where its worker or node dies, and that is given again when that did not help."""
 
     def __init__(self, ray: Any, task: Any, progress: StudyProgress) -> None:
-        self._ray, self._task, self._progress, self._deaths = ray, task, progress, Deaths()
-        self._is_there = True
-        self._begin()
-
-    def _begin(self) -> None:
-        self._deaths.begin()
-        self.reference = self._task()
+        self._ray, self._task, self._deaths = ray, task, Deaths(progress)
+        self._is_there, self.reference = True, task()
 
     def check(self) -> bool:
         if self._is_there:
@@ -91,8 +86,7 @@ class _RayWorker:
 
     def _again(self, why: BaseException) -> None:
         self._deaths.count(_in_a_line(why))
-        self._progress.say(f"{_in_a_line(why)}; another takes its place")
-        self._begin()
+        self.reference = self._task()
 
 
 @contextlib.contextmanager

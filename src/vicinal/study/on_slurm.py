@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vicinal.errors import UsageError, VicinalError
+from vicinal.errors import UsageError, VicinalError, as_ended, one_line
 from vicinal.study.driver import Deaths, Hands
 from vicinal.study.worker import WorkOn
 from vicinal.workspace import StudyProgress
@@ -53,7 +53,7 @@ def _executor(out: str, options: Mapping[str, Any]) -> Any:
         executor = submitit.AutoExecutor(f"{out}/{FOLDER}", cluster, slurm_max_num_timeout=MOST_TIMEOUTS)
         executor.update_parameters(**known)
     except (RuntimeError, ValueError, TypeError, AssertionError, NameError) as error:
-        words = " ".join(str(error).split()) or type(error).__name__
+        words = one_line(error, None)
         raise UsageError(f"runtime.executor: slurm: {words}; docs/workers.md has the options") from None
     return executor
 
@@ -62,17 +62,16 @@ class _SlurmWorker:
     """A job that is submitted again when it ends before its work does."""
 
     def __init__(self, executor: Any, work: WorkOn, progress: StudyProgress) -> None:
-        self._executor, self._work, self._progress, self._deaths = executor, work, progress, Deaths()
+        self._executor, self._work, self._progress, self._deaths = executor, work, progress, Deaths(progress)
         self._looked, self._is_there = 0.0, True
         self._submit()
 
     def _submit(self) -> None:
-        self._deaths.begin()
         self._end = Path(self._work.out) / FOLDER / f"{secrets.token_hex(8)}.json"
         try:
             self.job = self._executor.submit(replace(self._work, end=str(self._end)))
         except Exception as error:  # whatever sbatch says
-            raise VicinalError(f"a job could not be submitted: {' '.join(str(error).split())}") from None
+            raise VicinalError(f"a job could not be submitted: {one_line(error, None)}") from None
         self._progress.say(f"job {self.job.job_id} is submitted; its log: {self.job.paths.stderr}")
 
     def check(self) -> bool:
@@ -86,11 +85,9 @@ class _SlurmWorker:
         if self._end.exists():
             end = json.loads(self._end.read_text())
             if end["exit_code"]:
-                raise (UsageError if end["exit_code"] == UsageError.exit_code else VicinalError)(end["error"])
+                raise as_ended(end["exit_code"], end["error"])
             return False
-        why = f"job {self.job.job_id} ended ({self.job.state})"
-        self._deaths.count(why)
-        self._progress.say(f"{why}; another takes its place")
+        self._deaths.count(f"job {self.job.job_id} ended ({self.job.state})")
         self._submit()
         return True
 

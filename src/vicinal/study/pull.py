@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from vicinal.errors import UsageError, VicinalError
+from vicinal.errors import UsageError, VicinalError, as_ended
 from vicinal.study.executor import POLL_SECONDS, Job, JobStudy
 from vicinal.workspace import HeldError, JobState, StudyProgress, read_state
 
@@ -27,8 +27,7 @@ class Outlook:
         if self.failures:
             first = self.failures[0]
             more = f" (and {len(self.failures) - 1} more jobs failed)" if len(self.failures) > 1 else ""
-            kind = UsageError if first.exit_code == UsageError.exit_code else VicinalError
-            raise kind(f"{first.error}{more}")
+            raise as_ended(first.exit_code, f"{first.error}{more}")
 
 
 def outlook(study: JobStudy, jobs: Sequence[Job]) -> Outlook:

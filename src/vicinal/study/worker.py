@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vicinal.errors import UsageError, VicinalError
+from vicinal.errors import VicinalError, as_ended
 from vicinal.workspace import write_json
 
 END_SECONDS = 20.0  # that a worker has to leave a checkpoint when it is told to stop
@@ -82,7 +82,7 @@ class WorkerProcess:
         if code in _STOPPED:
             raise WorkerDiedError(f"worker {own} was stopped")
         if code and self._complaint:
-            raise (UsageError if code == UsageError.exit_code else VicinalError)(f"a worker ended: {self._complaint}")
+            raise as_ended(code, f"a worker ended: {self._complaint}")
         if code:
             raise WorkerDiedError(f"worker {own} crashed ({self._last or f'exit status {code}'})")
         return False

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from vicinal.config import StudySpec
-from vicinal.errors import UsageError
+from vicinal.errors import UsageError, one_line
 from vicinal.tracking.mlflow_tracker import MlflowTracker
 from vicinal.tracking.runs import TrackerRun
 from vicinal.tracking.tensorboard_tracker import TensorboardTracker
@@ -89,7 +89,7 @@ class Trackers:
                 getattr(tracker, what)(*arguments)
             except Exception as error:  # of a service, a network, a disk: anything
                 del self._trackers[name]
-                reason = " ".join(str(error).split())[:200] or type(error).__name__
+                reason = one_line(error)
                 self._say(f"runtime.trackers: {name} failed and is left out from here on ({reason})")
 
 
@@ -109,7 +109,7 @@ def _opened(name: str, study: str, folder: Path) -> Tracker:
             f"runtime.trackers: {name} is not installed ({error}): pip install 'vicinal[{name}]', or leave it out"
         ) from None
     except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = one_line(error)
         raise UsageError(f"runtime.trackers: {name} does not start ({reason}): set it up, or leave it out") from None
 
 

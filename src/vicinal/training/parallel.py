@@ -94,7 +94,7 @@ class SingleProcess:
         """The value itself."""
         return value
 
-    def exchange(self, own: Tensor | None, *_: object) -> list[Tensor]:
+    def exchange(self, own: Tensor | None, shapes: Sequence[tuple[int, ...]], device: torch.device) -> list[Tensor]:  # noqa: ARG002
         """Its own."""
         return [] if own is None else [own]
 

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import json
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Literal, cast
 
@@ -70,7 +70,7 @@ def processes(device: torch.device) -> Iterator[Parallel]:
 
 def sharing(parallel: Parallel, mode: Literal["teacher", "data"]) -> Parallel:
     """The same processes, that share a training in another way: the teacher's batches, or the rows of every batch."""
-    if isinstance(parallel, SingleProcess):
+    if parallel is SINGLE:
         return parallel
     return SharedTeacher() if mode == "teacher" else SharedRows()
 
@@ -78,9 +78,12 @@ def sharing(parallel: Parallel, mode: Literal["teacher", "data"]) -> Parallel:
 class _Processes:
     """What processes tell one another, however they share the work."""
 
+    shares: str  # as `runtime.parallel` names it
+
     def __init__(self) -> None:
         self.number, self._count = dist.get_rank(), dist.get_world_size()
         self.is_main = self.number == 0
+        self.described: Mapping[str, int | str] = {"processes": self._count, "parallel": self.shares}
 
     def agree(self, value: Said) -> Said:
         """The main process's value, as JSON, which runs nothing when it is read."""
@@ -105,48 +108,26 @@ class _Processes:
         return parts
 
 
-class SharedTeacher(_Processes):
-    """The teacher's batches are shared out, and every process steps every student on the whole of each: exact for every network."""
+class SharedTeacher(_Processes, SingleProcess):
+    """The teacher's batches are shared out, and every process steps every student on the whole of each, as one alone does: exact for
+    every network."""
 
-    rank, world_size = 0, 1
+    shares = "teacher"
 
-    @property
-    def described(self) -> dict[str, int | str]:
-        """For a run's summary."""
-        return {"processes": self._count, "parallel": "teacher"}
-
-    @property
-    def batches_at_once(self) -> int:
-        """One for each process."""
-        return self._count
-
-    def wrap(self, network: nn.Module) -> Callable[[Tensor], Tensor]:
-        """The network itself, of which every process has the same copy."""
-        return network
-
-    def summing(self, _: Callable[[Tensor], Tensor]) -> contextlib.AbstractContextManager[None]:
-        """Nothing: every process has the gradients of the whole batch."""
-        return contextlib.nullcontext()
-
-    def mean(self, loss_sum: Tensor, rows: int) -> Tensor:
-        """The sum over the number of rows."""
-        return loss_sum / rows
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches_at_once = self._count
 
 
 class SharedRows(_Processes):
     """The rows of every batch are shared out: teacher, students and gradients; equal to one process but for the order of sums."""
 
-    batches_at_once = 1
+    shares, batches_at_once = "data", 1
 
     def __init__(self) -> None:
         super().__init__()
         self.rank, self.world_size = self.number, self._count
         self._of_norms = cast(dist.ProcessGroup, dist.new_group())  # whose sums stand between those of the gradients
-
-    @property
-    def described(self) -> dict[str, int | str]:
-        """For a run's summary."""
-        return {"processes": self._count, "parallel": "data"}
 
     def wrap(self, network: nn.Module) -> Callable[[Tensor], Tensor]:
         """With the gradients' mean over processes, and batch norms over all rows."""

@@ -14,16 +14,17 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from vicinal.errors import UsageError, VicinalError
+from vicinal.errors import UsageError, VicinalError, one_line
 from vicinal.workspace.content import cache_folder
 from vicinal.workspace.files import write_file_atomically
+from vicinal.workspace.jobs import JOBS_FILE, WORK_FOLDER
 from vicinal.workspace.lock import is_held
 from vicinal.workspace.study_folder import STUDY_FILE
 
 LOOK_SECONDS = 2.0  # between two looks at what got done here
-MARK, RESULTS, JOBS_FILE = "done.json", "results.json", "jobs.json"
+MARK, RESULTS = "done.json", "results.json"
 _CHUNK = 2**20
-_STAYS = ("banks", "work")  # at the top of a study's folder; and whatever begins with a dot
+_STAYS = ("banks", WORK_FOLDER)  # at the top of a study's folder; and whatever begins with a dot
 _CHECKPOINT = "checkpoint.pt"
 
 
@@ -60,7 +61,7 @@ class RemoteFolder:
             extra = "pip install 'vicinal[s3]'" if url.startswith("s3://") else "install its package"
             raise UsageError(f"{url} needs an optional package ({error}): {extra}") from None
         except ValueError as error:
-            raise UsageError(f"{url}: {_in_a_line(error)}") from None
+            raise UsageError(f"{url}: {one_line(error, None)}") from None
         self._root = str(root).rstrip("/")
         self._lock = threading.RLock()  # threads of this process share the store's connection and transactions
         self._done_there = set[str]()
@@ -76,17 +77,24 @@ class RemoteFolder:
             if STUDY_FILE in there and not (self.local / STUDY_FILE).exists():
                 self._fetch_file(STUDY_FILE)
             lacking = 0
-            self._done_there = {name.split("/")[1] for name in there if re.fullmatch(rf"runs/[^/]+/{MARK}", name)}
-            for name in [f"runs/{run}/{MARK}" for run in sorted(self._done_there)]:
-                own = [other for other in there if other.startswith(name.removesuffix(MARK)) and other != name]
+            of_runs: dict[str, list[str]] = {}
+            for name in there:
+                if name.startswith("runs/") and name.count("/") > 1:
+                    of_runs.setdefault(name.split("/")[1], []).append(name)
+            self._done_there = {run for run, names in of_runs.items() if f"runs/{run}/{MARK}" in names}
+            for run in sorted(self._done_there):
+                name = f"runs/{run}/{MARK}"
+                files = [*(other for other in of_runs[run] if other != name), name]  # the mark last
                 if is_held((self.local / name).parent):  # a worker of this machine is at it
                     continue
                 if not (self.local / name).exists():
-                    for other in (*own, name):
+                    for other in files:
                         self._fetch_file(other)
                     lacking += 1
+                elif all(map(self._is_there, files)):  # as was found before
+                    continue
                 elif self._store.cat_file(self._there(name)) == (self.local / name).read_bytes():
-                    for other in (*own, name):
+                    for other in files:
                         state = self._state(other)
                         if state is not None and state[0] == there[other]:
                             self._same[other] = state
@@ -247,8 +255,4 @@ class RemoteFolder:
         except VicinalError:
             raise
         except Exception as error:  # each store has its own
-            raise kind(f"{self.url} cannot be {done}: {_in_a_line(error)}") from None
-
-
-def _in_a_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+            raise kind(f"{self.url} cannot be {done}: {one_line(error, None)}") from None

@@ -24,6 +24,7 @@ from vicinal.workspace.lock import HeldError, is_held
 from vicinal.workspace.place import check_place
 from vicinal.workspace.remote import RemoteFolder, folder_or_url
 from vicinal.workspace.study_folder import check_out_folder
+from vicinal.workspace.torchrun import launched
 
 RENEWED_SECONDS = 5.0
 LEFT_SECONDS = 120.0  # after its last word when a job counts as left
@@ -58,7 +59,7 @@ def kept_folder(out: Path | str | None, study: str, is_alone: bool, say: Callabl
         say: told a line or two.
     """
     is_url = isinstance(out, str) and isinstance(folder_or_url(out), str)
-    if is_url and not (is_alone and int(os.environ.get("WORLD_SIZE", "1")) == 1):
+    if is_url and not (is_alone and launched().count == 1):
         raise UsageError(
             f"{out} is worked on in a folder of this machine, which no other sees: give --out a folder that all see"
         )

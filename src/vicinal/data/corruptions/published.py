@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vicinal.config import CORRUPTIONS, SEVERITIES, Corruption, corruption_named
-from vicinal.errors import UsageError
+from vicinal.errors import UsageError, one_line
 from vicinal.workspace import content_hash_of
 
 
@@ -115,7 +115,7 @@ def _open_array(path: Path) -> NDArray[Any]:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error, None)
         raise UsageError(f"{path} cannot be read as an array ({reason}): fetch it again") from None
     if not isinstance(array, np.ndarray):
         raise UsageError(f"{path} is an archive, not one array: use the published .npy file")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vicinal.config import DataSpec
 from vicinal.data.sources.parquet import IMAGE_COLUMNS, LABEL_COLUMN, usual_column
 from vicinal.data.types import ROLES, Item, Role, Source, Split, digests_of
-from vicinal.errors import UsageError
+from vicinal.errors import UsageError, one_line
 from vicinal.workspace import ContentHashes, content_hashes_of
 
 _SPLITS: dict[str, Role] = {
@@ -39,7 +39,7 @@ def find_hub(spec: DataSpec) -> Source:
     try:
         found = datasets.load_dataset(name)
     except Exception as error:  # the library raises many kinds: connection, missing repository, scripts it refuses
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error, None)
         raise UsageError(f"cannot load hfds/{name} ({reason}): check the name and the connection") from None
     by_role: dict[Role, Any] = {}
     for split, rows in found.items():

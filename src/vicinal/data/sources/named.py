@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from vicinal.config import DataSpec
 from vicinal.data.sources.embedded import FASHION_CLASSES
 from vicinal.data.types import Source, Split, split_of_arrays
-from vicinal.errors import UsageError
+from vicinal.errors import UsageError, one_line
 
 DEFAULT_ROOT = "~/.cache/vicinal"
 _CIFAR_URL = "https://www.cs.toronto.edu/~kriz/"
@@ -157,7 +157,7 @@ def _download(name: str, hint: str, urls: str | list[str], folder: Path, archive
                 download_and_extract_archive(url, str(folder), filename=archive, md5=md5)
             return
         except (OSError, RuntimeError, ValueError, EOFError) as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = one_line(error, None)
     raise UsageError(f"cannot download {name} ({reason}): give data.root=FOLDER that holds {hint}")
 
 

@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import BinaryIO
@@ -55,24 +56,21 @@ class Unpacked:
     bytes_of: Callable[[Path], int]
     column: str
     otherwise: Items
-    _made: list[_Images] | None = None
-    _tried: bool = False
     _lock: Lock = field(default_factory=Lock)
 
     def items(self, index: NDArray[np.int64]) -> Iterator[Item]:
         """As `Split.items`."""
-        with self._lock:
-            if not self._tried:
-                self._made, self._tried = self._unpack(), True
-        if self._made is None:
+        with self._lock:  # the first one lays them out, others wait
+            laid_out = self._laid_out
+        if laid_out is None:
             yield from self.otherwise(index)
             return
         of = np.searchsorted(self.starts, index, side="right") - 1
         for k, row in zip(of.tolist(), (index - self.starts[of]).tolist(), strict=True):
-            images = self._made[k]
-            yield images.read(row), f"{self.files[k]}, row {row} (from 0)"
+            yield laid_out[k].read(row), f"{self.files[k]}, row {row} (from 0)"
 
-    def _unpack(self) -> list[_Images] | None:
+    @cached_property
+    def _laid_out(self) -> list[_Images] | None:
         cache = ArrayCache.here()
         if cache is None:
             return None
