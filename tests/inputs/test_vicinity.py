@@ -27,13 +27,13 @@ from vicinal.inputs import (
     register_vicinity,
     vicinity_of,
 )
-from vicinal.inputs.vicinity import VICINITIES, Mixup
+from vicinal.inputs.vicinities import VICINITIES, Mixup
 
 SIDE = 12
 
 
-class CutMix:
-    """Yun et al. 2019, small: a box of the partner is pasted; the own share is the area that is left, not the λ drawn."""
+class Pasted:
+    """A square of the partner is pasted, whole: CutMix without cutting at the border; the own share is the area that is left."""
 
     mixes = True
 
@@ -60,19 +60,19 @@ class CutMix:
 
 
 @pytest.fixture
-def cutmix() -> Iterator[str]:
-    register_vicinity("cutmix", CutMix)
-    yield "cutmix"
-    del VICINITIES["cutmix"]
+def pasted() -> Iterator[str]:
+    register_vicinity("pasted", Pasted)
+    yield "pasted"
+    del VICINITIES["pasted"]
 
 
 def images(n: int = 23) -> Tensor:
     return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (n, SIDE, SIDE, 3), dtype=np.uint8))
 
 
-def test_batches_are_mixed_as_the_registered_vicinity_says(cutmix: str):
+def test_batches_are_mixed_as_the_registered_vicinity_says(pasted: str):
     pipeline = ImagePipeline(images(), torch.arange(23), Preparation())
-    plan = VicinalPlan(23, 9, seed=4, mixing=MixingSpec(vicinity=cutmix))
+    plan = VicinalPlan(23, 9, seed=4, mixing=MixingSpec(vicinity=pasted))
     batch = pipeline.make(plan.batch(1, 2))  # the last one, of 5
     assert batch.mixed.shape == (5, 3, SIDE, SIDE)
     own = (batch.mixed == batch.clean[:5]).all(1).double().mean((1, 2))
@@ -82,21 +82,21 @@ def test_batches_are_mixed_as_the_registered_vicinity_says(cutmix: str):
     torch.testing.assert_close(partner[moved], 1 - batch.lam.double()[moved], rtol=0, atol=1e-6)
 
 
-def test_slices_of_processes_are_rows_of_the_whole_batch(cutmix: str):
+def test_slices_of_processes_are_rows_of_the_whole_batch(pasted: str):
     pipeline = ImagePipeline(images(), torch.arange(23), Preparation())
-    plan = VicinalPlan(23, 10, seed=4, mixing=MixingSpec(vicinity=cutmix))
+    plan = VicinalPlan(23, 10, seed=4, mixing=MixingSpec(vicinity=pasted))
     whole = pipeline.make(plan.batch(0, 1))
     parts = [pipeline.make(plan.batch(0, 1, rank, 3)) for rank in range(3)]
     assert torch.equal(torch.cat([part.mixed for part in parts]), whole.mixed)
     assert torch.equal(torch.cat([part.lam for part in parts]), whole.lam)
 
 
-def test_a_study_trains_on_it(cutmix: str, tiny: dict[str, Any], study_file, tmp_path: Path, vicinal):
-    arms = ["mixup", {"name": "cut", "like": "kd_mixup", "mixing": {"vicinity": cutmix}}]
+def test_a_study_trains_on_it(pasted: str, tiny: dict[str, Any], study_file, tmp_path: Path, vicinal):
+    arms = ["mixup", {"name": "cut", "like": "kd_mixup", "mixing": {"vicinity": pasted}}]
     answer = vicinal("run", study_file(tiny, {"arms": arms}), "--out", tmp_path / "out")
     assert answer.code == 0, answer.err
     results = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert [s["objective"]["mixing"]["vicinity"] for s in results["students"]] == ["mixup", "cutmix"]
+    assert [s["objective"]["mixing"]["vicinity"] for s in results["students"]] == ["mixup", "pasted"]
 
 
 def test_an_unknown_vicinity_is_named_before_anything_is_spent(
@@ -110,10 +110,10 @@ def test_an_unknown_vicinity_is_named_before_anything_is_spent(
         vicinity_of(MixingSpec(vicinity="cutmux"))
 
 
-def test_a_name_is_given_once(cutmix: str):
-    register_vicinity(cutmix, CutMix)  # the same again changes nothing
-    with pytest.raises(ValueError, match="cutmix"):
-        register_vicinity(cutmix, Mixup)
+def test_a_name_is_given_once(pasted: str):
+    register_vicinity(pasted, Pasted)  # the same again changes nothing
+    with pytest.raises(ValueError, match="pasted"):
+        register_vicinity(pasted, Mixup)
 
 
 def test_mixup_is_mix_bit_for_bit():

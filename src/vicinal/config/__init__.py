@@ -15,6 +15,7 @@ from vicinal.config.measures import (
     VicinitySpec,
     corruption_named,
 )
+from vicinal.config.mixing import MixingSpec
 from vicinal.config.network import (
     GIVEN,
     MOST_SHUFFLED,
@@ -28,7 +29,7 @@ from vicinal.config.network import (
     is_onnx,
     refuse_pixels_to_255,
 )
-from vicinal.config.objective import ARMS, UNIFORM_MIXING, MixingSpec, Objective, Temperature
+from vicinal.config.objective import ARMS, UNIFORM_MIXING, Objective, Temperature
 from vicinal.config.overrides import apply_override
 from vicinal.config.preparation import CropMode, Interpolation, PreparationSpec
 from vicinal.config.run import RunSpec

@@ -20,7 +20,8 @@ from vicinal.config.base import (
     no_boolean,
     one_or_many,
 )
-from vicinal.config.objective import NO_MIXING, MixingSpec, Objective
+from vicinal.config.mixing import MixingSpec
+from vicinal.config.objective import NO_MIXING, Objective
 from vicinal.config.preparation import PreparationSpec
 
 _Epoch = Annotated[float, Field(ge=0, le=MOST_EPOCHS)]

@@ -8,33 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from vicinal.config.base import Frozen, Text, Weight
-
-
-class MixingSpec(Frozen):
-    """How λ (`lam`) is drawn for each sample of a batch. `none` leaves every image as it is."""
-
-    vicinity: Text = Field("mixup", description="what two images become: mixup, or what your own code registers")
-    distribution: Literal["none", "uniform", "beta", "fixed"] = "uniform"
-    beta_concentration: float | None = Field(None, ge=1e-3, le=1e6, description="beta: the a of λ ~ Beta(a, a)")
-    lam: float | None = Field(None, ge=0, le=1, description="fixed: the λ of every sample")
-    clean_fraction: float = Field(0.0, ge=0, le=1, description="share of samples left as they are, exact over an epoch")
-
-    @model_validator(mode="after")
-    def _parameters_fit(self) -> Self:
-        if (self.beta_concentration is not None) != (self.distribution == "beta"):
-            raise ValueError(
-                "'beta_concentration' goes with distribution: beta, and beta needs it (the a of λ ~ Beta(a, a))"
-            )
-        if (self.lam is not None) != (self.distribution == "fixed"):
-            raise ValueError("'lam' goes with distribution: fixed, and fixed needs it")
-        if self.distribution == "none" and self.clean_fraction:
-            raise ValueError("'clean_fraction' has no meaning with distribution: none")
-        return self
-
-    @property
-    def mixes(self) -> bool:
-        return self.distribution != "none"
-
+from vicinal.config.mixing import MixingSpec
 
 COLDEST, HOTTEST = 1e-3, 1e6
 SIGMA_TEMPERATURES = ("sigma", "teacher_sigma")

@@ -3,16 +3,8 @@
 from vicinal.inputs.pipeline import ImagePipeline, VicinalBatch
 from vicinal.inputs.pixels import Preparation, resize, to_float
 from vicinal.inputs.plan import PlannedBatch, VicinalPlan, slice_rows
-from vicinal.inputs.vicinity import (
-    BatchDraws,
-    EpochDraws,
-    Generators,
-    Numbers,
-    Places,
-    Vicinity,
-    register_vicinity,
-    vicinity_of,
-)
+from vicinal.inputs.vicinities import register_vicinity, vicinity_of
+from vicinal.inputs.vicinity import BatchDraws, EpochDraws, Generators, Numbers, Places, Vicinity
 
 __all__ = [
     "BatchDraws",

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from vicinal.config import MOST_SHUFFLED, UNIFORM_MIXING, BlockOrder, MixingSpec, Order
 from vicinal.inputs.order import KeyedPermutation, in_blocks
-from vicinal.inputs.vicinity import BatchDraws, EpochDraws, Numbers, Places, Vicinity, vicinity_of
+from vicinal.inputs.vicinities import vicinity_of
+from vicinal.inputs.vicinity import BatchDraws, EpochDraws, Numbers, Places, Vicinity
 
 PURPOSES = {"train": 0, "head_warmup": 1}
 SECTION_IMAGES = 2**15  # whose numbers are drawn together where the order is not drawn whole

@@ -30,6 +30,7 @@ ARM_LABELS = {
     "linear_target": "Linear target",
     "label_smoothing": "Label smoothing",
 }
+VICINITY_LABELS = {"cutmix": "CutMix"}  # others are shown by their name
 SCALED = "_after_temperature_scaling"  # ending of every key measured after temperature scaling
 
 
@@ -83,9 +84,9 @@ class Row:
 
     @property
     def trained_with_mixup(self) -> bool:
-        """Whether its own objective mixed images."""
+        """Whether its own objective mixed images by mixup."""
         mixing = (self.models[0].get("objective") or {}).get("mixing") or {}
-        return bool(mixing.get("distribution", "none") != "none")
+        return bool(mixing.get("distribution", "none") != "none") and vicinity_of(self.models[0]) == "mixup"
 
     def values(self, key: str) -> list[float]:
         """The scalar of every seed that has it."""
@@ -211,7 +212,7 @@ def arrange(raw: dict[str, Any], resamples: Resamples | None = None) -> Results:
     grouped = _grouped(raw["students"], lambda m: (m["arm"], m["teacher"], m["temperature"], budget_of(m)))
     budgets = list(dict.fromkeys(key[3] for key, _ in grouped))  # the file's first is the study's
     for (arm, teacher, temperature, budget), models in grouped:
-        label = student_label(arm, temperature, several=len(temperatures[arm]) > 1)
+        label = student_label(arm, temperature, len(temperatures[arm]) > 1, vicinity_of(models[0]))
         label += f" × {budget:g}" if len(budgets) > 1 and budget != budgets[0] else ""
         rank = temperatures[arm].index(temperature)
         students.append(Row(label, arm, teacher, temperature, rank, tuple(models), budget))
@@ -237,9 +238,18 @@ def _grouped(models: Iterable[Model], key: Any) -> list[tuple[Any, list[Model]]]
     return [(name, sorted(group, key=lambda m: m["seed"])) for name, group in groups.items()]
 
 
-def student_label(arm: str, temperature: float | str | None, several: bool) -> str:
-    """How an arm is shown: its temperature is named where the arm has several, and always for the σ variants."""
+def vicinity_of(model: Model) -> str:
+    """What became of the images that a model was trained on: mixup also where nothing was mixed."""
+    return str(((model.get("objective") or {}).get("mixing") or {}).get("vicinity") or "mixup")
+
+
+def student_label(arm: str, temperature: float | str | None, several: bool, vicinity: str = "mixup") -> str:
+    """How an arm is shown: its temperature is named where the arm has several, and always for the σ variants; its vicinity where
+    that is another than mixup and the name of the arm does not say so.
+    """
     label = ARM_LABELS.get(arm, arm.replace("_", " "))
+    if vicinity != "mixup" and vicinity.replace("_", " ").casefold() not in arm.replace("_", " ").casefold():
+        label += f" ({VICINITY_LABELS.get(vicinity, vicinity.replace('_', ' '))})"
     if temperature is None or (not several and temperature not in TEMPERATURE_SYMBOLS):
         return label
     return f"{label} · {temperature_label(temperature)}"
