@@ -8,7 +8,7 @@ from small_teachers import classifier, pixels, state
 from torch import nn
 
 from vicinal.distillation import choose_precision
-from vicinal.distillation.precision import BF16_OPERATOR_FLOPS, operator_flops
+from vicinal.networks.bf16 import BF16_OPERATOR_FLOPS, operator_flops
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def machine(monkeypatch):
 
     def be(supported, bound=1.0):
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: supported)
-        monkeypatch.setattr("vicinal.distillation.precision.BF16_OPERATOR_FLOPS", bound)
+        monkeypatch.setattr("vicinal.networks.bf16.BF16_OPERATOR_FLOPS", bound)
 
     return be
 

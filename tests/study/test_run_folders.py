@@ -1,4 +1,4 @@
-"""Folders of runs as they were named on 25 November 2026: what was trained then is found again and not trained anew.
+"""Folders of runs as they were named on 1 December 2026: what was trained then is found again and not trained anew.
 
 The networks of `run_folders.json` are those of each study with made-up hashes of its data. Where TRAINING_SEMANTICS is raised,
 the file is written anew by intention.

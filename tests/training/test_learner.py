@@ -129,3 +129,24 @@ def test_a_loss_term_that_is_not_registered_is_named_before_anything_is_trained(
 ) -> None:
     with pytest.raises(UsageError, match=r"terms: 'mine' is not known; known ones: cross_entropy, kd, linear_target"):
         learner(network(), ARMS["baseline"].model_copy(update={"terms": {"mine": 1.0}}))
+
+
+def test_a_run_goes_on_in_the_precision_that_it_was_begun_in(
+    tmp_path: Path, images: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also on a processor on which another one would be chosen."""
+    run = run_spec(network=network(model="vicinal_resnet8", precision="auto"))
+    phase = phases_of(run, 100)[-1]
+
+    def made(tiles: bool) -> Learner:
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles)
+        monkeypatch.setattr("vicinal.networks.bf16.BF16_TRAINING_OPERATOR_FLOPS", 1.0)
+        monkeypatch.setattr("vicinal.networks.bf16.BF16_TRAINING_WEIGHT_FLOPS", 1.0)
+        return Learner(RunFolder(tmp_path, run), training_data(images, images, run), CPU, False, print)
+
+    first = made(tiles=True)
+    first.enter(phase)
+    first.save(phase)
+    assert made(tiles=False).state.precision == first.state.precision == "bf16"
+    first.folder.checkpoint.unlink()
+    assert made(tiles=False).state.precision == "fp32"

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 SCHEMA = 2  # of study folders and results.json; raised when an older reader or writer would go wrong
-TRAINING_SEMANTICS = 4  # raised when the same RunSpec would train to other weights; part of every run's fingerprint
+TRAINING_SEMANTICS = 5  # raised when the same RunSpec would train to other weights; part of every run's fingerprint
 
 # What every library behind takes: scikit-learn's take 32 bits.
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1), BeforeValidator(lambda value: no_boolean(value))]

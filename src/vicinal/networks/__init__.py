@@ -1,6 +1,7 @@
 """Teachers and students, on timm or brought along: pixels in, logits out; their weights, costs, and how they run fastest."""
 
 from vicinal.networks.before import StatedPreparation, border_fill, preparation_stated
+from vicinal.networks.bf16 import bf16_inference_pays, bf16_training_pays
 from vicinal.networks.build import build_classifier, rebuilt_classifier
 from vicinal.networks.classifier import Classifier, TimmClassifier, evaluating
 from vicinal.networks.compiled import Compiled
@@ -33,6 +34,8 @@ __all__ = [
     "NetworkCost",
     "StatedPreparation",
     "TimmClassifier",
+    "bf16_inference_pays",
+    "bf16_training_pays",
     "border_fill",
     "build_classifier",
     "call_seconds",

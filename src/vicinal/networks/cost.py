@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from vicinal.networks.bf16 import bf16_training_pays
 from vicinal.networks.classifier import Classifier, evaluating
 from vicinal.networks.fused import fused
 
@@ -36,21 +37,26 @@ class NetworkCost:
     step_s: float  # seconds of forward, backward and update
 
 
-def network_cost(network: Classifier, pixels: Tensor, batch_size: int) -> NetworkCost:
+def network_cost(network: Classifier, pixels: Tensor, batch_size: int, precision: str = "auto") -> NetworkCost:
     """Count and time a network on (1, C, H, W) pixels, on the device and in their memory format; it predicts with fused batch norms.
 
     Times are medians of a few passes over `batch_size` copies, at most `TIMED_IMAGES`; an estimate, not a benchmark.
+
+    Args:
+        precision: of its training: fp32, bf16 or auto.
     """
     batch = _batch(pixels, batch_size)
     flops, inference_s = forward_flops(network, pixels), inference_seconds(network, pixels, batch_size)
     if next(network.parameters(), None) is None:  # it is never trained
         return NetworkCost(flops, inference_s, 0.0)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.0)
+    labels = torch.zeros(len(batch), dtype=torch.int64, device=batch.device)
+    bf16 = bf16_training_pays(network, pixels) if precision == "auto" else precision == "bf16"
 
     def step() -> None:
-        loss = nn.functional.cross_entropy(
-            network(batch), torch.zeros(len(batch), dtype=torch.int64, device=batch.device)
-        )
+        with torch.autocast(batch.device.type, torch.bfloat16, enabled=bf16):
+            logits = network(batch)
+        loss = nn.functional.cross_entropy(logits.float(), labels)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

@@ -54,6 +54,7 @@ class Model(ImageFigures):
     selected_epoch: int | None = Field(None, description="that it is taken after")
     training_s: float | None = Field(None, description="seconds")
     images_per_second: float | None = Field(None, description="null where nothing was trained")
+    precision: str | None = Field(None, description="of its training: fp32 or bf16; null where it was not trained")
     teacher_precision: str | None = Field(None, description="of its teacher's answers; null without a teacher")
 
     information: Information | None = None

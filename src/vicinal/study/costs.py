@@ -70,7 +70,8 @@ class Estimate:
 
     def _network_cost(self, key: str) -> NetworkCost:
         network, pixels = self._shown(key)
-        return network_cost(network, pixels, self._context.spec.networks()[key].batch_size)
+        spec = self._context.spec.networks()[key]
+        return network_cost(network, pixels, spec.batch_size, spec.precision)
 
     @cached_property
     def deployment_costs(self) -> dict[str, DeploymentCost]:

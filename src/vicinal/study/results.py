@@ -157,7 +157,7 @@ def _strengths(predicted: StudyPredictions) -> Strengths | None:
 
 def _common(run: PlannedRun, costs: Mapping[str, DeploymentCost]) -> dict[str, Any]:
     summary, network, cost = run.folder.summary(), run.spec.network, costs.get(run.network_key)
-    keys = ("parameters", "train_images", "selected_epoch", "training_s", "images_per_second", "teacher_precision")
+    keys = ("parameters", "train_images", "selected_epoch", "training_s", "images_per_second", "precision", "teacher_precision")
     return {
         **run.label,
         "run": run.folder.path.name,

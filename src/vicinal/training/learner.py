@@ -19,7 +19,7 @@ from vicinal.distillation import Need, StudentOutputs, TeacherAnswers, objective
 from vicinal.errors import UsageError, VicinalError
 from vicinal.evaluation import predict
 from vicinal.inputs import VicinalBatch
-from vicinal.networks import Compiled, TimmClassifier, build_classifier, save_weights
+from vicinal.networks import Compiled, TimmClassifier, bf16_training_pays, build_classifier, save_weights
 from vicinal.training.parallel import SINGLE, Parallel
 from vicinal.training.parts import check_parts
 from vicinal.training.phases import trained_image_count
@@ -78,7 +78,8 @@ class Learner:
             self._generators, self._log = self._saved["generators"], self._saved["log"]
         if parallel.is_main:
             folder.write_log(self._log)
-        self._bf16 = _trains_in_bf16(spec, device)
+        if not self.state.precision:  # the main process's choice, where others have other processors
+            self.state.precision = parallel.agree(_precision(self.network, spec, data, device))
         self._compiled: Compiled | None = None
         self._call: Callable[[Tensor], Tensor] = self.network
         self.optimizer: torch.optim.Optimizer
@@ -144,7 +145,7 @@ class Learner:
             rows, is_last = slice(start, start + size), start == starts[-1]
             own, told = (batch, answers) if len(starts) == 1 else (batch.part(rows), answers.part(rows))
             with contextlib.nullcontext() if is_last else self._parallel.summing(self._call):
-                with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.state.precision == "bf16"):
                     outputs = self._outputs(own.mixed)
                 loss = training_loss(self.objective, outputs, own, told, mean)
                 loss.backward()
@@ -259,11 +260,12 @@ def _optimizer(network: TimmClassifier, spec: NetworkSpec, phase: Phase, device:
             return torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, nesterov=nesterov, fused=fused)
 
 
-def _trains_in_bf16(spec: NetworkSpec, device: torch.device) -> bool:
-    """bf16 training pays on CUDA; on a CPU it slows the backward pass of depthwise networks two to three times."""
+def _precision(network: TimmClassifier, spec: NetworkSpec, data: TrainingData, device: torch.device) -> str:
+    """As asked for, or bf16 where that pays."""
     if spec.precision != "auto":
-        return spec.precision == "bf16"
-    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return spec.precision
+    pixels = data.preparation.pixels(data.train.images[torch.arange(1)]).to(device)
+    return "bf16" if bf16_training_pays(network, pixels) else "fp32"
 
 
 def _looks(run: RunSpec, epoch: int) -> bool:
@@ -282,6 +284,7 @@ def _summary(
         "selected_epoch": run.network.epochs if run.selection == "last" else state.best_epoch,
         "training_s": round(state.seconds, 3),
         "images_per_second": round(images / state.seconds, 1) if images else None,
+        "precision": state.precision if images else None,
         "teacher_precision": state.teacher_precision or None,
         "device": str(device),
     }

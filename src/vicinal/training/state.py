@@ -44,6 +44,7 @@ class State:
     best_accuracy: float = -1.0
     best_epoch: int = 0
     best_weights: dict[str, Tensor] = field(default_factory=dict)
+    precision: str = ""  # of its own forward pass
     teacher_precision: str = ""
     lr_factor: float = 1.0  # of schedule: plateau
     plateau_best: float = -math.inf  # of what it watches, the larger the better: the accuracy, or minus the loss
