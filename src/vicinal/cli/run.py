@@ -16,7 +16,7 @@ from vicinal.cli.report import print_report
 from vicinal.cli.study_arguments import add_study_arguments, prepare_process, study_and_folder
 from vicinal.config import StudySpec
 from vicinal.errors import VicinalError
-from vicinal.workspace import check_not_held, launched, printable, say
+from vicinal.workspace import FORKS, check_not_held, launched, nursery, printable, say
 
 FIRST_TO_SPEAK_S = 5.0  # that the main process has to say what it has met, and torchrun to end the others
 
@@ -48,10 +48,20 @@ def run(parsed: argparse.Namespace) -> None:
 
 
 def _run(parsed: argparse.Namespace, spec: StudySpec, out: Path) -> None:
+    if _wants_warm_workers(spec):
+        nursery()  # now, so that it imports while this process does
     prepare_process(spec)
     from vicinal import api
 
     api.run(spec, parsed.out or out, command=printable(shlex.join(["vicinal", *parsed.given])))
+
+
+def _wants_warm_workers(spec: StudySpec) -> bool:
+    """As far as can be told without torch: several workers that train on the cores of this machine."""
+    runtime = spec.runtime
+    if not FORKS or launched().count > 1 or runtime.executor != "local" or runtime.workers in (0, 1):
+        return False
+    return runtime.device == "cpu" or (runtime.device == "auto" and not Path("/dev/nvidiactl").exists())
 
 
 def _follow(parsed: argparse.Namespace) -> None:

@@ -219,7 +219,7 @@ class NetworkSpec(Frozen):
     head_warmup_lr: float = Field(1e-3, gt=0, le=1000)
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto",
-        description="of training; auto: bf16 on CUDA, and on CPUs with AMX where no convolution is grouped and operators are large; else fp32",
+        description="of training; auto: bf16 on CUDA, and on CPUs with AMX where it pays (no grouped convolutions, enough arithmetic)",
     )
     channels_last: bool = True
 

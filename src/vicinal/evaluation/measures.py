@@ -30,6 +30,8 @@ class Measured(ImagesMeasured):
         self.predictions = p = predictions
         self.pairs = self._on(p.pair, p.lam, self._counts_of(PAIR_STREAM))
         self.held_out = self._on(p.held_out_pair, p.lam, self._counts_of_test) if p.held_out_pair else None
+        self._numbers: dict[bool, dict[str, Any]] = {}
+        self._deviations: dict[str, Tensor] = {}
 
     def _on(self, answers: PairAnswers, lam: Tensor, counts: Callable[[PairDesign], Tensor]) -> PairMeasured:
         return PairMeasured(answers, lam, self.fitted, self.measures, counts)
@@ -49,7 +51,12 @@ class Measured(ImagesMeasured):
         return Fitted(self.temperature, self.log_temperatures - math.log(self.temperature))
 
     def numbers(self, scale_free: bool) -> dict[str, Any]:
-        """The keys of results.json that teachers and students share."""
+        """The keys of results.json that teachers and students share; computed once."""
+        if scale_free not in self._numbers:
+            self._numbers[scale_free] = self._computed(scale_free)
+        return self._numbers[scale_free]
+
+    def _computed(self, scale_free: bool) -> dict[str, Any]:
         p = self.predictions
         result = self.image_numbers(scale_free)
         information = self.pairs.information().compute()
@@ -78,7 +85,14 @@ class Measured(ImagesMeasured):
         return found
 
     def deviations(self) -> dict[str, Tensor]:
-        """How far this network's own figures move over resamples of the images, by their keys in resamples.npz: (R, ...) each."""
+        """How far this network's own figures move over resamples of the images, by their keys in resamples.npz: (R, ...) each;
+        computed once.
+        """
+        if not self._deviations:
+            self._deviations = self._moved_by_resampling()
+        return self._deviations
+
+    def _moved_by_resampling(self) -> dict[str, Tensor]:
         found = self.image_deviations()
         residual = {"residual_eq11": self.pairs.information().per_pair("residual_eq11")}
         found |= keyed("information", self.pairs.moved(residual))

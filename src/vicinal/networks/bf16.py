@@ -65,11 +65,11 @@ def _flops_and_operators(network: nn.Module, pixels: Tensor) -> tuple[int, int]:
     return int(counter.get_total_flops()), max(int(calls.count), 1)
 
 
-class _Calls(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Calls(TorchDispatchMode):  # type: ignore[no-untyped-call, unused-ignore]  # by torch before 2.15
     """Counts the operators called."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call, unused-ignore]
         self.count = 0
 
     def __torch_dispatch__(

@@ -23,11 +23,17 @@ class Crew:
     threads: int | None  # of each on a CPU; None: torch's choice
     gpus: tuple[str, ...] = ()  # names for CUDA_VISIBLE_DEVICES that they take in turn; none: all see all
     is_elsewhere: bool = False  # on a cluster, one machine or part of one each
+    is_on_cpu: bool = False  # they train on this machine's cores
 
     @property
     def is_this_process(self) -> bool:
         """Whether no other process trains."""
         return self.workers == 1 and not self.is_elsewhere
+
+    @property
+    def spares_this_process(self) -> bool:
+        """Whether none of them trains on the core that this process has."""
+        return not self.is_on_cpu
 
     @property
     def described(self) -> str:
@@ -61,7 +67,8 @@ def crew_of(runtime: RuntimeSpec, device: torch.device, recorded: int | None = N
     gpus = _visible_gpus() if device.type == "cuda" and device.index is None else ()
     cores = cpu_count()
     if runtime.workers != "auto":
-        return Crew(runtime.workers, threads or max(cores // max(runtime.workers, 1), 1), gpus)
+        each_threads = threads or max(cores // max(runtime.workers, 1), 1)
+        return Crew(runtime.workers, each_threads, gpus, is_on_cpu=device.type == "cpu" and runtime.workers > 0)
     if device.type != "cpu":
         workers = max(len(gpus), 1)
         return Crew(workers, threads or max(cores // workers, 1), gpus)
@@ -69,7 +76,7 @@ def crew_of(runtime: RuntimeSpec, device: torch.device, recorded: int | None = N
     each = 1.5 * 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # a worker holds what this process does
     free = available_memory()
     room = cores if free is None else int(free / each)
-    return Crew(max(min(cores // threads, room), 1), threads)
+    return Crew(max(min(cores // threads, room), 1), threads, is_on_cpu=True)
 
 
 def _elsewhere(runtime: RuntimeSpec, threads: int) -> Crew:

@@ -26,6 +26,13 @@ class Worker(Protocol):
         """
 
 
+class DrivenStudy(JobStudy, Protocol):
+    """A study whose jobs others do."""
+
+    def get_ahead(self, progress: StudyProgress) -> bool:
+        """Do a part of what comes after the jobs, as far as it can be done yet; False where nothing can."""
+
+
 # So many of them, started where the block begins and ended where it ends.
 Hands = Callable[[int, StudyProgress], AbstractContextManager[Sequence[Worker]]]
 
@@ -55,10 +62,12 @@ class Driven:
     Args:
         count: of workers; none: it waits for those that are started elsewhere.
         described: what they are, for people.
+        spared: whether this process's core is none of those that they train on.
     """
 
-    def __init__(self, study: JobStudy, hands: Hands, count: int, described: str) -> None:
+    def __init__(self, study: DrivenStudy, hands: Hands, count: int, described: str, spared: bool) -> None:
         self._study, self._hands, self._count, self._described = study, hands, count, described
+        self._spared = spared
 
     def run(self, jobs: Sequence[Job], run_job: RunJob, progress: StudyProgress) -> None:  # noqa: ARG002
         """Have all jobs done. Raises what the first job raised that failed, when nothing else is left to do."""
@@ -79,7 +88,8 @@ class Driven:
                     raise VicinalError(
                         f"all workers ended, and {found.ready[0].runs[0]} is left; give the same command again"
                     )
-                time.sleep(POLL_SECONDS)
+                if not ((self._spared or len(found.ready) < count) and self._study.get_ahead(progress)):
+                    time.sleep(POLL_SECONDS)
         view.show()
         found.raise_failure()
 

@@ -6,18 +6,18 @@ from pathlib import Path
 
 from vicinal.config import RuntimeSpec
 from vicinal.study.crew import Crew
-from vicinal.study.driver import Driven, Hands
-from vicinal.study.executor import Executor, InOrder, JobStudy
+from vicinal.study.driver import Driven, DrivenStudy, Hands
+from vicinal.study.executor import Executor, InOrder
 from vicinal.study.local import local_workers
 from vicinal.study.on_ray import ray_workers
 from vicinal.study.on_slurm import slurm_workers
 
 
-def executor_of(study: JobStudy, runtime: RuntimeSpec, crew: Crew) -> Executor:
+def executor_of(study: DrivenStudy, runtime: RuntimeSpec, crew: Crew) -> Executor:
     """What runs the jobs of a study. Raises UsageError where an optional package is not there."""
     if crew.is_this_process:
         return InOrder()
-    return Driven(study, hands_of(study.out, runtime, crew), crew.workers, crew.described)
+    return Driven(study, hands_of(study.out, runtime, crew), crew.workers, crew.described, crew.spares_this_process)
 
 
 def hands_of(out: Path, runtime: RuntimeSpec, crew: Crew) -> Hands:

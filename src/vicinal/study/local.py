@@ -24,7 +24,7 @@ class _LocalWorker:
 
     def __init__(self, out: Path, crew: Crew, number: int, progress: StudyProgress) -> None:
         gpu = {"CUDA_VISIBLE_DEVICES": crew.gpus[number % len(crew.gpus)]} if crew.gpus else {}
-        self._start = partial(WorkerProcess, str(out.absolute()), crew.threads, progress.say, gpu)
+        self._start = partial(WorkerProcess, str(out.absolute()), crew.threads, progress.say, gpu, crew.is_on_cpu)
         self._deaths = Deaths(progress)
         self.process = self._start()
 

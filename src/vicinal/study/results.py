@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vicinal.config import SCHEMA
 from vicinal.data import SIDES_PX, STRENGTHS_OF, Strengths
-from vicinal.evaluation import Measured, Predictions
+from vicinal.evaluation import Measured
 from vicinal.metrics import mcnemar
 from vicinal.study.context import StudyContext
 from vicinal.study.costs import DeploymentCost
@@ -37,7 +37,7 @@ def build_results(
     context: StudyContext,
     plan: StudyPlan,
     predicted: StudyPredictions,
-    predictions: Mapping[Path, Predictions],
+    measured: Mapping[Path, Measured],
     optional: OptionalMeasures,
     command: str,
     costs: Mapping[str, DeploymentCost],
@@ -45,12 +45,11 @@ def build_results(
     """The value of results.json, but for the time that the study took, and the deviations of resamples.npz.
 
     Args:
-        predictions, optional: of every run, by `PlannedRun.place`.
+        measured, optional: of every run, by `PlannedRun.place`.
         command: that gives this study.
         costs: of its networks, by dotted path.
     """
     spec, data = context.spec, context.data
-    measured = {path: Measured(found, spec.measures) for path, found in predictions.items()}
     deviations = {path: {**own.deviations(), **optional.deviations[path]} for path, own in measured.items()}
     selected_on = "test" if spec.selection == "paper_best_test" else "validation"
     entries = optional.entries
@@ -157,7 +156,15 @@ def _strengths(predicted: StudyPredictions) -> Strengths | None:
 
 def _common(run: PlannedRun, costs: Mapping[str, DeploymentCost]) -> dict[str, Any]:
     summary, network, cost = run.folder.summary(), run.spec.network, costs.get(run.network_key)
-    keys = ("parameters", "train_images", "selected_epoch", "training_s", "images_per_second", "precision", "teacher_precision")
+    keys = (
+        "parameters",
+        "train_images",
+        "selected_epoch",
+        "training_s",
+        "images_per_second",
+        "precision",
+        "teacher_precision",
+    )
     return {
         **run.label,
         "run": run.folder.path.name,

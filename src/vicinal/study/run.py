@@ -21,7 +21,7 @@ from vicinal.config import StudySpec
 from vicinal.data import write_lists
 from vicinal.distillation import BankLayout, TeacherBank
 from vicinal.errors import UsageError, VicinalError
-from vicinal.evaluation import Predictions
+from vicinal.evaluation import Measured, Predictions
 from vicinal.networks import compiling_pays
 from vicinal.results import RESULTS_FILE, StudyResults, write_resamples, write_results
 from vicinal.study.checks import CheckedNetwork, check_banks, check_networks, check_spec
@@ -34,7 +34,7 @@ from vicinal.study.groups import Group, bank_layout, banks_of_groups, existing_b
 from vicinal.study.networks import describe_networks, load_network
 from vicinal.study.plan import PlannedRun, StudyPlan, plan_study
 from vicinal.study.predict import StudyPredictions
-from vicinal.study.results import build_results
+from vicinal.study.results import build_results, is_scale_free
 from vicinal.study.shared import Way, way_to_share
 from vicinal.study.stored import stored_work
 from vicinal.tracking import Trackers
@@ -74,6 +74,7 @@ class Study:
         self.plan: StudyPlan = plan_study(self.spec, out, self.context.facts())
         self.predictions = StudyPredictions(self.context, self.plan)
         self.parallel: Parallel = SINGLE  # the processes that share its trainings; this is the main one
+        self.measured: dict[Path, Measured] = {}  # by place, those that something was asked of already
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
@@ -133,7 +134,7 @@ class Study:
         check_spec(other.context)
         other.given = other.spec = other.context.spec
         other.plan = plan_study(other.spec, self.out, other.context.facts())
-        other.predictions = StudyPredictions(other.context, other.plan)
+        other.predictions, other.measured = StudyPredictions(other.context, other.plan), {}
         for kept in ("notes", "groups", "existing_banks", "banks", "estimate"):
             vars(other).pop(kept, None)
         vars(other.estimate)["network_costs"] = self.estimate.network_costs
@@ -184,6 +185,22 @@ class Study:
 
     def _is_finished(self, run: PlannedRun) -> bool:
         return run.folder.is_done and self.predictions.exist(run)
+
+    def get_ahead(self, progress: StudyProgress) -> bool:
+        """Measure a network that has predicted, while others still train; False where none is left."""
+        for run in self.plan.unique_runs:
+            if run.folder.path not in self.measured and self._is_finished(run):
+                own = self.measured_of(run.folder.path, self.predictions.of(run, progress))
+                own.deviations()
+                own.numbers(is_scale_free(run))
+                return True
+        return False
+
+    def measured_of(self, place: Path, predictions: Predictions) -> Measured:
+        """The numbers of a network, computed as they are asked for."""
+        if place not in self.measured:
+            self.measured[place] = Measured(predictions, self.spec.measures)
+        return self.measured[place]
 
     def epochs(self, run: str) -> tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]:
         """What defines the run of a folder's name, as plain values, and the lines of its log."""
@@ -331,7 +348,10 @@ def execute(
             optional = study.predictions.optional([*unique, *study.plan.scaled_teachers], found, shown)
         earlier_s = sum(run.folder.summary()["training_s"] for run in unique if run not in to_do)
         costs = study.estimate.deployment_costs
-        value, deviations = build_results(study.context, study.plan, study.predictions, found, optional, command, costs)
+        measured = {place: study.measured_of(place, own) for place, own in found.items()}
+        value, deviations = build_results(
+            study.context, study.plan, study.predictions, measured, optional, command, costs
+        )
         if not study.crew.is_this_process:
             value["environment"]["threads"] = study.crew.threads  # that its networks were trained on
         value["wall_time_s"] = round(_wall_time_s(study.out, time.monotonic() - started, earlier_s, bool(to_do)), 1)

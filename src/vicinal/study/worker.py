@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vicinal.errors import VicinalError, as_ended
-from vicinal.workspace import write_json
+from vicinal.workspace import FORKS, Nursed, NurseryLostError, nursery, write_json
 
 END_SECONDS = 20.0  # that a worker has to leave a checkpoint when it is told to stop
 _COMPLAINT = "vicinal: "  # that the command line begins the line with for which it ends
@@ -33,26 +34,22 @@ class WorkerProcess:
         threads: of the worker; None: as its environment and the study's jobs say.
         hear: told every line that it says.
         environment: beside that of this process.
+        is_warm: fork it from a process that has imported what it needs; not where it uses a GPU.
     """
 
     def __init__(
-        self, out: str, threads: int | None, hear: Callable[[str], None], environment: Mapping[str, str] | None = None
+        self,
+        out: str,
+        threads: int | None,
+        hear: Callable[[str], None],
+        environment: Mapping[str, str] | None = None,
+        is_warm: bool = False,
     ) -> None:
         self._hear, self._last, self._complaint = hear, "", ""
         known = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **(environment or {})}
         if threads is not None:
             known["OMP_NUM_THREADS"] = str(threads)
-        # A session of its own: Ctrl-C is for the process that watches it.
-        self._process: subprocess.Popen[str] = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", "vicinal", "work", out, "--driven"],
-            env=known,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
+        self._process = _forked(out, known) if is_warm and FORKS else _started(out, known)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -99,6 +96,29 @@ class WorkerProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def _started(out: str, environment: Mapping[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(  # noqa: S603
+        [sys.executable, "-m", "vicinal", *_command(out)],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,  # Ctrl-C is for the process that watches it
+    )
+
+
+def _forked(out: str, environment: Mapping[str, str]) -> Nursed:
+    while True:
+        with contextlib.suppress(NurseryLostError):
+            return nursery().start(_command(out), environment)
+
+
+def _command(out: str) -> list[str]:
+    return ["work", out, "--driven"]
 
 
 @dataclass(frozen=True)

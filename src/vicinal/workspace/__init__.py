@@ -62,6 +62,7 @@ from vicinal.workspace.jobs import (
 )
 from vicinal.workspace.lock import HeldError, check_not_held, hold, locked
 from vicinal.workspace.machine import available_memory, environment, free_bytes, keep_freed_memory, processor
+from vicinal.workspace.nursery import FORKS, Nursed, NurseryLostError, nursery
 from vicinal.workspace.place import check_place
 from vicinal.workspace.progress import Beat, EpochListener, RunProgress, SlowWork, StudyProgress, shown_if_slow
 from vicinal.workspace.remote import RemoteFolder, folder_or_url
@@ -73,6 +74,7 @@ from vicinal.workspace.terminal import printable, say, told_if_slow
 from vicinal.workspace.torchrun import Launched, launched
 
 __all__ = [
+    "FORKS",
     "JOBS_FILE",
     "MOST_ATTEMPTS",
     "STUDY_FILE",
@@ -85,6 +87,8 @@ __all__ = [
     "JobState",
     "JobStatus",
     "Launched",
+    "Nursed",
+    "NurseryLostError",
     "RemoteFolder",
     "RemoteJobs",
     "RunFolder",
@@ -125,6 +129,7 @@ __all__ = [
     "launched",
     "locked",
     "mapping_seal",
+    "nursery",
     "open_study_folder",
     "printable",
     "processor",
