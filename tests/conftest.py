@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -22,6 +23,14 @@ os.environ["VICINAL_PIXEL_CACHE"] = "off"  # each test reads its own images; tho
 # No test asserts a time: an example may take long on a busy machine.
 settings.register_profile("no times", deadline=None)
 settings.load_profile("no times")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """A command that was called in this process leaves the threads that its study stated, and threads change weights."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 # Rooms whose tests run studies and look at no picture of their reports.

@@ -24,6 +24,7 @@ from vicinal.config import StudySpec
 from vicinal.errors import UsageError, VicinalError
 from vicinal.study import Job, Study, execute, work
 from vicinal.study.crew import crew_of
+from vicinal.study.driver import Driven
 from vicinal.study.executor import InOrder, held
 from vicinal.study.pull import pull
 from vicinal.workspace import (
@@ -269,6 +270,42 @@ def test_nothing_of_a_living_worker_is_tidied_away(tmp_path: Path):
         assert part.exists()
     tidy(tmp_path)
     assert not part.exists()
+
+
+class Idle:
+    """A worker that does one job of a study each time it is looked at, if what that needs is done."""
+
+    def __init__(self, study: Jobs) -> None:
+        self.study = study
+
+    def check(self) -> bool:
+        ready = [job for job in JOBS if not self.study.is_finished(job) and job.needs <= self.study.done]
+        self.study.done |= set(ready[0].runs) if ready else set()
+        return True
+
+
+@pytest.mark.parametrize(("workers", "spared", "expected"), [(1, False, []), (2, False, [4]), (1, True, [1, 2, 3, 4])])
+def test_a_driver_measures_ahead_where_it_takes_no_core_from_a_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int, spared: bool, expected: list[int]
+):
+    monkeypatch.setattr("vicinal.study.driver.POLL_SECONDS", 0.0)
+    study, ahead = Jobs(tmp_path), list[int]()
+
+    def get_ahead(_: StudyProgress) -> bool:
+        ahead.append(len(study.done))
+        return True
+
+    study.get_ahead = get_ahead  # type: ignore[attr-defined]
+
+    @contextlib.contextmanager
+    def hands(count: int, _: StudyProgress) -> Iterator[list[Idle]]:
+        yield [Idle(study)] * (count > 0)
+
+    jobs = [Job((job.runs[0],), job.needs) for job in JOBS]
+    with StudyProgress(0, lines_only=True) as progress:
+        Driven(study, hands, workers, "", spared).run(jobs, study.run_job, progress)  # type: ignore[arg-type]
+    assert study.done == {"t", "u", "s", "v"}
+    assert ahead == expected
 
 
 # --- what is shown, and mistakes --------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
+from importlib import import_module
 
 from vicinal.cli.main import main
 from vicinal.workspace.nursery import MOST_BYTES
@@ -98,7 +99,7 @@ def _tell_ends(statuses: dict[int, int]) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-
+    import_module("vicinal.study")  # what takes seconds
     gc.freeze()  # children share it
     with socket.socket(fileno=int(sys.argv[1])) as given:
         serve(given)

@@ -85,6 +85,16 @@ class Nursery:
         """Whether it has not ended."""
         return self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
+    def end(self) -> None:
+        """Have it end, once it has imported; what it forked lives on."""
+        self._orders.close()
+        self._process.wait()
+
     def start(self, arguments: Sequence[str], environment: Mapping[str, str]) -> Nursed:
         """Start `vicinal ARGUMENTS` in an environment. Raises NurseryLostError where the nursery has ended."""
         inputs, lines, status = os.pipe(), os.pipe(), os.pipe()
