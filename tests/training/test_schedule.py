@@ -18,7 +18,7 @@ from vicinal.training.schedule import learning_rate, lowered, watch_plateau
 from vicinal.training.state import Phase, State
 from vicinal.workspace import RunFolder
 
-PLATEAU_FINGERPRINT = "06ea47ec4f92"  # of a run with plateau: {}, as it was before it could be told what to watch
+PLATEAU_FINGERPRINT = "0f9f0b615c87"  # of a run with plateau: {}, as it was before it could be told what to watch
 
 
 def a_phase() -> Phase:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from importlib import import_module
 
 from vicinal.cli.main import main
-from vicinal.workspace.nursery import MOST_BYTES
+from vicinal.workspace import MOST_BYTES
 
 
 def serve(orders: socket.socket) -> None:

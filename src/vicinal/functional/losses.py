@@ -107,7 +107,9 @@ def linear_target_loss(
     """
     check_same_shape(student_logits, teacher_logits_i)
     check_same_shape(student_logits, teacher_logits_j)
-    student, i, j = precise(student_logits), precise(teacher_logits_i.detach()), precise(teacher_logits_j.detach())
+    student = precise(student_logits)
+    # Mixed as precisely as the student answers: the last digit of a logarithm depends on where in its batch a row stands.
+    i, j = (precise(t.detach()).to(student.dtype) for t in (teacher_logits_i, teacher_logits_j))
     if temperature == "sigma":
         target = linear_log_probabilities(i / _deviation(i), j / _deviation(j), lam)
         return kl_divergence(target, student / _deviation(student))

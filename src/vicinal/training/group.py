@@ -8,6 +8,7 @@ from vicinal.distillation import Need, TeacherAnswers
 from vicinal.errors import VicinalError
 from vicinal.inputs import VicinalBatch
 from vicinal.training.learner import Learner
+from vicinal.training.parallel import Parallel
 from vicinal.training.state import Phase, TrainingData
 from vicinal.workspace import EpochListener
 
@@ -39,6 +40,12 @@ class Group:
         """Keep with every run in which precision its teacher predicts, for checkpoint and summary."""
         for learner in self.learners:
             learner.state.teacher_precision = precision
+
+    def agree_on_precision(self, parallel: Parallel) -> None:
+        """Train each in the precision of the main process, whatever processors the others have."""
+        chosen = parallel.agree([learner.state.precision for learner in self.learners])
+        for learner, precision in zip(self.learners, chosen, strict=True):
+            learner.state.precision = precision
 
     def enter(self, phase: Phase) -> None:
         """Begin, or continue, a phase."""

@@ -78,8 +78,7 @@ class Learner:
             self._generators, self._log = self._saved["generators"], self._saved["log"]
         if parallel.is_main:
             folder.write_log(self._log)
-        if not self.state.precision:  # the main process's choice, where others have other processors
-            self.state.precision = parallel.agree(_precision(self.network, spec, data, device))
+        self.state.precision = self.state.precision or _precision(self.network, spec, data, device)
         self._compiled: Compiled | None = None
         self._call: Callable[[Tensor], Tensor] = self.network
         self.optimizer: torch.optim.Optimizer

@@ -62,7 +62,7 @@ from vicinal.workspace.jobs import (
 )
 from vicinal.workspace.lock import HeldError, check_not_held, hold, locked
 from vicinal.workspace.machine import available_memory, environment, free_bytes, keep_freed_memory, processor
-from vicinal.workspace.nursery import FORKS, Nursed, NurseryLostError, nursery
+from vicinal.workspace.nursery import FORKS, MOST_BYTES, Nursed, NurseryLostError, nursery
 from vicinal.workspace.place import check_place
 from vicinal.workspace.progress import Beat, EpochListener, RunProgress, SlowWork, StudyProgress, shown_if_slow
 from vicinal.workspace.remote import RemoteFolder, folder_or_url
@@ -77,6 +77,7 @@ __all__ = [
     "FORKS",
     "JOBS_FILE",
     "MOST_ATTEMPTS",
+    "MOST_BYTES",
     "STUDY_FILE",
     "ArrayCache",
     "Beat",
