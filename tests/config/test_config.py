@@ -416,3 +416,104 @@ def test_an_arm_may_stand_twice_for_other_teachers(tiny: dict[str, Any]):
     assert len(StudySpec.model_validate(twice).arms) == 3
     with pytest.raises(ValidationError, match="one name, teacher and temperature: kd_mixup"):
         StudySpec.model_validate(merged(tiny, {"arms": [*arms, {"name": "kd_mixup", "temperature": [2]}]}))
+
+
+# --- loss terms -------------------------------------------------------------------------------------------------------
+
+
+def test_a_weight_alone_is_a_term_as_by_default():
+    short, long = (Objective(terms={"dkd": value}) for value in (0.5, {"weight": 0.5, "alpha": 1, "beta": 8}))
+    assert short == long
+    assert short.terms.weights == {"dkd": 0.5}
+    assert short.model_dump(mode="json")["terms"] == {"dkd": {"weight": 0.5, "alpha": 1.0, "beta": 8.0}}
+    assert Objective(**short.model_dump()) == short
+
+
+def test_terms_of_before_are_what_they_were_in_a_fingerprint():
+    """Names and numbers: runs that exist keep their folders."""
+    assert Objective().model_dump(mode="json")["terms"] == {}
+    assert Objective(terms={"kd": 1, "own": -0.5}).model_dump(mode="json")["terms"] == {"kd": 1.0, "own": -0.5}
+    assert run_spec(objective=Objective()).fingerprint() == "b6e186747037"
+
+
+@pytest.mark.parametrize(
+    ("terms", "words"),
+    [
+        ({"dkd": {"alpha": 1}}, "weight"),
+        ({"dkd": {"weight": 1, "gamma": 1}}, "gamma"),
+        ({"dkd": {"weight": 1, "alpha": -1}}, "greater than or equal to 0"),
+        ({"dkd": True}, "true"),
+        ({"mine": True}, "true is not a value here"),
+        ({"mine": {"weight": 1}}, "valid number"),
+        ({"soft_cross_entropy": {"weight": 1, "student_temperature": 0}}, "0.001"),
+        ({"hard_cross_entropy": {"weight": 1, "label": "smaller"}}, "'larger' or 'own'"),
+        ({"confidence_kd": {"weight": 1, "by": "luck"}}, "'label', 'correct', 'entropy' or 'relative'"),
+        ({"": 1}, "names of 1 to"),
+    ],
+)
+def test_terms_that_cannot_be(terms: dict[str, Any], words: str):
+    with pytest.raises(ValidationError, match=words):
+        Objective(terms=terms)
+
+
+def test_what_teaches_is_needed():
+    for terms in ({}, {"mine": 1}, {"dkd": 0}):
+        with pytest.raises(ValidationError, match="nothing to learn from"):
+            Objective(alpha=0, beta=0, terms=terms)
+    for terms in ({"dkd": 1}, {"hard_cross_entropy": 1}, {"kd": 1}):
+        Objective(alpha=0, beta=0, terms=terms)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("2sigma", "2sigma"),
+        ("2.50sigma", "2.5sigma"),
+        ("1sigma", "sigma"),
+        ("1e1sigma", "10sigma"),
+        ("1.0sigma", "sigma"),
+    ],
+)
+def test_a_multiple_of_sigma_is_written_in_one_way(given: str, kept: str):
+    assert Objective(temperature=given).temperature == kept
+
+
+@pytest.mark.parametrize(
+    "given", ["0sigma", "2 sigma", "-2sigma", "2teacher_sigma", "1e9sigma", "sigma2", "١sigma", "σ"]
+)
+def test_no_multiple_of_sigma(given: str):
+    with pytest.raises(ValidationError, match="such as 2sigma"):
+        Objective(temperature=given)
+
+
+@pytest.mark.parametrize(
+    ("values", "is_open"),
+    [
+        ({"temperature": "sigma"}, True),
+        ({"temperature": "2sigma"}, True),
+        ({"temperature": "2sigma", "alpha": 0.1}, False),
+        ({"temperature": "teacher_sigma"}, False),
+        ({"temperature": 2}, False),
+        ({"temperature": "2sigma", "terms": {"dkd": 1}}, True),
+        ({"temperature": "2sigma", "beta": 0, "terms": {"dkd": 1}}, True),
+        ({"temperature": "2sigma", "terms": {"hard_cross_entropy": 1}}, False),
+        ({"temperature": "2sigma", "terms": {"soft_cross_entropy": {"weight": 1, "student_temperature": 1}}}, False),
+    ],
+)
+def test_a_loss_by_deviations_alone_leaves_the_scale_open(values: dict[str, Any], is_open: bool):
+    assert Objective(**values).leaves_scale_open is is_open
+
+
+def test_a_temperature_of_no_term_is_not_in_the_fingerprint():
+    hard = [Objective(beta=0, temperature=t, terms={"hard_cross_entropy": 1}) for t in (2, 4)]
+    assert len({run_spec(objective=objective).fingerprint() for objective in hard}) == 1
+    taught = [Objective(alpha=1, beta=0, temperature=t, terms={"dkd": 1}) for t in (2, 4)]
+    assert len({run_spec(objective=objective).fingerprint() for objective in taught}) == 2
+
+
+def test_an_arm_without_kd_has_the_temperatures_of_its_terms():
+    arm = ArmSpec.model_validate(
+        {"name": "mine", "like": "kd", "beta": 0, "terms": {"dkd": 1}, "temperature": [2, "4sigma"]}
+    )
+    assert [objective.temperature for objective in arm.objectives()] == [2.0, "4sigma"]
+    assert ArmSpec.model_validate(arm.model_dump(mode="json")) == arm

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from pydantic import ValidationError
 from torch import nn
 
-from vicinal.config import ARMS, Objective
+from vicinal import functional as vf
+from vicinal.config import ARMS, Objective, TermsSpec
 from vicinal.distillation import (
     StudentOutputs,
     TeacherAnswers,
@@ -246,10 +247,11 @@ def test_a_name_is_registered_once(registry):
 
 def test_terms_that_cannot_be_are_one_line(registry):
     register_term("agree", entropy, needs=["clean_answers"])
+    not_finite = with_terms().model_copy(update={"terms": TermsSpec().model_copy(update={"kd": float("inf")})})
     for objective, words in (
-        (with_terms(mine=1), "terms: 'mine' is not known; known ones: cross_entropy, kd, linear_target, agree"),
+        (with_terms(mine=1), "terms: 'mine' is not known; known ones: cross_entropy, kd, linear_target, .*, agree"),
         (with_terms(agree=1), "'agree' learns from the teacher's answers, so it needs beta above 0"),
-        (with_terms().model_copy(update={"terms": {"kd": float("inf")}}), "weight of 'kd' is inf"),
+        (not_finite, "weight of 'kd' is inf"),
     ):
         with pytest.raises(UsageError, match=words) as caught:
             objective_terms(objective)
@@ -273,3 +275,64 @@ def test_the_mean_may_be_that_of_a_larger_batch(arm):
         )
 
     torch.testing.assert_close(share(slice(0, 4)) + share(slice(4, 6)), whole)
+
+
+# --- terms of the literature ------------------------------------------------------------------------------------------
+
+OF_LABELS = LABELS, PARTNERS, LAM
+
+
+@pytest.mark.parametrize(
+    ("terms", "expected"),
+    [
+        ({"dkd": 0.5}, 0.5 * vf.decoupled_kd_loss(STUDENT, TEACHER, *OF_LABELS, 3.0)),
+        (
+            {"dkd": {"weight": 0.5, "alpha": 2, "beta": 0.3}},
+            0.5 * vf.decoupled_kd_loss(STUDENT, TEACHER, *OF_LABELS, 3.0, 2, 0.3),
+        ),
+        ({"soft_cross_entropy": 2}, 2 * vf.soft_cross_entropy(STUDENT, TEACHER, 3.0)),
+        (
+            {"soft_cross_entropy": {"weight": 1, "student_temperature": 1}},
+            vf.soft_cross_entropy(STUDENT, TEACHER, 3.0, 1.0),
+        ),
+        ({"hard_cross_entropy": 1}, vf.hard_cross_entropy(STUDENT, *OF_LABELS)),
+        ({"hard_cross_entropy": {"weight": 1, "label": "own"}}, vf.hard_cross_entropy(STUDENT, *OF_LABELS, "own")),
+        ({"confidence_kd": 1}, vf.confidence_kd_loss(STUDENT, TEACHER, *OF_LABELS, 3.0)),
+        (
+            {"confidence_kd": {"weight": 1, "by": "entropy"}},
+            vf.confidence_kd_loss(STUDENT, TEACHER, *OF_LABELS, 3.0, "entropy"),
+        ),
+    ],
+    ids=str,
+)
+def test_a_term_takes_its_keys_and_the_arms_temperature(terms, expected):
+    """Alone (α and β of eq. 2 at 0), and beside KD."""
+    alone = Objective(alpha=0, beta=0, temperature=3.0, mixing=ARMS["mixup"].mixing, terms=terms)
+    torch.testing.assert_close(loss(alone), expected.mean())
+    beside = Objective(alpha=0, beta=0.7, temperature=3.0, mixing=ARMS["mixup"].mixing, terms=terms)
+    torch.testing.assert_close(loss(beside), expected.mean() + 0.7 * kd_loss(STUDENT, TEACHER, 3.0).mean())
+
+
+def test_label_smoothing_reaches_the_hard_label():
+    objective = Objective(beta=0, label_smoothing=0.2, terms={"hard_cross_entropy": 1})
+    larger = torch.where(LAM >= 0.5, LABELS, PARTNERS)
+    expected = F.cross_entropy(STUDENT, larger, label_smoothing=0.2)
+    torch.testing.assert_close(loss(objective, teacher=None), expected)
+
+
+def test_terms_that_learn_from_a_teacher_bring_it():
+    for name in ("dkd", "soft_cross_entropy", "confidence_kd", "kd", "linear_target"):
+        objective = Objective(alpha=1, beta=0, mixing=ARMS["mixup"].mixing, terms={name: 1})
+        assert objective.uses_teacher
+        assert objective_needs(objective) <= {"mixed_answers", "clean_answers"}
+        assert objective_needs(objective)
+        with pytest.raises(ValueError, match="needs the teacher's logits"):
+            loss(objective, teacher=None)
+        assert not Objective(alpha=1, beta=0, terms={name: 0}).uses_teacher
+    assert not Objective(beta=0, terms={"hard_cross_entropy": 1}).uses_teacher
+
+
+def test_standardised_logits_by_the_objective():
+    objective = Objective(alpha=0.1, beta=9, temperature="2sigma", mixing=ARMS["mixup"].mixing)
+    ce, kd = mixed_cross_entropy(STUDENT, *OF_LABELS), kd_loss(STUDENT, TEACHER, "2sigma")
+    torch.testing.assert_close(loss(objective), 0.1 * ce.mean() + 9 * kd.mean())

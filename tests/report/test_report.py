@@ -312,7 +312,25 @@ def test_labels():
     assert student_label("kd", "sigma", several=False) == "KD · T = σ"
     assert student_label("kd", "teacher_sigma", several=True) == "KD · T = σ_t"
     assert student_label("baseline", None, several=False) == "Baseline"
+    assert student_label("kd", "2sigma", several=False) == "KD · T = 2σ"
     assert student_label("gentle", 0.5, several=True) == "gentle · T = 0.5"
+
+
+@pytest.mark.parametrize(
+    ("arm", "terms", "label"),
+    [
+        ("kd_mixup", {"dkd": {"weight": 1.0, "alpha": 1.0, "beta": 8.0}}, "KD + mixup + DKD"),
+        ("kd_mixup", {"dkd": {"weight": 0.5, "alpha": 1.0, "beta": 2.0}}, "KD + mixup + 0.5 DKD (beta 2.0)"),
+        ("my_dkd", {"dkd": {"weight": 0.5, "alpha": 1.0, "beta": 2.0}}, "my dkd"),
+        (
+            "kd",
+            {"hard_cross_entropy": {"weight": 0.1, "label": "own"}, "mine": -2.0},
+            "KD + 0.1 hard CE (label own) + -2 mine",
+        ),
+    ],
+)
+def test_further_terms_stand_beside_an_arms_name(arm, terms, label):
+    assert student_label(arm, 2.0, several=False, terms=terms) == label
 
 
 def test_missing_results_are_a_usage_error(tmp_path):

@@ -14,8 +14,10 @@ def listed(words: Sequence[str]) -> str:
 
 
 def temperature_text(temperature: float | str) -> str:
-    """2.0 as 2, sigma as σ."""
-    return TEMPERATURE_SYMBOLS.get(temperature, temperature) if isinstance(temperature, str) else f"{temperature:g}"
+    """2.0 as 2, sigma as σ, 2sigma as 2σ."""
+    if not isinstance(temperature, str):
+        return f"{temperature:g}"
+    return TEMPERATURE_SYMBOLS.get(temperature) or temperature.replace("sigma", TEMPERATURE_SYMBOLS["sigma"])
 
 
 def corruption_text(name: str) -> str:

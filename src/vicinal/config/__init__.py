@@ -29,12 +29,14 @@ from vicinal.config.network import (
     is_onnx,
     refuse_pixels_to_255,
 )
-from vicinal.config.objective import ARMS, UNIFORM_MIXING, Objective, Temperature
+from vicinal.config.objective import ARMS, UNIFORM_MIXING, Objective
 from vicinal.config.overrides import apply_override
 from vicinal.config.preparation import CropMode, Interpolation, PreparationSpec
 from vicinal.config.run import RunSpec
 from vicinal.config.schema import study_file_schema
 from vicinal.config.study import SELECTION_SENTENCES, AnswersSpec, RuntimeSpec, StudySpec
+from vicinal.config.temperature import Temperature, sigma_multiple
+from vicinal.config.terms import TermsSpec
 
 __all__ = [
     "ARMS",
@@ -66,6 +68,7 @@ __all__ = [
     "StudySpec",
     "TeacherVariant",
     "Temperature",
+    "TermsSpec",
     "VicinitySpec",
     "apply_override",
     "brings_weights",
@@ -78,5 +81,6 @@ __all__ = [
     "packaged_studies",
     "parse_study",
     "refuse_pixels_to_255",
+    "sigma_multiple",
     "study_file_schema",
 ]

@@ -20,7 +20,8 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from vicinal.config.base import Frozen, Name, Text, each_once
-from vicinal.config.objective import ARMS, Objective, Temperature
+from vicinal.config.objective import ARMS, Objective
+from vicinal.config.temperature import Temperature
 
 TEMPERATURE = "temperature"  # the one key of Objective that an arm may give several values
 
@@ -81,12 +82,13 @@ class ArmSpec(Frozen):
     @field_validator("temperatures", mode="before")
     @classmethod
     def _of_the_teacher(cls, value: Any, info: ValidationInfo) -> Any:
-        """Those given, or the objective's own; none where no teacher is learned from."""
+        """Those given, or the objective's own; none where no teacher's answer is learned from."""
         objective = info.data.get("objective")
-        if objective is None or objective.uses_teacher:  # None: its own mistakes are told
+        if objective is None or objective.uses_temperature:  # None: its own mistakes are told
             return value or (objective.temperature if objective else Objective().temperature,)
         if value:
-            raise ValueError("an arm that uses no teacher (beta 0) has no temperature; leave it out")
+            why = "learns from features alone" if objective.uses_teacher else "uses no teacher (beta 0)"
+            raise ValueError(f"an arm that {why} has no temperature; leave it out")
         return ()
 
     @model_validator(mode="after")
@@ -100,7 +102,7 @@ class ArmSpec(Frozen):
         return self
 
     def objectives(self) -> tuple[Objective, ...]:
-        """One objective for each temperature; one in all for an arm that uses no teacher."""
+        """One objective for each temperature; one in all for an arm without one."""
         if not self.temperatures:
             return (self.objective,)
         return tuple(Objective(**{**dict(self.objective), TEMPERATURE: t}) for t in self.temperatures)

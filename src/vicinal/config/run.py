@@ -43,7 +43,7 @@ class RunSpec(Frozen):
         value = self.model_dump(mode="json", exclude={"name"})
         if value["weights_hash"] is not None:
             value["network"]["weights"] = None
-        if not self.objective.uses_teacher:
+        if not self.objective.uses_temperature:
             value["objective"]["temperature"] = Objective.model_fields["temperature"].default  # it scales nothing
         if self.network.preparation in (None, "data"):
             del value["network"]["preparation"]  # older than this field

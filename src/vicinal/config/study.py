@@ -12,7 +12,8 @@ from vicinal.config.base import MOST_EPOCHS, Frozen, Name, Seed, each_once, no_b
 from vicinal.config.data import DataSpec
 from vicinal.config.measures import MeasuresSpec
 from vicinal.config.network import NetworkSpec, StudentSpec, TeacherSpec, TeacherVariant
-from vicinal.config.objective import ARMS, SIGMA_TEMPERATURES, Temperature
+from vicinal.config.objective import ARMS
+from vicinal.config.temperature import Temperature
 
 DEVICE_PATTERN = r"^(auto|cpu|mps|cuda(:\d{1,3})?)$"
 MOST_RUNS = 100_000
@@ -226,7 +227,10 @@ class StudySpec(Frozen):
 
     def _check_runs(self) -> None:
         """Before they are planned: lists of a thousand each would make more runs than memory holds."""
-        of_arms = sum(len(arm.teachers or self.teacher_variants) * len(arm.temperatures) or 1 for arm in self.arms)
+        of_arms = sum(
+            len(arm.teachers or self.teacher_variants) * len(arm.objectives()) if arm.objective.uses_teacher else 1
+            for arm in self.arms
+        )
         runs = (len(self.teachers) + of_arms * len(self.budgets)) * len(self.seeds)
         if runs > MOST_RUNS:
             raise ValueError(f"a study trains at most {MOST_RUNS:,} networks, and this one {runs:,}")
@@ -250,7 +254,8 @@ class StudySpec(Frozen):
         for arm in self.arms:
             own: set[tuple[str, str | None, Temperature | None]] = {(arm.name, None, None)}
             if arm.objective.uses_teacher:
-                own = {(arm.name, name, t) for name in arm.teachers or self.teacher_variants for t in arm.temperatures}
+                temperatures = arm.temperatures or (None,)
+                own = {(arm.name, name, t) for name in arm.teachers or self.teacher_variants for t in temperatures}
             if taken & own:
                 raise ValueError(f"two arms have one name, teacher and temperature: {arm.name}; give one another name")
             taken |= own
@@ -263,7 +268,7 @@ class StudySpec(Frozen):
                 "logit_scale cannot be applied to it: leave top_k out (dtype: float16 halves the answers too), or logit_scale"
             )
         for arm in self.arms if self.answers.top_k is not None else ():
-            scaled = [t for t in arm.temperatures if t in SIGMA_TEMPERATURES]
+            scaled = [t for t in arm.temperatures if isinstance(t, str)]
             if scaled:
                 raise ValueError(
                     f"answers.top_k keeps no deviation over all classes, which arm {arm.name!r} at temperature {scaled[0]} needs: "

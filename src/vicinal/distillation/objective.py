@@ -15,7 +15,15 @@ from torch import Tensor
 
 from vicinal.config import Objective
 from vicinal.errors import UsageError
-from vicinal.functional import kd_loss, linear_target_loss, mixed_cross_entropy
+from vicinal.functional import (
+    confidence_kd_loss,
+    decoupled_kd_loss,
+    hard_cross_entropy,
+    kd_loss,
+    linear_target_loss,
+    mixed_cross_entropy,
+    soft_cross_entropy,
+)
 
 Need = Literal["mixed_answers", "clean_answers", "features"]  # of the teacher, of the teacher, of the student
 
@@ -83,10 +91,14 @@ def _cross_entropy(student: StudentOutputs, batch: MixedLabels, _: TeacherAnswer
     return mixed_cross_entropy(student.logits, batch.labels, batch.partner_labels, batch.lam, objective.label_smoothing)
 
 
-def _kd(student: StudentOutputs, _: MixedLabels, answers: TeacherAnswers, objective: Objective) -> Tensor:
+def _to_mixed(answers: TeacherAnswers) -> Tensor:
     if answers.mixed is None:
         raise ValueError("beta is above 0, so the objective needs the teacher's logits")
-    return kd_loss(student.logits, answers.mixed, objective.temperature)
+    return answers.mixed
+
+
+def _kd(student: StudentOutputs, _: MixedLabels, answers: TeacherAnswers, objective: Objective) -> Tensor:
+    return kd_loss(student.logits, _to_mixed(answers), objective.temperature)
 
 
 def _linear_target(
@@ -99,10 +111,46 @@ def _linear_target(
     return linear_target_loss(student.logits, answers.own, answers.partner, batch.lam, objective.temperature)
 
 
+def _dkd(student: StudentOutputs, batch: MixedLabels, answers: TeacherAnswers, objective: Objective) -> Tensor:
+    spec, teacher = objective.terms.dkd, _to_mixed(answers)
+    assert spec is not None  # its weight is in it
+    labels = batch.labels, batch.partner_labels, batch.lam
+    return decoupled_kd_loss(student.logits, teacher, *labels, objective.temperature, spec.alpha, spec.beta)
+
+
+def _soft_cross_entropy(
+    student: StudentOutputs, _: MixedLabels, answers: TeacherAnswers, objective: Objective
+) -> Tensor:
+    spec = objective.terms.soft_cross_entropy
+    assert spec is not None
+    return soft_cross_entropy(student.logits, _to_mixed(answers), objective.temperature, spec.student_temperature)
+
+
+def _hard_cross_entropy(student: StudentOutputs, batch: MixedLabels, _: TeacherAnswers, objective: Objective) -> Tensor:
+    spec = objective.terms.hard_cross_entropy
+    assert spec is not None
+    labels = batch.labels, batch.partner_labels, batch.lam
+    return hard_cross_entropy(student.logits, *labels, spec.label, objective.label_smoothing)
+
+
+def _confidence_kd(
+    student: StudentOutputs, batch: MixedLabels, answers: TeacherAnswers, objective: Objective
+) -> Tensor:
+    spec, teacher = objective.terms.confidence_kd, _to_mixed(answers)
+    assert spec is not None
+    labels = batch.labels, batch.partner_labels, batch.lam
+    return confidence_kd_loss(student.logits, teacher, *labels, objective.temperature, spec.by)
+
+
+_MIXED: frozenset[Need] = frozenset({"mixed_answers"})
 TERMS: dict[str, Term] = {
     "cross_entropy": Term(_cross_entropy),
-    "kd": Term(_kd, frozenset({"mixed_answers"})),
+    "kd": Term(_kd, _MIXED),
     "linear_target": Term(_linear_target, frozenset({"clean_answers"})),
+    "dkd": Term(_dkd, _MIXED),
+    "soft_cross_entropy": Term(_soft_cross_entropy, _MIXED),
+    "hard_cross_entropy": Term(_hard_cross_entropy),
+    "confidence_kd": Term(_confidence_kd, _MIXED),
 }
 
 
@@ -132,7 +180,7 @@ def objective_terms(objective: Objective) -> list[tuple[float, Term]]:
     """
     own = {"cross_entropy": objective.alpha, "linear_target" if objective.target == "linear" else "kd": objective.beta}
     terms = [(weight, TERMS[name]) for name, weight in own.items() if weight]
-    for name, weight in objective.terms.items():
+    for name, weight in objective.terms.weights.items():
         if name not in TERMS:
             raise UsageError(
                 f"terms: {name!r} is not known; known ones: {', '.join(TERMS)} (vicinal.distillation.register_term adds yours)"

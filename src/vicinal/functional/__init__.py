@@ -37,8 +37,22 @@ from vicinal.functional.information import (
     information_bound_per_sample,
     log_mean_prediction,
 )
+from vicinal.functional.kd_variants import (
+    answer_confidence,
+    confidence_kd_loss,
+    decoupled_kd_loss,
+    decoupled_kd_parts,
+    hard_cross_entropy,
+    soft_cross_entropy,
+)
 from vicinal.functional.labels import check_probabilities, checked_labels, look_like_probabilities, refuse_probabilities
-from vicinal.functional.losses import at_temperature, kd_loss, linear_target_loss, mixed_cross_entropy
+from vicinal.functional.losses import (
+    at_temperature,
+    kd_loss,
+    linear_target_loss,
+    mixed_cross_entropy,
+    temperature_factor,
+)
 from vicinal.functional.vicinal import (
     dominance_ratio,
     linear_log_probabilities,
@@ -54,6 +68,7 @@ __all__ = [
     "EntropyDecomposition",
     "Lam",
     "SelectiveThreshold",
+    "answer_confidence",
     "at_temperature",
     "balanced_accuracy",
     "bin_of",
@@ -63,15 +78,19 @@ __all__ = [
     "check_probabilities",
     "checked_labels",
     "confidence",
+    "confidence_kd_loss",
     "conformal_quantile",
     "conformal_scores",
     "cross_entropy_with_teacher",
+    "decoupled_kd_loss",
+    "decoupled_kd_parts",
     "dominance_ratio",
     "entropy_decomposition",
     "equal_mass_calibration_error",
     "equal_mass_shares",
     "expected_calibration_error",
     "fit_temperature",
+    "hard_cross_entropy",
     "in_top_k",
     "information_bound_from_means",
     "information_bound_of_mean",
@@ -93,5 +112,7 @@ __all__ = [
     "recall_by_class",
     "refuse_probabilities",
     "selective_threshold",
+    "soft_cross_entropy",
+    "temperature_factor",
     "temperature_limit",
 ]

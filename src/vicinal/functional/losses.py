@@ -5,11 +5,10 @@ Shapes: B samples, K classes. Nats for each sample; the mean over the batch is t
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
+from vicinal.config import sigma_multiple
 from vicinal.functional.divergences import Lam, as_weight, check_same_shape, kl_divergence, loud, precise
 from vicinal.functional.labels import checked_labels
 from vicinal.functional.vicinal import linear_log_probabilities
@@ -18,15 +17,15 @@ SMOOTH_ABOVE = 32.0  # temperature above which the answers are so flat that floa
 LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 1e-15, 1e15  # whose square float32 holds
 
 
-def kd_loss(
-    student_logits: Tensor, teacher_logits: Tensor, temperature: float | Literal["sigma", "teacher_sigma"]
-) -> Tensor:
+def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float | str) -> Tensor:
     """T² · KL(teacher^T ‖ student^T) for each sample (eq. 1, 9; the factor is Hinton's), summed over classes.
 
     Args:
         student_logits, teacher_logits: (..., K). No gradient flows to the teacher.
         temperature: a positive number; `sigma` divides each network's logits by their own per-sample population standard
-            deviation, without a factor (the authors' code); `teacher_sigma` divides both by the teacher's deviation σ and
+            deviation, without a factor (the authors' code); `2sigma` and the like by T times that deviation, with the factor T²
+            (logit standardisation, Sun et al. 2024; their mean, which is taken off, cancels, and their code
+            has the sample deviation, √(K/(K − 1)) times as large); `teacher_sigma` divides both by the teacher's deviation σ and
             multiplies by σ², as every temperature does (the paper's text).
 
     Returns:
@@ -44,24 +43,37 @@ def kd_loss(
     """
     check_same_shape(student_logits, teacher_logits)
     student, teacher = precise(student_logits), precise(teacher_logits.detach())
-    if temperature == "sigma":
-        return kl_divergence(*at_temperature(teacher, student, temperature))
+    factor = temperature_factor(teacher, temperature)
+    teacher, student = at_temperature(teacher, student, temperature)
+    plain = factor * kl_divergence(teacher, student)
+    number = temperature if sigma_multiple(temperature) is None else sigma_multiple(temperature)
+    if isinstance(number, str) or number is None or number <= SMOOTH_ABOVE:
+        return plain
+    return _where_close(plain, teacher, student, number)
+
+
+def temperature_factor(teacher_logits: Tensor, temperature: float | str) -> Tensor | float:
+    """What a loss at a temperature is multiplied by: T², 1 for `sigma`, (...,) σ² of the teacher for `teacher_sigma`.
+
+    Raises ValueError for what is no temperature.
+
+    Example:
+        >>> import torch
+        >>> temperature_factor(torch.zeros(1, 2), 4.0), temperature_factor(torch.zeros(1, 2), "2sigma")
+        (16.0, 4.0)
+    """
     if temperature == "teacher_sigma":
-        return _deviation(teacher).squeeze(-1).square() * kl_divergence(*at_temperature(teacher, student, temperature))
-    if isinstance(temperature, str | bool) or not LOWEST_TEMPERATURE <= temperature <= HIGHEST_TEMPERATURE:
+        return _deviation(teacher_logits).squeeze(-1).square()
+    number = temperature if sigma_multiple(temperature) is None else sigma_multiple(temperature)
+    if isinstance(number, str | bool) or number is None or not LOWEST_TEMPERATURE <= number <= HIGHEST_TEMPERATURE:
         raise ValueError(
             f"a temperature is a positive number, 'sigma' or 'teacher_sigma', not {temperature!r}{_beyond(temperature)}"
         )
-    plain = temperature**2 * kl_divergence(teacher / temperature, student / temperature)
-    if temperature <= SMOOTH_ABOVE:
-        return plain
-    return _where_close(plain, teacher / temperature, student / temperature, temperature)
+    return number**2
 
 
-def at_temperature(
-    teacher_logits: Tensor, student_logits: Tensor, temperature: float | Literal["sigma", "teacher_sigma"]
-) -> tuple[Tensor, Tensor]:
-    """Both answers as `kd_loss` compares them: (..., K) logits over the temperature, over their own deviation or the teacher's.
+def at_temperature(teacher_logits: Tensor, student_logits: Tensor, temperature: float | str) -> tuple[Tensor, Tensor]:
+    """Both answers as `kd_loss` compares them: (..., K) logits over T, over T times their own deviation, or over the teacher's.
 
     Example:
         >>> import torch
@@ -69,9 +81,15 @@ def at_temperature(
         >>> teacher.tolist(), student.tolist()
         ([3.0, 1.0], [2.0, 0.0])
     """
-    if temperature == "sigma":
-        return teacher_logits / _deviation(teacher_logits), student_logits / _deviation(student_logits)
-    divisor = _deviation(teacher_logits) if temperature == "teacher_sigma" else temperature
+    multiple = sigma_multiple(temperature)
+    if multiple is not None:
+        teacher, student = (logits / _deviation(logits) for logits in (teacher_logits, student_logits))
+        return (teacher, student) if multiple == 1 else (teacher / multiple, student / multiple)
+    if isinstance(temperature, str):
+        temperature_factor(teacher_logits, temperature)  # of other words there is none
+        divisor: Tensor | float = _deviation(teacher_logits)
+    else:
+        divisor = temperature
     return teacher_logits / divisor, student_logits / divisor
 
 
@@ -80,7 +98,7 @@ def linear_target_loss(
     teacher_logits_i: Tensor,
     teacher_logits_j: Tensor,
     lam: Lam,
-    temperature: float | Literal["sigma"],
+    temperature: float | str,
 ) -> Tensor:
     """T² · KL(λ p_i^T + (1 − λ) p_j^T ‖ student^T) for each sample: taught by the answer of a perfectly linear teacher.
 
@@ -91,7 +109,7 @@ def linear_target_loss(
         student_logits: (B, K) answers to the mixed images; teacher_logits_i, teacher_logits_j: to the two clean images. No
             gradient flows to the teacher.
         lam: a number or (B,).
-        temperature: a positive number, or `sigma` (every logit vector over its own deviation, no factor).
+        temperature: a positive number, `sigma` (every logit vector over its own deviation, no factor) or a multiple of it.
 
     Returns:
         (B,) nats times T².
@@ -110,14 +128,16 @@ def linear_target_loss(
     student = precise(student_logits)
     # Mixed as precisely as the student answers: the last digit of a logarithm depends on where in its batch a row stands.
     i, j = (precise(t.detach()).to(student.dtype) for t in (teacher_logits_i, teacher_logits_j))
-    if temperature == "sigma":
-        target = linear_log_probabilities(i / _deviation(i), j / _deviation(j), lam)
-        return kl_divergence(target, student / _deviation(student))
-    if isinstance(temperature, str | bool) or not LOWEST_TEMPERATURE <= temperature <= HIGHEST_TEMPERATURE:
+    multiple = sigma_multiple(temperature)
+    number = temperature if multiple is None else multiple
+    if isinstance(number, str | bool) or not LOWEST_TEMPERATURE <= number <= HIGHEST_TEMPERATURE:
         raise ValueError(f"a temperature is a positive number or 'sigma', not {temperature!r}{_beyond(temperature)}")
-    i, j, student = i / temperature, j / temperature, student / temperature
-    plain = temperature**2 * kl_divergence(linear_log_probabilities(i, j, lam), student)
-    return plain if temperature <= SMOOTH_ABOVE else _where_close(plain, _log_mixture(i, j, lam), student, temperature)
+    if multiple is not None:
+        i, j, student = (logits / _deviation(logits) for logits in (i, j, student))
+    if multiple != 1:
+        i, j, student = i / number, j / number, student / number
+    plain = number**2 * kl_divergence(linear_log_probabilities(i, j, lam), student)
+    return plain if number <= SMOOTH_ABOVE else _where_close(plain, _log_mixture(i, j, lam), student, number)
 
 
 def mixed_cross_entropy(

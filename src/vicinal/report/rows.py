@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vicinal.claims import TEMPERATURE_SYMBOLS, temperature_text
-from vicinal.config import SELECTION_SENTENCES
+from vicinal.claims import temperature_text
+from vicinal.config import SELECTION_SENTENCES, TermsSpec
 from vicinal.errors import UsageError
 from vicinal.report.words import inert
 from vicinal.results import RESULTS_FILE, Resamples, is_as_written, read_resamples, read_results
@@ -31,6 +32,15 @@ ARM_LABELS = {
     "label_smoothing": "Label smoothing",
 }
 VICINITY_LABELS = {"cutmix": "CutMix"}  # others are shown by their name
+TERM_LABELS = {
+    "cross_entropy": "CE",
+    "kd": "KD",
+    "linear_target": "linear target",
+    "dkd": "DKD",
+    "soft_cross_entropy": "soft CE",
+    "hard_cross_entropy": "hard CE",
+    "confidence_kd": "confidence-weighted KD",
+}
 SCALED = "_after_temperature_scaling"  # ending of every key measured after temperature scaling
 
 
@@ -212,7 +222,8 @@ def arrange(raw: dict[str, Any], resamples: Resamples | None = None) -> Results:
     grouped = _grouped(raw["students"], lambda m: (m["arm"], m["teacher"], m["temperature"], budget_of(m)))
     budgets = list(dict.fromkeys(key[3] for key, _ in grouped))  # the file's first is the study's
     for (arm, teacher, temperature, budget), models in grouped:
-        label = student_label(arm, temperature, len(temperatures[arm]) > 1, vicinity_of(models[0]))
+        several, terms = len(temperatures[arm]) > 1, (models[0].get("objective") or {}).get("terms") or {}
+        label = student_label(arm, temperature, several, vicinity_of(models[0]), terms)
         label += f" × {budget:g}" if len(budgets) > 1 and budget != budgets[0] else ""
         rank = temperatures[arm].index(temperature)
         students.append(Row(label, arm, teacher, temperature, rank, tuple(models), budget))
@@ -243,16 +254,33 @@ def vicinity_of(model: Model) -> str:
     return str(((model.get("objective") or {}).get("mixing") or {}).get("vicinity") or "mixup")
 
 
-def student_label(arm: str, temperature: float | str | None, several: bool, vicinity: str = "mixup") -> str:
+def student_label(
+    arm: str,
+    temperature: float | str | None,
+    several: bool,
+    vicinity: str = "mixup",
+    terms: Mapping[str, float | Mapping[str, Any]] = MappingProxyType({}),
+) -> str:
     """How an arm is shown: its temperature is named where the arm has several, and always for the σ variants; its vicinity where
-    that is another than mixup and the name of the arm does not say so.
+    that is another than mixup, and further loss terms, where the name of the arm does not say so.
     """
     label = ARM_LABELS.get(arm, arm.replace("_", " "))
+    label += "".join(f" + {term_label(name, term)}" for name, term in terms.items() if name not in arm)
     if vicinity != "mixup" and vicinity.replace("_", " ").casefold() not in arm.replace("_", " ").casefold():
         label += f" ({VICINITY_LABELS.get(vicinity, vicinity.replace('_', ' '))})"
-    if temperature is None or (not several and temperature not in TEMPERATURE_SYMBOLS):
+    if temperature is None or (not several and not isinstance(temperature, str)):
         return label
     return f"{label} · {temperature_label(temperature)}"
+
+
+def term_label(name: str, term: float | Mapping[str, Any]) -> str:
+    """A loss term: its weight where that is not 1, and of its keys those that are not as by default."""
+    given = dict(term) if isinstance(term, Mapping) else {"weight": term}
+    weight = given.pop("weight")
+    usual = getattr(TermsSpec(**{name: {"weight": weight}}), name).model_dump() if given else {}
+    other = [f"{key.replace('_', ' ')} {value}" for key, value in given.items() if value != usual.get(key)]
+    label = TERM_LABELS.get(name, name.replace("_", " ")) + (f" ({', '.join(other)})" if other else "")
+    return label if weight == 1 else f"{weight:g} {label}"
 
 
 def temperature_label(temperature: float | str | None) -> str:

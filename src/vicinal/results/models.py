@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
-from vicinal.config import Objective
+from vicinal.config import Objective, Temperature
 from vicinal.results.base import Bounds, Number, Part
 from vicinal.results.figures import ImageFigures
 from vicinal.results.measures import (
@@ -92,7 +90,7 @@ class Student(Model):
         description="multiple of the study's epochs that it was trained for; null in older results: 1",
     )
     teacher: str | None = Field(description="null for an arm that uses none, as below")
-    temperature: float | Literal["sigma", "teacher_sigma"] | None
+    temperature: Temperature | None
     linearity_gain: list[Number] | None = Field(None, description="against its own teacher, as in versus_teacher")
     linearity_gain_interval: Bounds | None = None
     linearity_gain_after_temperature_scaling: list[Number] | None = None

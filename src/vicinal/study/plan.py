@@ -164,7 +164,7 @@ def _runs_of_seed(spec: StudySpec, out: Path, facts: DataFacts, seed: int) -> It
                 assert spec.student is not None  # held by StudySpec
                 variant = None if teacher_name is None else spec.teacher_variants[teacher_name]
                 teacher = None if variant is None else teachers[variant.base]
-                temperature = objective.temperature if objective.uses_teacher else None
+                temperature = objective.temperature if objective.uses_temperature else None
                 label = {
                     "arm": arm.name,
                     "teacher": teacher_name,

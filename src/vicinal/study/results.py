@@ -213,7 +213,7 @@ def _student_entry(
 
 def is_scale_free(run: PlannedRun) -> bool:
     """Whether a run's loss leaves the scale of its logits open, so that its raw confidence means nothing by itself."""
-    return run.spec.objective.temperature == "sigma" and run.spec.objective.alpha == 0
+    return run.spec.objective.leaves_scale_open
 
 
 def _mutual_tests(plan: StudyPlan, measured: Mapping[Path, Measured]) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from vicinal.claims import TEMPERATURE_SYMBOLS
+from vicinal.config import sigma_multiple
 from vicinal.paper import printed_numbers
 from vicinal.report.degenerate import answers_of, percent
 from vicinal.report.paper.match import paper_teacher
@@ -75,10 +75,10 @@ def students_of(results: Results, teacher: Row, arm: str) -> list[Row]:
 
 def temperature_order(temperature: float | str | None) -> tuple[int, float]:
     """A key that sorts fixed temperatures first, then the σ variants."""
-    symbols = list(TEMPERATURE_SYMBOLS)
-    if isinstance(temperature, str):
-        return 1 + (symbols.index(temperature) if temperature in symbols else len(symbols)), 0.0
-    return 0, temperature or 0.0
+    if not isinstance(temperature, str):
+        return 0, temperature or 0.0
+    multiple = sigma_multiple(temperature)
+    return (2, 0.0) if multiple is None else (1, multiple)
 
 
 def main_student(results: Results, teacher: Row) -> Row | None:

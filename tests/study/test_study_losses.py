@@ -1,0 +1,110 @@
+"""Every loss term of the package, from a line of docs/losses.md to the weights of a student that was stopped and resumed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from tiny_studies import weights_of
+from vicinal.config import Objective, StudySpec, TermsSpec
+from vicinal.distillation.objective import TERMS
+
+PAGE = (Path(__file__).parents[2] / "docs" / "losses.md").read_text(encoding="utf-8")
+ARMS: list[Any] = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)[0])["arms"]
+SHORT = {"teachers.one.epochs": 1, "student.epochs": 2, "runtime.checkpoint_seconds": 0, "arms": ARMS}
+
+
+def test_the_page_has_every_term_and_its_keys(tiny: dict[str, Any]) -> None:
+    table = PAGE.split("|---|---|---|---|")[1]
+    assert {name for name in TERMS if f"| `{name}`" in table} == set(TERMS)
+    study = StudySpec.model_validate({**tiny, "arms": ARMS})
+    used = {name for arm in study.arms for name in arm.objective.terms.weights}
+    assert used == set(TermsSpec.model_fields)
+    for name in TermsSpec.model_fields:
+        row = next(line for line in table.splitlines() if line.startswith(f"| `{name}`"))
+        keys = getattr(Objective(terms={name: 1}).terms, name).model_dump().keys() - {"weight"}
+        assert all(f"`{key}" in row for key in keys)
+
+
+def test_every_term_trains_and_resumes(
+    tiny: dict[str, Any],
+    study_file: Callable[..., Path],
+    tmp_path: Path,
+    vicinal: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One by one, killed in the middle of each student: the weights of an undisturbed run, each another than all others."""
+    file = study_file(tiny, {**SHORT, "runtime.students_at_once": 1})
+    assert vicinal("run", file, "--out", tmp_path / "whole").code == 0
+    whole = weights_of(tmp_path / "whole")
+    students = {name: content for name, content in whole.items() if name.startswith("student")}
+    assert len(students) == len(ARMS) + 1  # one arm has two temperatures
+    assert len(set(students.values())) == len(students)
+    original, calls = torch.Tensor.backward, 0
+
+    def stopping(self: torch.Tensor, *arguments: Any, **options: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise KeyboardInterrupt
+        original(self, *arguments, **options)
+
+    codes = []
+    for _ in range(len(students) + 2):
+        calls = 0
+        with monkeypatch.context() as patch:
+            patch.setattr(torch.Tensor, "backward", stopping)
+            codes.append(vicinal("run", file, "--out", tmp_path / "stopped").code)
+    assert codes.count(0) <= 2
+    assert vicinal("run", file, "--out", tmp_path / "stopped").code == 0
+    assert weights_of(tmp_path / "stopped") == whole
+
+
+def test_students_of_all_terms_share_an_answer_and_a_bank(
+    tiny: dict[str, Any], study_file: Callable[..., Path], tmp_path: Path, vicinal: Callable[..., Any]
+) -> None:
+    file = study_file(tiny, SHORT)
+    alone = study_file(tiny, {**SHORT, "runtime.students_at_once": 1, "runtime.bank_gb": 0})
+    assert vicinal("run", file, "--out", tmp_path / "together").code == 0
+    assert vicinal("run", alone, "--out", tmp_path / "alone").code == 0
+    assert vicinal("bank", "build", file, "--out", tmp_path / "banked").code == 0
+    assert vicinal("run", file, "--out", tmp_path / "banked").code == 0
+    weights = [weights_of(tmp_path / out) for out in ("together", "alone", "banked")]
+    assert weights[0] == weights[1] == weights[2]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("arms.dkd.terms.dkd.gamma=1", "unknown key 'arms.dkd.terms.dkd.gamma'; allowed here: weight, alpha, beta"),
+        ("arms.dkd.terms.dkd=much", "arms.dkd.terms.dkd"),
+        ("arms.dkd.terms.dkk=1", "arms.dkd.terms: 'dkk' is not known; known ones: cross_entropy, kd"),
+        ("arms.standardised.temperature=2 sigma", "a multiple of sigma such as 2sigma"),
+        ("arms.trusted.terms.confidence_kd.by=luck", "arms.trusted.terms.confidence_kd.by"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    tiny: dict[str, Any],
+    study_file: Callable[..., Path],
+    tmp_path: Path,
+    vicinal: Callable[..., Any],
+    change: str,
+    words: str,
+) -> None:
+    answer = vicinal("run", study_file(tiny, SHORT), change, "--out", tmp_path / "out")
+    assert answer.code == 2
+    assert words in answer.last
+    assert len(answer.err.splitlines()) == 1
+
+
+def test_a_key_of_a_term_is_reached_by_its_path(
+    tiny: dict[str, Any], study_file: Callable[..., Path], tmp_path: Path, vicinal: Callable[..., Any]
+) -> None:
+    answer = vicinal("plan", study_file(tiny, SHORT), "arms.dkd.terms.dkd.beta=2", "--out", tmp_path / "out")
+    assert answer.code == 0
