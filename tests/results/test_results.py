@@ -14,7 +14,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from vicinal.cli.main import main
-from vicinal.config import Objective, StudySpec
+from vicinal.config import Objective, StudySpec, TermsSpec
 from vicinal.errors import UsageError
 from vicinal.results import StudyResults, read_results, results_schema, write_results
 
@@ -66,8 +66,8 @@ def refused(folder: Path) -> str:
 
 
 def unset(part: Any, path: str = "") -> Iterator[str]:
-    """The paths of fields that were not given."""
-    if isinstance(part, BaseModel):
+    """The paths of fields that were not given; a loss has the terms that it has."""
+    if isinstance(part, BaseModel) and not isinstance(part, TermsSpec):
         for name in type(part).model_fields:
             if name in part.model_fields_set:
                 yield from unset(getattr(part, name), f"{path}.{name}")
