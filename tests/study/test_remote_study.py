@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +14,7 @@ from typing import Any
 import fsspec
 import pytest
 
-from tiny_studies import Answer
+from tiny_studies import Answer, weights_of
 from vicinal.study import Job, Study
 from vicinal.study.driver import Driven
 from vicinal.workspace import remote_jobs
@@ -80,6 +84,7 @@ def test_workers_that_share_nothing_else_bring_home_what_they_trained(
     answer = vicinal("work", url)
     assert answer.code == 0, answer.err
     assert not list(store.find("/bucket/workers/one/work"))
+    assert "smallest: 2 of 2 runs are done" in vicinal("status", url).out
     assert "kd-T2-one: done" in answer.err
     assert "one: done" not in answer.err.replace("kd-T2-one: done", "")  # the first one brought it home
     at("driver")
@@ -88,6 +93,49 @@ def test_workers_that_share_nothing_else_bring_home_what_they_trained(
     assert "2 finished runs are fetched" in answer.err
     assert "2 of 2 runs are done already" in answer.err
     assert store.exists("/bucket/workers/one/results.json")
+
+
+@pytest.mark.slow
+def test_two_workers_at_once_on_s3(
+    tiny: dict[str, Any], study_file: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A driver and two workers, each with a cache of its own and nothing shared but the bucket: one process's weights."""
+    pytest.importorskip("s3fs")
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0)
+    server.start()
+    try:
+        keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
+        keys["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{server.get_host_and_port()[1]}"
+        for name, value in keys.items():
+            monkeypatch.setenv(name, value)
+        fsspec.filesystem("s3").mkdir("bucket")
+        url, file = "s3://bucket/two", study_file(tiny, {"name": "two", "seeds": [0, 1]})
+        command = [sys.executable, "-m", "vicinal"]
+
+        def begun(name: str, *words: object) -> subprocess.Popen[str]:
+            own = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / name)}
+            return subprocess.Popen([*command, *map(str, words)], env=own, stderr=subprocess.PIPE, text=True)
+
+        driver = begun("driver", "run", file, "--out", url, "runtime.workers=0")
+        until = time.monotonic() + 120
+        while not fsspec.filesystem("s3", skip_instance_cache=True).exists("bucket/two/jobs.json"):
+            assert time.monotonic() < until
+            time.sleep(0.2)
+        workers = [begun(f"worker-{number}", "work", url) for number in range(2)]
+        told = [worker.communicate(timeout=300)[1] for worker in workers]
+        assert [worker.returncode for worker in workers] == [0, 0], told
+        assert driver.wait(200) == 0
+        done = [sum(": done in" in line for line in lines.splitlines()) for lines in told]
+        assert min(done) >= 1
+        assert sum(done) == 6  # two students of a teacher are one job: none was done twice
+        status = begun("anybody", "status", url)
+        assert status.wait(60) == 0
+        alone = tmp_path / "alone"
+        assert begun("alone", "run", file, "--out", alone).wait(200) == 0
+        (brought,) = (tmp_path / "driver" / "vicinal" / "remote").iterdir()
+        assert weights_of(brought) == weights_of(alone) != {}
+    finally:
+        server.stop()
 
 
 def stopped(*_: Any) -> None:

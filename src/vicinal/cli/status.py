@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vicinal.cli.table import print_table
-from vicinal.workspace import JobStatus, StudyStatus, format_seconds, status_of
+from vicinal.workspace import JobStatus, StudyStatus, folder_or_url, format_seconds, status_at, status_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,14 +25,14 @@ def add_parser(verbs: Any) -> None:
         help="show which runs of a study are done, running (by whom, how far, until when), to do or failed",
         description="Read a study's folder, from wherever it is seen; nothing is loaded, locked or changed.",
     )
-    parser.add_argument("folder", metavar="DIR", type=Path, help="a study's folder")
+    parser.add_argument("folder", metavar="DIR", type=folder_or_url, help="a study's folder, or its URL")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.set_defaults(call=status)
 
 
 def status(parsed: argparse.Namespace) -> None:
     """Print a table of jobs and a line about all."""
-    found = status_of(parsed.folder)
+    found = status_at(parsed.folder) if isinstance(parsed.folder, str) else status_of(parsed.folder)
     if parsed.json:
         print(json.dumps(_plain(found), indent=1))
         return
@@ -80,7 +80,7 @@ def _by(one: JobStatus) -> str:
     return one.state.error or "" if one.what == "failed" else f"last {one.state.by}"
 
 
-def _summary(found: StudyStatus, folder: Path) -> str:
+def _summary(found: StudyStatus, folder: Path | str) -> str:
     kinds = Counter[str]()
     for one in found.jobs:
         kinds[one.what] += len(one.job.runs)
@@ -92,9 +92,10 @@ def _summary(found: StudyStatus, folder: Path) -> str:
     if found.failed:
         lines.append(f"the same vicinal run, or vicinal work {folder} --retry, tries again what failed")
     elif found.runs_done == found.runs:
-        report = folder / "report.html"
         lines.append(
-            f"report: {report}" if report.exists() else "vicinal run with the study measures it and writes its report"
+            f"report: {folder}/report.html"
+            if found.has_results
+            else "vicinal run with the study measures it and writes its report"
         )
     return "\n".join(lines)
 

@@ -68,7 +68,7 @@ from vicinal.workspace.progress import Beat, EpochListener, RunProgress, SlowWor
 from vicinal.workspace.remote import RemoteFolder, folder_or_url
 from vicinal.workspace.remote_jobs import RemoteJobs, fetched_folder, kept_folder
 from vicinal.workspace.run_folder import RunFolder
-from vicinal.workspace.status import JobStatus, StudyStatus, status_of
+from vicinal.workspace.status import JobStatus, StudyStatus, status_at, status_of
 from vicinal.workspace.study_folder import STUDY_FILE, check_out_folder, check_study_folder, open_study_folder
 from vicinal.workspace.terminal import printable, say, told_if_slow
 from vicinal.workspace.torchrun import Launched, launched
@@ -143,6 +143,7 @@ __all__ = [
     "say",
     "sealed_mapping",
     "shown_if_slow",
+    "status_at",
     "status_of",
     "tidy",
     "told_if_slow",

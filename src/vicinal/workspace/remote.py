@@ -100,6 +100,20 @@ class RemoteFolder:
                             self._same[other] = state
         return lacking
 
+    def sketch(self, place: Path) -> None:
+        """Lay out in another folder here what is there: jobs and words about them as they are, all else as empty files.
+
+        Raises UsageError where the store cannot be read.
+        """
+        with self._reached("read", UsageError):
+            for name in self._sizes():
+                path = place / name
+                if not path.resolve().is_relative_to(place.resolve()):
+                    continue
+                path.parent.mkdir(parents=True, exist_ok=True)
+                said = name == JOBS_FILE or PurePosixPath(name).parent.name == WORK_FOLDER
+                path.write_bytes(self._store.cat_file(self._there(name)) if said else b"")
+
     def unsent(self) -> list[str]:
         """Runs that are done here, and were not there when `fetch` last looked."""
         runs = [mark.parent for mark in sorted(self.local.glob(f"runs/*/{MARK}"))]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import socket
 import threading
@@ -22,7 +23,7 @@ from vicinal.workspace.files import write_atomically
 from vicinal.workspace.jobs import JOBS_FILE, WORK_FOLDER, JobState
 from vicinal.workspace.lock import HeldError, is_held
 from vicinal.workspace.place import check_place
-from vicinal.workspace.remote import RemoteFolder, folder_or_url
+from vicinal.workspace.remote import MARK, RemoteFolder, folder_or_url
 from vicinal.workspace.study_folder import check_out_folder
 from vicinal.workspace.torchrun import launched
 
@@ -74,6 +75,13 @@ def kept_folder(out: Path | str | None, study: str, is_alone: bool, say: Callabl
         yield folder
 
 
+def no_jobs_at(url: str) -> UsageError:
+    """What is said of a place where no study was begun that others may work on."""
+    return UsageError(
+        f"{url} holds no jobs; vicinal run STUDY --out {url} runtime.workers=0 writes them when it starts"
+    )
+
+
 class RemoteJobs:
     """Jobs at a URL, for one worker, or for the one that waits for them all.
 
@@ -92,10 +100,7 @@ class RemoteJobs:
         self._remote.fetch()
         content = self._remote.read(JOBS_FILE)
         if content is None:
-            url = self._remote.url
-            raise UsageError(
-                f"{url} holds no jobs; vicinal run STUDY --out {url} runtime.workers=0 writes them when it starts"
-            )
+            raise no_jobs_at(self._remote.url)
         path = self._remote.local / JOBS_FILE
         if not path.exists() or path.read_bytes() != content:
             write_atomically(path, content)
@@ -196,6 +201,10 @@ class RemoteJobs:
         after = self._state(name)
         if after is None or (after.process, after.host) != own:
             raise HeldError(f"{self._remote.url}: {runs[0]} was taken by another")
+        if before is None and all(self._remote.read(f"runs/{run}/{MARK}") is not None for run in runs):
+            self._remote.remove(name)
+            self._looked = -math.inf  # so that it is brought here next
+            raise HeldError(f"{self._remote.url}: {runs[0]} was done by another meanwhile")
 
     def _state(self, name: str) -> JobState | None:
         with contextlib.suppress(ValueError, TypeError, RecursionError):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
-from vicinal.workspace.jobs import JobState, StoredJob, is_worked_on, read_state, read_work
+from vicinal.workspace.jobs import JOBS_FILE, JobState, StoredJob, is_worked_on, read_state, read_work
 from vicinal.workspace.progress import Beat
+from vicinal.workspace.remote import RemoteFolder
+from vicinal.workspace.remote_jobs import LEFT_SECONDS, no_jobs_at
 
 What = Literal["done", "running", "failed", "to continue", "waits", "to do"]
 
@@ -68,17 +73,35 @@ class StudyStatus:
 
 def status_of(out: Path) -> StudyStatus:
     """What becomes of the jobs of a study's folder. Raises UsageError where it holds none."""
+    return _of(out, partial(is_worked_on, out))
+
+
+def status_at(url: str) -> StudyStatus:
+    """The same of a study's folder on an object store, from marks and words alone; no weights are brought here.
+
+    Raises UsageError where it holds no jobs, or the store cannot be read.
+    """
+    remote = RemoteFolder(url)
+    with TemporaryDirectory(prefix="vicinal-status-") as place:
+        out = Path(place)
+        remote.sketch(out)
+        if not (out / JOBS_FILE).exists():
+            raise no_jobs_at(url)
+        return _of(out, lambda state: state.state == "running" and time.time() - state.at < LEFT_SECONDS)
+
+
+def _of(out: Path, is_running: Callable[[JobState], bool]) -> StudyStatus:
     work = read_work(out)
-    jobs = [_status(out, job) for job in work.jobs]
+    jobs = [_status(out, job, is_running) for job in work.jobs]
     return StudyStatus(str(work.study["name"]), jobs, (out / "results.json").exists())
 
 
-def _status(out: Path, job: StoredJob) -> JobStatus:
+def _status(out: Path, job: StoredJob, is_running: Callable[[JobState], bool]) -> JobStatus:
     state = read_state(out, job.runs[0])
     runs = [out / "runs" / run for run in job.runs]
     trained = sum(_is_trained(run) for run in runs)
     share = trained / len(runs)
-    if state is not None and is_worked_on(out, state):
+    if state is not None and is_running(state):
         beat = Beat(**state.beat) if state.beat is not None else None
         if beat is None or beat.what != "training":
             return JobStatus(job, "running", state, share, None)
