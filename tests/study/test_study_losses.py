@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from pydantic import ValidationError
 
 from tiny_studies import weights_of
+from vicinal import api
 from vicinal.config import Objective, StudySpec, TermsSpec
 from vicinal.distillation.objective import TERMS
+from vicinal.errors import UsageError
 
 PAGE = (Path(__file__).parents[2] / "docs" / "losses.md").read_text(encoding="utf-8")
 ARMS: list[Any] = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)[0])["arms"]
@@ -108,3 +111,60 @@ def test_a_key_of_a_term_is_reached_by_its_path(
 ) -> None:
     answer = vicinal("plan", study_file(tiny, SHORT), "arms.dkd.terms.dkd.beta=2", "--out", tmp_path / "out")
     assert answer.code == 0
+
+
+HINT = {"name": "hint", "like": "mixup", "terms": {"feature_regression": 0.5}}
+
+
+def test_no_bank_holds_features(
+    tiny: dict[str, Any], study_file: Callable[..., Path], tmp_path: Path, vicinal: Callable[..., Any]
+) -> None:
+    alone, beside = (study_file(tiny, {**SHORT, "arms": arms}) for arms in ([HINT], ["kd_mixup", HINT]))
+    refused = vicinal("bank", "build", alone, "--out", tmp_path / "alone")
+    assert refused.code == 2
+    assert refused.last.endswith(
+        "arms.hint learns from its teacher's features, and a bank holds logits alone: run it without one"
+    )
+    told = vicinal("bank", "build", beside, "--out", tmp_path / "beside")
+    assert told.code == 0
+    assert "hint: features of the teacher are in no bank, so it predicts as the students train" in told.out
+    assert len(list((tmp_path / "beside" / "banks").iterdir())) == 1
+
+
+class HeadInside(torch.nn.Module):
+    """A network that says of its classifier nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(144, 3))
+        self.num_classes, self.in_chans, self.num_features = 3, 1, 3
+        self.pretrained_cfg = {"mean": (0.5,), "std": (0.5,), "input_size": (1, 12, 12)}
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.layers(pixels)
+
+
+def test_a_network_that_keeps_its_head_inside_is_refused(tiny: dict[str, Any], tmp_path: Path) -> None:
+    other = {"model": "given/other", "head": "keep", "epochs": 0}
+    study = {**tiny, "arms": [HINT], "teachers": {**tiny["teachers"], "other": other}}
+    with pytest.raises(
+        UsageError, match=r"^arms.hint: .*features, and teachers.other \(given/other\) keeps its own head inside"
+    ):
+        api.plan(StudySpec.model_validate(study), tmp_path, networks={"other": HeadInside()})
+    of_one = {**study, "arms": [{**HINT, "teachers": ["one"]}]}
+    api.plan(StudySpec.model_validate(of_one), tmp_path, networks={"other": HeadInside()})
+
+
+def test_an_arm_of_features_alone_has_no_temperature(tiny: dict[str, Any], tmp_path: Path) -> None:
+    """And is a student of its teacher all the same, in results and tables."""
+    results = api.run(StudySpec.model_validate({**tiny, "arms": ["baseline", HINT]}), tmp_path)
+    student = results.students[1]
+    assert (student.arm, student.teacher, student.temperature) == ("hint", "one", None)
+    assert student.versus_teacher.keys() == {"one"}
+    assert student.versus_teacher["one"].information_at_training_temperature is None
+    table = (tmp_path / "tables" / "main.md").read_text(encoding="utf-8")
+    assert "hint + 0.5 features" in table
+    with pytest.raises(ValidationError, match="learns from features alone has no temperature"):
+        StudySpec.model_validate({**tiny, "arms": [{**HINT, "temperature": 2}]})
+    with pytest.raises(ValidationError, match="nothing to learn from, for features teach no head"):
+        StudySpec.model_validate({**tiny, "arms": [{**HINT, "alpha": 0}]})

@@ -38,6 +38,10 @@ RUNS = {
         head_warmup_epochs=1,
     ),
     "linear": a_run(ARMS["linear_target"], optimizer="sgd"),
+    "features": a_run(
+        Objective(alpha=0.4, beta=0.6, mixing=ARMS["mixup"].mixing, terms={"feature_regression": 0.5}),
+        head_warmup_epochs=1,
+    ),
 }
 
 

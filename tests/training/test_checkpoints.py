@@ -20,18 +20,24 @@ import pytest
 import torch
 from small_runs import SWEEP, a_teacher, network, run_spec, same_weights
 
-from vicinal.config import ARMS, AugmentSpec, RunSpec
+from vicinal.config import ARMS, AugmentSpec, Objective, RunSpec
 from vicinal.errors import UsageError, VicinalError
 from vicinal.workspace import RunFolder, write_sealed_file
 
 
-@pytest.mark.parametrize("stop_at", [1, 6, 7, 8, 14, 20, 27])
+@pytest.mark.parametrize(
+    ("stop_at", "terms"),
+    [
+        *((step, {}) for step in (1, 6, 7, 8, 14, 20, 27)),
+        *((step, {"feature_regression": 0.5}) for step in (1, 7, 9, 20)),
+    ],
+)
 def test_a_run_stopped_at_any_step_ends_with_the_same_weights(
-    go: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch, stop_at: int
+    go: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch, stop_at: int, terms: dict[str, Any]
 ) -> None:
     """Stops inside the warm-up, at its end, inside an epoch and at an epoch's end (7 batches an epoch)."""
     run = run_spec(
-        ARMS["kd_mixup"],
+        Objective(**{**dict(ARMS["kd_mixup"]), "terms": terms}),
         teacher="t",
         network=network(head="bottleneck", head_warmup_epochs=1, augment=AugmentSpec(flip=True)),
     )

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from small_runs import CPU, network, run_spec, training_data
 
-from vicinal.config import ARMS, NetworkSpec, Objective
+from vicinal.config import ARMS, NetworkSpec, Objective, TermsSpec
 from vicinal.data import ImageSet
 from vicinal.distillation import StudentOutputs, TeacherAnswers, register_term
 from vicinal.distillation.objective import TERMS
@@ -87,6 +87,10 @@ def test_two_steps_are_those_of_sgd_by_hand(learner: Callable[..., Learner], ima
         torch.testing.assert_close(weight.detach(), value)
 
 
+def with_terms(**terms: float) -> Objective:
+    return ARMS["baseline"].model_copy(update={"terms": TermsSpec(**terms)})  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("head", ["linear", "bottleneck"])
 def test_a_term_sees_the_students_features_of_the_same_forward_pass(
     learner: Callable[..., Learner], monkeypatch: pytest.MonkeyPatch, images: ImageSet, head: str
@@ -100,7 +104,7 @@ def test_a_term_sees_the_students_features_of_the_same_forward_pass(
 
     monkeypatch.setattr("vicinal.distillation.objective.TERMS", dict(TERMS))
     register_term("small_features", small_features, needs=["features"])
-    objective = ARMS["baseline"].model_copy(update={"terms": {"small_features": 2.0}})
+    objective = with_terms(small_features=2.0)
     spec = network(head=head)
     made, phase = learner(spec, objective), phases_of(run_spec(objective, network=spec), 100)[-1]
     assert made.needs == {"features"}
@@ -128,7 +132,7 @@ def test_a_loss_term_that_is_not_registered_is_named_before_anything_is_trained(
     learner: Callable[..., Learner],
 ) -> None:
     with pytest.raises(UsageError, match=r"terms: 'mine' is not known; known ones: cross_entropy, kd, linear_target"):
-        learner(network(), ARMS["baseline"].model_copy(update={"terms": {"mine": 1.0}}))
+        learner(network(), with_terms(mine=1.0))
 
 
 def test_a_run_goes_on_in_the_precision_that_it_was_begun_in(

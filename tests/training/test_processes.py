@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from tiny_studies import Answer, merged, weights_of
 
 HERE = Path(__file__).parent
-RUNS = ("parts", "both", "linear")
+RUNS = ("parts", "both", "linear", "features")
 
 
 def torchrun(count: int, *command: object) -> list[str]:
@@ -34,8 +34,10 @@ def environment() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def shared_study(smallest: dict[str, Any]) -> dict[str, Any]:
-    """Students with and without a teacher, dropout, a bank; batches of 11, of which the last has one row."""
-    arms = ["baseline", {"name": "kd_mixup", "temperature": [2, "sigma"]}, "linear_target"]
+    """Students with and without a teacher, of its features, dropout, a bank; batches of 11, of which the last has one row."""
+    features = {"terms": {"feature_regression": 0.5}}
+    hints = [{"name": "hint", "like": "mixup", **features}, {"name": "both", "like": "kd", **features}]
+    arms = ["baseline", {"name": "kd_mixup", "temperature": [2, "sigma"]}, "linear_target", *hints]
     student = {"head": "bottleneck", "batch_size": 11, "epochs": 2}
     changes = {"name": "shared", "arms": arms, "student": {**smallest["student"], **student}}
     return merged(smallest, {**changes, "runtime.students_at_once": 1, "runtime.checkpoint_seconds": 0})
@@ -75,10 +77,10 @@ def two(
 def test_a_shared_teacher_gives_the_weights_of_one_process(two: dict[str, Any]) -> None:
     alone, shared = weights_of(two["out"] / "alone"), weights_of(two["out"] / "fresh")
     assert alone == shared
-    assert len(alone) == 5
+    assert len(alone) == 7
     marks = [json.loads(path.read_text()) for path in two["out"].glob("fresh/runs/*/done.json")]
     counts = sorted(mark["processes"] for mark in marks)
-    assert counts == [1, 1, 2, 2, 2]  # the teacher and the baseline ask nobody
+    assert counts == [1, 1, 2, 2, 2, 2, 2]  # the teacher and the baseline ask nobody
     assert {mark["threads"] for mark in marks} == {1}
     numbers = [json.loads((two["out"] / name / "results.json").read_text())["students"] for name in ("alone", "fresh")]
     assert [student["nll"] for student in numbers[0]] == [student["nll"] for student in numbers[1]]
@@ -97,7 +99,7 @@ def test_begun_by_one_process_continued_by_two_and_the_other_way(
 
 def test_only_the_main_process_speaks(two: dict[str, Any]) -> None:
     assert two["stdout"].count("report.html") == 3
-    assert two["stderr"].count("run 1 of 5, seed 0, one: starts") == 2
+    assert two["stderr"].count("run 1 of 7, seed 0, one: starts") == 2
     assert two["stderr"].count("run 1 of 2, seed 0, one: starts") == 1
 
 

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from vicinal.config.base import Frozen, Weight
 from vicinal.config.mixing import MixingSpec
 from vicinal.config.temperature import Temperature, sigma_multiple
-from vicinal.config.terms import OF_TEACHER, TermsSpec
+from vicinal.config.terms import OF_FEATURES, OF_TEACHER, TermsSpec
 
 Target = Literal["teacher", "linear"]
 
@@ -38,9 +38,10 @@ class Objective(Frozen):
 
     @model_validator(mode="after")
     def _teaches_something(self) -> Self:
-        teaches_logits = self.terms.weighs(OF_TEACHER | _OF_LABELS)
+        teaches_logits = self.terms.weighs((OF_TEACHER - OF_FEATURES) | _OF_LABELS)
         if self.alpha == 0 and self.beta == 0 and not teaches_logits:
-            raise ValueError("alpha and beta are both 0: nothing to learn from; set one above 0")
+            features = ", for features teach no head" if self.uses_features else ""
+            raise ValueError(f"alpha and beta are both 0: nothing to learn from{features}; set one above 0")
         if self.alpha == 0 and self.label_smoothing and not self.terms.weighs(_OF_LABELS):
             raise ValueError("label_smoothing has no meaning where alpha is 0: no true labels are learned from")
         if self.target == "linear" and (self.beta == 0 or not self.mixing.mixes):
@@ -56,9 +57,14 @@ class Objective(Frozen):
         return self.beta > 0 or self.terms.weighs(OF_TEACHER)
 
     @property
+    def uses_features(self) -> bool:
+        """Whether it learns from the teacher's features."""
+        return self.terms.weighs(OF_FEATURES)
+
+    @property
     def uses_temperature(self) -> bool:
         """Whether the temperature scales anything; a term of your own may read it wherever there is a teacher."""
-        own = frozenset(self.terms.weights) - _OF_LABELS
+        own = frozenset(self.terms.weights) - _OF_LABELS - OF_FEATURES
         return self.uses_teacher and (self.beta > 0 or self.terms.weighs(own))
 
     @property

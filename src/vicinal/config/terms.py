@@ -19,8 +19,9 @@ from vicinal.config.temperature import COLDEST, HOTTEST
 
 MOST_TERMS, LONGEST_NAME = 100, 4096
 TermWeight = Annotated[float, Field(ge=-1e6, le=1e6), BeforeValidator(no_boolean)]
-# Terms of the package that learn from a teacher's answers.
-OF_TEACHER = frozenset({"kd", "linear_target", "dkd", "soft_cross_entropy", "confidence_kd"})
+# Terms of the package that learn from a teacher.
+OF_TEACHER = frozenset({"kd", "linear_target", "dkd", "soft_cross_entropy", "confidence_kd", "feature_regression"})
+OF_FEATURES = frozenset({"feature_regression"})  # of the teacher: no bank holds them, and they teach no head
 
 
 class TermSpec(Frozen):
@@ -62,6 +63,10 @@ class ConfidenceKdSpec(TermSpec):
     )
 
 
+class FeatureRegressionSpec(TermSpec):
+    """feature_regression: a trained linear map of the student's features to the teacher's (Romero et al. 2015)."""
+
+
 def _by_weight_alone(value: Any) -> Any:
     """A number as the weight of a term that is else as by default."""
     return {"weight": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
@@ -90,6 +95,11 @@ class TermsSpec(Frozen):
     ] = None
     confidence_kd: Annotated[
         ConfidenceKdSpec | None, BeforeValidator(_by_weight_alone, json_schema_input_type=ConfidenceKdSpec | TermWeight)
+    ] = None
+
+    feature_regression: Annotated[
+        FeatureRegressionSpec | None,
+        BeforeValidator(_by_weight_alone, json_schema_input_type=FeatureRegressionSpec | TermWeight),
     ] = None
 
     @model_validator(mode="after")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vicinal.config import ARMS, RunSpec
 from vicinal.distillation.bank import AnswerCodec, TeacherBank
-from vicinal.distillation.objective import Need, TeacherAnswers
+from vicinal.distillation.objective import OF_ANSWERS, Need, TeacherAnswers
 from vicinal.distillation.precision import choose_precision
 from vicinal.distillation.teacher import FrozenTeacher, Precision
 from vicinal.inputs import ImagePipeline, VicinalBatch, VicinalPlan
@@ -101,12 +101,16 @@ class Answers:
 
     def count(self, needs: frozenset[Need]) -> int:
         """How many (B, K) tensors of logits `of` gives for these needs."""
-        if self._teacher is None or not needs & {"mixed_answers", "clean_answers"}:
+        if self._teacher is None or not needs & OF_ANSWERS:
             return 0
         return ("mixed_answers" in needs) + 2 * ("clean_answers" in needs) if self._plan.mixing.mixes else 1
 
+    def feature_count(self, needs: frozenset[Need]) -> int:
+        """D of the teacher's features, where `of` gives them for these needs; else 0."""
+        return self._teacher.feature_count if self._teacher is not None and "teacher_features" in needs else 0
+
     def unpacked(self, packed: Tensor, needs: frozenset[Need]) -> TeacherAnswers:
-        """What `TeacherAnswers.packed` made of answers to these needs."""
+        """What `TeacherAnswers.packed` made of the logits for these needs."""
         if not self._plan.mixing.mixes:
             return TeacherAnswers(packed[0], packed[0], packed[0])
         left = list(packed)
@@ -116,44 +120,60 @@ class Answers:
     def of(
         self, batch: VicinalBatch, epoch: int, position: int, needs: frozenset[Need], rows: slice | None = None
     ) -> TeacherAnswers:
-        """What is needed of the teacher for batch `position` of `epoch`: (B, K) float32 logits on the batch's device.
+        """What is needed of the teacher for batch `position` of `epoch`: (B, K) float32 logits on the batch's device, features.
 
         Args:
             batch: the B rows of it that this process makes, all or `rows`.
 
         Raises:
             VicinalError: the disk is full, or the form kept cannot hold the answers.
+            ValueError: features are needed and the teacher gives none.
         """
-        if self._teacher is None or not needs & {"mixed_answers", "clean_answers"}:
+        if self._teacher is None or not needs & (OF_ANSWERS | {"teacher_features"}):
             return TeacherAnswers()
-        if not self._plan.mixing.mixes:  # both questions are one
-            same = self._to("clean", batch.mixed, len(batch.mixed), epoch, position, rows)
-            return TeacherAnswers(same, same, same)
-        mixed = own = partner = None
-        if "mixed_answers" in needs:
-            mixed = self._to("mixed", batch.mixed, len(batch.mixed), epoch, position, rows)
+        place = len(batch.mixed), epoch, position, rows
+        mixes = self._plan.mixing.mixes
+        mixed = own = partner = features = None
+        if "teacher_features" in needs:  # of one pass with the logits; no bank has them
+            logits, features = self._teacher.with_features(batch.mixed)
+            mixed = self._kept("mixed" if mixes else "clean", logits, *place) if needs & OF_ANSWERS else None
+        elif not mixes:
+            mixed = self._to("clean", batch.mixed, *place)
+        elif "mixed_answers" in needs:
+            mixed = self._to("mixed", batch.mixed, *place)
+        if not mixes:  # both questions are one
+            return TeacherAnswers(mixed, mixed, mixed, features)
         if "clean_answers" in needs:
             # Partners are among the clean images, so each is predicted once; the rows' own images come first.
-            clean = self._to("clean", batch.clean, len(batch.mixed), epoch, position, rows)
+            clean = self._to("clean", batch.clean, *place)
             own, partner = clean[: len(batch.mixed)], clean[batch.partner]
-        return TeacherAnswers(mixed, own, partner)
+        return TeacherAnswers(mixed if "mixed_answers" in needs else None, own, partner, features)
 
     def _to(
         self, kind: Literal["mixed", "clean"], pixels: Tensor, own: int, epoch: int, position: int, rows: slice | None
     ) -> Tensor:
         """(M, K) answers to M images, of which the first `own` are those that a bank has a place for."""
         assert self._teacher is not None
-        bank, epoch = self._bank, self._plan.drawn_epoch(epoch)
-        if bank is not None and self._plan.mixing.mixes and bank.layout.input_kind != kind:
-            bank = None
-        stored = bank.read(epoch, position, rows) if bank is not None else None
+        bank = self._bank_of(kind)
+        stored = bank.read(self._plan.drawn_epoch(epoch), position, rows) if bank is not None else None
         if stored is None:
-            fresh = self._teacher(pixels)
-            if bank is not None:
-                bank.write(epoch, position, fresh[:own], rows)
-            return self._codec.roundtrip(fresh)
+            return self._kept(kind, self._teacher(pixels), own, epoch, position, rows)
         stored = stored.to(pixels.device)
         if len(pixels) == own:
             return stored
         # A bank keeps rows by their own images alone: partners beyond a process's rows are predicted now.
         return torch.cat([stored, self._codec.roundtrip(self._teacher(pixels[own:]))])
+
+    def _kept(
+        self, kind: Literal["mixed", "clean"], fresh: Tensor, own: int, epoch: int, position: int, rows: slice | None
+    ) -> Tensor:
+        """Fresh answers in the form in which students get them; those that the bank has a place for are stored."""
+        bank = self._bank_of(kind)
+        if bank is not None:
+            bank.write(self._plan.drawn_epoch(epoch), position, fresh[:own], rows)
+        return self._codec.roundtrip(fresh)
+
+    def _bank_of(self, kind: Literal["mixed", "clean"]) -> TeacherBank | None:
+        """The bank, where it holds answers to such images."""
+        bank = self._bank
+        return None if bank is None or (self._plan.mixing.mixes and bank.layout.input_kind != kind) else bank

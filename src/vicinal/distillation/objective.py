@@ -18,6 +18,7 @@ from vicinal.errors import UsageError
 from vicinal.functional import (
     confidence_kd_loss,
     decoupled_kd_loss,
+    feature_regression_loss,
     hard_cross_entropy,
     kd_loss,
     linear_target_loss,
@@ -25,7 +26,9 @@ from vicinal.functional import (
     soft_cross_entropy,
 )
 
-Need = Literal["mixed_answers", "clean_answers", "features"]  # of the teacher, of the teacher, of the student
+# Logits of the teacher to mixed or to clean images; the student's features; the teacher's, and a map of the student's to them.
+Need = Literal["mixed_answers", "clean_answers", "features", "teacher_features"]
+OF_ANSWERS: frozenset[Need] = frozenset({"mixed_answers", "clean_answers"})
 
 
 @dataclass(frozen=True)
@@ -34,30 +37,38 @@ class StudentOutputs:
 
     logits: Tensor  # (B, K)
     features: Tensor | None = None  # (B, D) that its last linear layer sees; None where no term needs them
+    projected: Tensor | None = (
+        None  # (B, D') the same through a linear layer that is trained along, as wide as the teacher's
+    )
 
 
 @dataclass(frozen=True)
 class TeacherAnswers:
-    """What the teacher gives for a batch, as far as a term needs it: (B, K) float32 logits each."""
+    """What the teacher gives for a batch, as far as a term needs it: (B, K) float32 logits each, and features."""
 
     mixed: Tensor | None = None  # to the mixed images
     own: Tensor | None = None  # to the clean image of each row
     partner: Tensor | None = None  # to the clean image that is mixed into it
+    features: Tensor | None = None  # (B, D') float32 that its last linear layer sees of the mixed images
 
     def packed(self) -> Tensor:
-        """(answers, B, K): all that is there, each once; `Answers.unpacked` takes it apart."""
+        """(answers, B, K): all logits that are there, each once; `Answers.unpacked` takes it apart."""
         there = {id(a): a for a in (self.mixed, self.own, self.partner) if a is not None}
         return torch.stack(list(there.values()))
 
     def part(self, rows: slice) -> TeacherAnswers:
         """Those to some of the rows."""
-        return TeacherAnswers(*(None if a is None else a[rows] for a in (self.mixed, self.own, self.partner)))
+        mixed, own, partner, features = (
+            None if a is None else a[rows] for a in (self.mixed, self.own, self.partner, self.features)
+        )
+        return TeacherAnswers(mixed, own, partner, features)
 
     def times(self, scale: float) -> TeacherAnswers:
-        """The answers of a teacher whose logits are `scale` times as large."""
+        """The answers of a teacher whose logits are `scale` times as large, from the same features."""
         if scale == 1:
             return self
-        return TeacherAnswers(*(None if a is None else scale * a for a in (self.mixed, self.own, self.partner)))
+        mixed, own, partner = (None if a is None else scale * a for a in (self.mixed, self.own, self.partner))
+        return TeacherAnswers(mixed, own, partner, self.features)
 
 
 class MixedLabels(Protocol):
@@ -142,6 +153,12 @@ def _confidence_kd(
     return confidence_kd_loss(student.logits, teacher, *labels, objective.temperature, spec.by)
 
 
+def _feature_regression(student: StudentOutputs, _: MixedLabels, answers: TeacherAnswers, __: Objective) -> Tensor:
+    if answers.features is None or student.projected is None:
+        raise ValueError("feature_regression needs the teacher's features, and the student's in as many dimensions")
+    return feature_regression_loss(student.projected, answers.features)
+
+
 _MIXED: frozenset[Need] = frozenset({"mixed_answers"})
 TERMS: dict[str, Term] = {
     "cross_entropy": Term(_cross_entropy),
@@ -151,6 +168,7 @@ TERMS: dict[str, Term] = {
     "soft_cross_entropy": Term(_soft_cross_entropy, _MIXED),
     "hard_cross_entropy": Term(_hard_cross_entropy),
     "confidence_kd": Term(_confidence_kd, _MIXED),
+    "feature_regression": Term(_feature_regression, frozenset({"teacher_features"})),
 }
 
 
@@ -159,7 +177,8 @@ def register_term(name: str, per_sample: TermFunction, needs: Iterable[Need] = (
 
     Args:
         per_sample: (student, batch, answers, objective) to (B,) losses, of which the batch's mean times the weight is added.
-        needs: "mixed_answers" or "clean_answers" of the teacher, "features" of the student; what is not named may be None.
+        needs: "mixed_answers" or "clean_answers" of the teacher, "features" of the student, "teacher_features" of the teacher and,
+            as `projected`, of the student; what is not named may be None.
 
     Raises:
         ValueError: there is another term of that name, or a need that is not known.
@@ -188,7 +207,7 @@ def objective_terms(objective: Objective) -> list[tuple[float, Term]]:
         if not math.isfinite(weight):
             raise UsageError(f"terms: the weight of {name!r} is {weight}; give a number")
         term = TERMS[name]
-        if term.needs & {"mixed_answers", "clean_answers"} and not objective.uses_teacher:
+        if weight and term.needs & (OF_ANSWERS | {"teacher_features"}) and not objective.uses_teacher:
             raise UsageError(f"terms: {name!r} learns from the teacher's answers, so it needs beta above 0")
         if weight:
             terms.append((weight, term))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, Self, cast
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
 
-from vicinal.networks import Classifier
+from vicinal.networks import Classifier, features_of_passes
 
 Precision = Literal["fp32", "bf16"]
 
@@ -40,7 +40,27 @@ class FrozenTeacher(nn.Module):
     @torch.no_grad()
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, C, H, W) pixels in [0, 1] to (B, K) float32 logits."""
+        return self._answer(self._call or self.network, pixels)
+
+    @torch.no_grad()
+    def with_features(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """The same logits and, of the same pass, (B, D) float32 features that the last linear layer sees.
+
+        Not through `call`, of whose inside nothing is seen. Raises ValueError where the network has no such layer.
+        """
+        with features_of_passes(self.network) as features:
+            logits = self._answer(self.network, pixels)
+        return logits, features[0].float()
+
+    @property
+    def feature_count(self) -> int:
+        """D of `with_features`. Raises ValueError where the network gives none."""
+        if self.network.last_linear is None:
+            raise ValueError("this teacher gives no features beside its logits: its head is no linear layer apart")
+        return self.network.last_linear.in_features
+
+    def _answer(self, call: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor:
         if any(module.training for module in self.network.modules()):
             raise RuntimeError("the frozen teacher's network was put into train mode behind its back")
         with torch.autocast(pixels.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            return cast(Tensor, (self._call or self.network)(pixels)).float()
+            return call(pixels).float()

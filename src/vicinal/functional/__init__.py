@@ -42,6 +42,7 @@ from vicinal.functional.kd_variants import (
     confidence_kd_loss,
     decoupled_kd_loss,
     decoupled_kd_parts,
+    feature_regression_loss,
     hard_cross_entropy,
     soft_cross_entropy,
 )
@@ -89,6 +90,7 @@ __all__ = [
     "equal_mass_calibration_error",
     "equal_mass_shares",
     "expected_calibration_error",
+    "feature_regression_loss",
     "fit_temperature",
     "hard_cross_entropy",
     "in_top_k",

@@ -233,6 +233,28 @@ def confidence_kd_loss(
     return weight * kd_loss(student_logits, teacher_logits, temperature)
 
 
+def feature_regression_loss(student_features: Tensor, teacher_features: Tensor) -> Tensor:
+    """Mean squared difference of the features of each sample (Romero et al. 2015, "FitNets", eq. 3: half the sum over features).
+
+    Args:
+        student_features: (B, D), mapped to the teacher's width by a regressor that is trained along; teacher_features: (B, D). No
+            gradient flows to the teacher.
+
+    Returns:
+        (B,).
+
+    Raises:
+        ValueError: shapes differ.
+
+    Example:
+        >>> import torch
+        >>> feature_regression_loss(torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 0.0]]))
+        tensor([2.])
+    """
+    check_same_shape(student_features, teacher_features)
+    return (precise(student_features) - precise(teacher_features.detach())).square().mean(-1)
+
+
 def _shared(own: Tensor, partner: Tensor, lam: Lam) -> Tensor:
     """λ own + (1 − λ) partner, (B,); what has no share adds nothing, also where it is infinite."""
     weight = as_weight(lam, own)

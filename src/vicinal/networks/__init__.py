@@ -3,7 +3,7 @@
 from vicinal.networks.before import StatedPreparation, border_fill, preparation_stated
 from vicinal.networks.bf16 import bf16_inference_pays, bf16_training_pays
 from vicinal.networks.build import build_classifier, rebuilt_classifier
-from vicinal.networks.classifier import Classifier, TimmClassifier, evaluating
+from vicinal.networks.classifier import Classifier, TimmClassifier, evaluating, features_of_passes
 from vicinal.networks.compiled import Compiled
 from vicinal.networks.cost import (
     NetworkCost,
@@ -42,6 +42,7 @@ __all__ = [
     "check_writable",
     "compiling_pays",
     "evaluating",
+    "features_of_passes",
     "forward_flops",
     "fused",
     "hub_weights_at_hand",

@@ -75,6 +75,11 @@ class Classifier(nn.Module):
         raise NotImplementedError
 
     @property
+    def last_linear(self) -> nn.Linear | None:
+        """The layer that makes logits of `features`; None where that is not known, or no single linear one."""
+        return None
+
+    @property
     def parameter_count(self) -> int:
         """Number of parameters; of a network that is made from a file and not trained here, the values in the file."""
         inside = sum(getattr(module, "value_count", 0) for module in self.modules())
@@ -164,6 +169,12 @@ class TimmClassifier(Classifier):
         pooled = self._pooled(pixels)
         return cast(Tensor, self.head[:-1](pooled)) if isinstance(self.head, nn.Sequential) else pooled
 
+    @property
+    def last_linear(self) -> nn.Linear | None:
+        """The layer that makes logits of `features`; None where the network keeps a head of its own inside."""
+        last = self.head[-1] if isinstance(self.head, nn.Sequential) else self.head
+        return last if isinstance(last, nn.Linear) else None
+
     def _pooled(self, pixels: Tensor) -> Tensor:
         return cast(Tensor, self.backbone(self._normalised(pixels)))
 
@@ -201,6 +212,22 @@ def _one_row_each(answer: Any) -> Tensor:
     if isinstance(answer, tuple | list):
         answer = torch.stack(list(answer)).mean(0)
     return cast(Tensor, answer.flatten(1))
+
+
+@contextlib.contextmanager
+def features_of_passes(network: Classifier) -> Iterator[list[Tensor]]:
+    """(B, D) features of every forward pass within it, in a list that grows: what a pass for its logits computes anyway.
+
+    Raises ValueError where the network has no `last_linear`.
+    """
+    last, seen = network.last_linear, list[Tensor]()
+    if last is None:
+        raise ValueError("this network gives no features beside its logits: its head is no linear layer apart")
+    hook = last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    try:
+        yield seen
+    finally:
+        hook.remove()
 
 
 @contextlib.contextmanager

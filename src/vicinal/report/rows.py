@@ -40,6 +40,7 @@ TERM_LABELS = {
     "soft_cross_entropy": "soft CE",
     "hard_cross_entropy": "hard CE",
     "confidence_kd": "confidence-weighted KD",
+    "feature_regression": "features",
 }
 SCALED = "_after_temperature_scaling"  # ending of every key measured after temperature scaling
 

@@ -23,7 +23,7 @@ from vicinal.distillation import (
 from vicinal.errors import UsageError, VicinalError
 from vicinal.inputs import ImagePipeline, slice_rows
 from vicinal.study.checks import check_banks
-from vicinal.study.groups import bank_layout, banks_of_study
+from vicinal.study.groups import bank_layout, banks_of_study, learns_from_features
 from vicinal.study.networks import load_network
 from vicinal.study.plan import PlannedRun
 from vicinal.study.run import Study
@@ -65,7 +65,11 @@ def build_banks(study: Study, part: Shard) -> list[str]:
             is there without its teacher.
         VicinalError: training fails, or a bank belongs to other weights.
     """
-    banks = banks_of_study(study.plan)
+    banks, by_features = banks_of_study(study.plan), _arms_by_features(study)
+    if not banks and by_features:
+        raise UsageError(
+            f"arms.{by_features[0]} learns from its teacher's features, and a bank holds logits alone: run it without one"
+        )
     if not banks:
         raise UsageError(f"no student of {study.spec.name} learns from a teacher, so there are no answers to store")
     check_banks(study.plan, study.bank_root)
@@ -81,10 +85,17 @@ def build_banks(study: Study, part: Shard) -> list[str]:
             with hold(study.out):
                 study.train_teachers(progress)
                 if part.world == 1:
-                    return [_fill(study, run, part, progress) for run, _ in banks.values()]
-        with hold(study.out, shared=True):
-            lines = [_fill(study, run, part, progress) for run, _ in banks.values()]
-    return lines
+                    lines = [_fill(study, run, part, progress) for run, _ in banks.values()]
+        if not lines:
+            with hold(study.out, shared=True):
+                lines = [_fill(study, run, part, progress) for run, _ in banks.values()]
+    asked = f"{', '.join(by_features)}: features of the teacher are in no bank, so it predicts as the students train"
+    return [*lines, *([asked] if by_features else [])]
+
+
+def _arms_by_features(study: Study) -> list[str]:
+    """The arms whose students no bank serves."""
+    return list(dict.fromkeys(run.label["arm"] for run in study.plan.students if learns_from_features(run)))
 
 
 def _check_room(study: Study, layouts: list[BankLayout]) -> None:

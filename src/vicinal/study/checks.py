@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from vicinal.errors import UsageError, one_line
 from vicinal.inputs import vicinity_of
 from vicinal.networks import (
     Classifier,
-    ClassOrder,
     TimmClassifier,
     build_classifier,
     check_writable,
@@ -69,7 +69,26 @@ def _check_measures(measures: MeasuresSpec, context: StudyContext) -> None:
 def check_networks(context: StudyContext) -> dict[str, CheckedNetwork]:
     """Every network of the study, built once and by its dotted path. Raises UsageError for what does not fit."""
     with torch.random.fork_rng(devices=[]):  # initial weights draw numbers, which the caller's generator need not lack
-        return {key: _check_network(context, key, network) for key, network in context.spec.networks().items()}
+        checked = {key: _check_network(context, key, network) for key, network in context.spec.networks().items()}
+    _check_features(context, {key: found.network for key, found in checked.items()})
+    return checked
+
+
+def _check_features(context: StudyContext, networks: Mapping[str, Classifier]) -> None:
+    """UsageError where a term of a loss wants features of a network that keeps its own head inside."""
+    spec = context.spec
+    wanted: dict[str, str] = {}  # by the network's dotted path, the arm
+    for arm in spec.arms:
+        needs = {need for objective in arm.objectives() for need in objective_needs(objective)}
+        bases = [spec.teacher_variants[name].base for name in arm.teachers or spec.teacher_variants]
+        of_teachers = [f"teachers.{base}" for base in bases] if "teacher_features" in needs else []
+        wanted |= dict.fromkeys([*of_teachers, *(["student"] if "features" in needs or of_teachers else [])], arm.name)
+    for key, arm_name in wanted.items():
+        if networks[key].last_linear is None:
+            raise UsageError(
+                f"arms.{arm_name}: a term of the loss wants features, and {key} ({spec.networks()[key].model}) keeps its own head "
+                "inside: use head: linear, or leave the term out"
+            )
 
 
 def _check_network(context: StudyContext, key: str, spec: NetworkSpec) -> CheckedNetwork:
@@ -96,19 +115,12 @@ def _check_network(context: StudyContext, key: str, spec: NetworkSpec) -> Checke
         raise UsageError(f"{key}: {spec.model}: {error}") from None
     if spec.epochs:
         check_parts(network, spec.batch_size, context.spec.runtime.micro_batch_size, f"{key} ({spec.model})")
-        _check_training(context, key, spec, network, context.training_pixels(spec, images, 1))
+        _check_training(key, spec, network, context.training_pixels(spec, images, 1))
     return CheckedNetwork(network, network.parameter_count, flops)
 
 
-def _check_training(
-    context: StudyContext, key: str, spec: NetworkSpec, network: TimmClassifier, pixels: Tensor
-) -> None:
+def _check_training(key: str, spec: NetworkSpec, network: TimmClassifier, pixels: Tensor) -> None:
     """UsageError where a network cannot take a step of its training, which would show only after others were trained."""
-    needs = {need for arm in context.spec.arms for objective in arm.objectives() for need in objective_needs(objective)}
-    if key == "student" and "features" in needs and isinstance(network.head, ClassOrder):
-        raise UsageError(
-            f"{key}: a term of the loss wants features, and {spec.model} keeps its own head inside: use head: linear"
-        )
     try:
         try_training(network, pixels)
     except Exception as error:

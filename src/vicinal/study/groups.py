@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from vicinal.distillation import BankLayout
+from vicinal.distillation import BankLayout, objective_needs
 from vicinal.inputs import Preparation
 from vicinal.study.plan import PlannedRun, StudyPlan
 
@@ -28,7 +28,7 @@ def groups_of(plan: StudyPlan, students_at_once: int) -> list[Group]:
         if run.teacher is not None and not run.folder.is_done:
             objective = run.spec.objective
             inputs = bank_layout(run, plan).fingerprint
-            key = inputs, run.spec.network.epochs, str(objective.mixing), objective.target
+            key = inputs, run.spec.network.epochs, str(objective.mixing), objective.target, learns_from_features(run)
         together.setdefault(key, []).append(run)
     groups = [
         tuple(group[start : start + students_at_once])
@@ -77,7 +77,7 @@ def banks_of_study(plan: StudyPlan) -> dict[str, tuple[PlannedRun, BankLayout]]:
     """Every bank that a student of this study could read, by fingerprint, with the student that reads the most epochs of it."""
     found: dict[str, tuple[PlannedRun, BankLayout]] = {}
     for run in plan.unique_runs:
-        if run.teacher is not None and run.spec.network.epochs:
+        if run.teacher is not None and run.spec.network.epochs and not learns_from_features(run):
             layout = bank_layout(run, plan)
             if layout.fingerprint not in found or layout.epochs > found[layout.fingerprint][1].epochs:
                 found[layout.fingerprint] = run, layout
@@ -89,7 +89,7 @@ def banks_of_groups(plan: StudyPlan, groups: Sequence[Group], existing: Collecti
 
     One that exists costs no more disk, and serves a single run too.
     """
-    to_do = [(group, bank_layout(group[0], plan)) for group in groups if _learns_from_answers(group[0])]
+    to_do = [(group, bank_layout(group[0], plan)) for group in groups if _reads_banks(group[0])]
     shared = Counter(layout.fingerprint for _, layout in to_do)
     sizes: dict[str, int] = {}  # when the reader of the most epochs is done
     for _, layout in to_do:
@@ -112,5 +112,10 @@ def existing_banks(root: Path) -> frozenset[str]:
     return frozenset(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else frozenset()
 
 
-def _learns_from_answers(run: PlannedRun) -> bool:
-    return run.teacher is not None and not run.folder.is_done
+def learns_from_features(run: PlannedRun) -> bool:
+    """Whether a run's teacher is asked for features, which no bank holds, so that it is asked itself."""
+    return run.teacher is not None and "teacher_features" in objective_needs(run.spec.objective)
+
+
+def _reads_banks(run: PlannedRun) -> bool:
+    return run.teacher is not None and not run.folder.is_done and not learns_from_features(run)

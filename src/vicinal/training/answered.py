@@ -8,6 +8,7 @@ those of one process, and whole batches are, whatever the network and the device
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 
 from vicinal.distillation import Answers, Need, TeacherAnswers
@@ -30,21 +31,28 @@ def answered_batches(
     Args:
         batches: (of the rows that this process steps on) in their order, with their positions.
     """
-    count = answers.count(needs)
-    if parallel.batches_at_once == 1 or not count:
+    count, features = answers.count(needs), answers.feature_count(needs)
+    if parallel.batches_at_once == 1 or not (count or features):
         for position, batch in batches:
             rows = slice_rows(phase.batch_images(position), parallel.rank, parallel.world_size)
             yield position, batch, answers.of(batch, epoch, position, needs, rows)
         return
     while window := list(islice(batches, parallel.batches_at_once)):
-        own = None
-        if parallel.number < len(window):
+        own, device = TeacherAnswers(), window[0][1].mixed.device
+        if is_asked := parallel.number < len(window):
             position, batch = window[parallel.number]
-            own = answers.of(batch, epoch, position, needs).packed()
-        shapes = [(count, len(batch.labels), answers.classes) for _, batch in window]
-        told = parallel.exchange(own, shapes, window[0][1].mixed.device)
-        for (position, batch), packed in zip(window, told, strict=True):
-            yield position, batch, answers.unpacked(packed, needs)
+            own = answers.of(batch, epoch, position, needs)
+        told: list[TeacherAnswers] = [TeacherAnswers()] * len(window)
+        if count:
+            shapes = [(count, len(batch.labels), answers.classes) for _, batch in window]
+            packed = parallel.exchange(own.packed() if is_asked else None, shapes, device)
+            told = [answers.unpacked(part, needs) for part in packed]
+        if features:
+            sizes = [(len(batch.labels), features) for _, batch in window]
+            parts = parallel.exchange(own.features, sizes, device)
+            told = [replace(answered, features=part) for answered, part in zip(told, parts, strict=True)]
+        for (position, batch), answered in zip(window, told, strict=True):
+            yield position, batch, answered
 
 
 def first_in_main(make: Callable[[str], Answers], precision: str, parallel: Parallel) -> Answers:

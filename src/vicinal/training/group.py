@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vicinal.distillation import Need, TeacherAnswers
+from vicinal.distillation import Answers, Need, TeacherAnswers, objective_needs
 from vicinal.errors import VicinalError
 from vicinal.inputs import VicinalBatch
 from vicinal.training.learner import Learner
@@ -46,6 +46,11 @@ class Group:
         chosen = parallel.agree([learner.state.precision for learner in self.learners])
         for learner, precision in zip(self.learners, chosen, strict=True):
             learner.state.precision = precision
+
+    def know_features(self, answers: Answers) -> None:
+        """Tell every run that learns from the teacher's features how many there are."""
+        for learner in self.learners:
+            learner.teacher_features = answers.feature_count(objective_needs(learner.run.objective))
 
     def enter(self, phase: Phase) -> None:
         """Begin, or continue, a phase."""

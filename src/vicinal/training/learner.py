@@ -19,10 +19,18 @@ from vicinal.distillation import Need, StudentOutputs, TeacherAnswers, objective
 from vicinal.errors import UsageError, VicinalError
 from vicinal.evaluation import predict
 from vicinal.inputs import VicinalBatch
-from vicinal.networks import Compiled, TimmClassifier, bf16_training_pays, build_classifier, save_weights
+from vicinal.networks import (
+    Compiled,
+    TimmClassifier,
+    bf16_training_pays,
+    build_classifier,
+    features_of_passes,
+    save_weights,
+)
 from vicinal.training.parallel import SINGLE, Parallel
 from vicinal.training.parts import check_parts
 from vicinal.training.phases import trained_image_count
+from vicinal.training.projected import Projected
 from vicinal.training.saved import read_checkpoint, write_checkpoint
 from vicinal.training.schedule import learning_rate, lowered, watch_plateau
 from vicinal.training.state import Phase, State, TrainingData
@@ -80,7 +88,9 @@ class Learner:
             folder.write_log(self._log)
         self.state.precision = self.state.precision or _precision(self.network, spec, data, device)
         self._compiled: Compiled | None = None
-        self._call: Callable[[Tensor], Tensor] = self.network
+        self._call: Callable[[Tensor], Any] = self.network
+        self.teacher_features = 0  # of the teacher whose features are learned from
+        self._projected: Projected | None = None  # where they are
         self.optimizer: torch.optim.Optimizer
         self.losses: list[Tensor] = []  # on the device, not yet read
         self.lr = 0.0
@@ -90,13 +100,18 @@ class Learner:
         self.train_mode(phase)  # before the optimizer, which leaves frozen parameters out
         self.objective = self.run.objective if phase.name == "train" else phase.objective
         self.needs = objective_needs(self.objective)
-        self.optimizer = _optimizer(self.network, self.run.network, phase, self.device)
+        self._projected = None
+        if "teacher_features" in self.needs:
+            self._projected = Projected(self.network, self.teacher_features, self.run.seed)
+        self.optimizer = _optimizer(self.network, self.run.network, phase, self.device, self._projected)
         if self._saved is not None and self._saved["phase"] == phase.name:
             self.optimizer.load_state_dict(self._saved["optimizer"])
+            if self._projected is not None:
+                self._projected.regressor.load_state_dict(self._saved["regressor"])
         self._saved = None
-        self._call = self._parallel.wrap(self.network)
+        self._call = self._parallel.wrap(self._projected or self.network)
         # Compiled code gives no features, and the head's warm-up is too short for it.
-        if self.is_compiled and phase.name == "train" and "features" not in self.needs:
+        if self.is_compiled and phase.name == "train" and not self.needs & {"features", "teacher_features"}:
             at_once = min(self.run.network.batch_size, self._micro_batch_size or self.run.network.batch_size)
             self._call = self._compiled = Compiled(self._call, at_once, self._say)
 
@@ -153,16 +168,13 @@ class Learner:
 
     def _outputs(self, pixels: Tensor) -> StudentOutputs:
         """Logits, and features where a term needs them, of one forward pass."""
+        if self._projected is not None:
+            return StudentOutputs(*self._call(pixels))
         if "features" not in self.needs:
             return StudentOutputs(self._call(pixels))
-        head, seen = self.network.head, []
-        last = head[-1] if isinstance(head, nn.Sequential) else head  # what it is given is `Classifier.features`
-        hook = last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-        try:
+        with features_of_passes(self.network) as features:
             logits = self._call(pixels)
-        finally:
-            hook.remove()
-        return StudentOutputs(logits, seen[0])
+        return StudentOutputs(logits, features[0])
 
     def _batch_mean(self, per_sample: Tensor, images: int) -> Tensor:
         return self._parallel.mean(per_sample.sum(), images)
@@ -219,6 +231,7 @@ class Learner:
             "generators": self._generators,
             "log": self._log,
             "threads": torch.get_num_threads(),
+            "regressor": {} if self._projected is None else self._projected.regressor.state_dict(),
         }
         write_checkpoint(self.folder, value)
 
@@ -244,11 +257,14 @@ def _check_threads(folder: RunFolder, begun_on: int | None, device: torch.device
         )
 
 
-def _optimizer(network: TimmClassifier, spec: NetworkSpec, phase: Phase, device: torch.device) -> torch.optim.Optimizer:
+def _optimizer(
+    network: TimmClassifier, spec: NetworkSpec, phase: Phase, device: torch.device, projected: Projected | None = None
+) -> torch.optim.Optimizer:
     fused = device.type in ("cpu", "cuda")
     if phase.name == "head_warmup":
         return torch.optim.Adam(network.head.parameters(), lr=spec.head_warmup_lr, fused=fused)
     groups = param_groups_weight_decay(network, spec.weight_decay)  # none on biases and norms, as timm does
+    groups += [] if projected is None else param_groups_weight_decay(projected.regressor, spec.weight_decay)
     match spec.optimizer:
         case "adamw":
             return torch.optim.AdamW(groups, lr=spec.lr, fused=fused)

@@ -107,6 +107,7 @@ def _train_together(  # the whole of training in one piece, so that it is read i
 
     answers = first_in_main(answers_in, lead.state.teacher_precision, parallel)
     group.know_precision(answers.precision)
+    group.know_features(answers)
     group.agree_on_precision(parallel)
     losses = LossBuffer(group, phases, step, progress, parallel)
     checkpoints = Checkpoints(group, checkpoint_seconds, parallel)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -44,13 +44,13 @@ class Parallel(Protocol):
     def described(self) -> Mapping[str, int | str]:
         """How many processes there are and what they share, as a run's summary keeps it."""
 
-    def wrap(self, network: nn.Module) -> Callable[[Tensor], Tensor]:
+    def wrap(self, network: nn.Module) -> Callable[[Tensor], Any]:
         """The network as a step calls it, so that after the backward pass every process has the sum of all gradients.
 
         Called at the beginning of each phase, when it is known which parameters are trained.
         """
 
-    def summing(self, call: Callable[[Tensor], Tensor]) -> AbstractContextManager[None]:
+    def summing(self, call: Callable[[Tensor], Any]) -> AbstractContextManager[None]:
         """Within it, backward passes leave this process's own gradients of what `wrap` gave, to be added to by the last one."""
 
     def mean(self, loss_sum: Tensor, rows: int) -> Tensor:
@@ -78,11 +78,11 @@ class SingleProcess:
     batches_at_once, number = 1, 0
     described: Mapping[str, int | str] = MappingProxyType({"processes": 1})
 
-    def wrap(self, network: nn.Module) -> Callable[[Tensor], Tensor]:
+    def wrap(self, network: nn.Module) -> Callable[[Tensor], Any]:
         """The network itself."""
         return network
 
-    def summing(self, _: Callable[[Tensor], Tensor]) -> AbstractContextManager[None]:
+    def summing(self, _: Callable[[Tensor], Any]) -> AbstractContextManager[None]:
         """Nothing: gradients are this process's."""
         return nullcontext()
 

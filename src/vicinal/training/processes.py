@@ -129,7 +129,7 @@ class SharedRows(_Processes):
         self.rank, self.world_size = self.number, self._count
         self._of_norms = cast(dist.ProcessGroup, dist.new_group())  # whose sums stand between those of the gradients
 
-    def wrap(self, network: nn.Module) -> Callable[[Tensor], Tensor]:
+    def wrap(self, network: nn.Module) -> Callable[[Tensor], Any]:
         """With the gradients' mean over processes, and batch norms over all rows."""
         share_batch_norms(network, self._of_norms)
         with warnings.catch_warnings(
@@ -137,7 +137,7 @@ class SharedRows(_Processes):
         ):  # broadcast_buffers' new name is newer than torch 2.8
             return DistributedDataParallel(network, broadcast_buffers=False, find_unused_parameters=True)
 
-    def summing(self, call: Callable[[Tensor], Tensor]) -> contextlib.AbstractContextManager[None]:
+    def summing(self, call: Callable[[Tensor], Any]) -> contextlib.AbstractContextManager[None]:
         """Without the processes' mean."""
         return cast(DistributedDataParallel, call).no_sync()
 
