@@ -17,6 +17,7 @@ from vicinal import api
 from vicinal.config import Objective, StudySpec, TermsSpec
 from vicinal.distillation.objective import TERMS
 from vicinal.errors import UsageError
+from vicinal.results import read_results
 
 PAGE = (Path(__file__).parents[2] / "docs" / "losses.md").read_text(encoding="utf-8")
 ARMS: list[Any] = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)[0])["arms"]
@@ -132,11 +133,11 @@ def test_no_bank_holds_features(
 
 
 class HeadInside(torch.nn.Module):
-    """A network that says of its classifier nothing."""
+    """A network whose classifier is a convolution."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(144, 3))
+        self.layers = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 12), torch.nn.Flatten())
         self.num_classes, self.in_chans, self.num_features = 3, 1, 3
         self.pretrained_cfg = {"mean": (0.5,), "std": (0.5,), "input_size": (1, 12, 12)}
 
@@ -155,15 +156,17 @@ def test_a_network_that_keeps_its_head_inside_is_refused(tiny: dict[str, Any], t
     api.plan(StudySpec.model_validate(of_one), tmp_path, networks={"other": HeadInside()})
 
 
-def test_an_arm_of_features_alone_has_no_temperature(tiny: dict[str, Any], tmp_path: Path) -> None:
+def test_an_arm_of_features_alone_has_no_temperature(
+    tiny: dict[str, Any], study_file: Callable[..., Path], tmp_path: Path, vicinal: Callable[..., Any]
+) -> None:
     """And is a student of its teacher all the same, in results and tables."""
-    results = api.run(StudySpec.model_validate({**tiny, "arms": ["baseline", HINT]}), tmp_path)
-    student = results.students[1]
+    answer = vicinal("run", study_file(tiny, {"arms": ["baseline", HINT]}), "--out", tmp_path)
+    assert answer.code == 0
+    student = read_results(tmp_path).students[1]
     assert (student.arm, student.teacher, student.temperature) == ("hint", "one", None)
     assert student.versus_teacher.keys() == {"one"}
     assert student.versus_teacher["one"].information_at_training_temperature is None
-    table = (tmp_path / "tables" / "main.md").read_text(encoding="utf-8")
-    assert "hint + 0.5 features" in table
+    assert "hint + 0.5 features" in (tmp_path / "report.html").read_text(encoding="utf-8")
     with pytest.raises(ValidationError, match="learns from features alone has no temperature"):
         StudySpec.model_validate({**tiny, "arms": [{**HINT, "temperature": 2}]})
     with pytest.raises(ValidationError, match="nothing to learn from, for features teach no head"):
