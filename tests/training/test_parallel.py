@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from small_runs import CPU, a_teacher, network, run_spec, training_data
 from torch import Tensor, nn
 
-from vicinal.config import ARMS, Objective, RunSpec
+from vicinal.config import ARMS, MixingSpec, Objective, RunSpec
 from vicinal.data import ImageSet
 from vicinal.distillation import BankLayout, FrozenTeacher, TeacherBank
 from vicinal.networks import TimmClassifier
@@ -129,7 +129,13 @@ def a_run(objective: Objective, **changes: Any) -> RunSpec:
 BOTH = Objective(alpha=0.4, beta=0.6, temperature=3.0, mixing=ARMS["mixup"].mixing)
 
 
-@pytest.mark.parametrize("objective", [ARMS["mixup"], BOTH, ARMS["linear_target"]], ids=["mixup", "both", "linear"])
+# Two rows of each image in a step, until mixing ends in the middle of the first epoch or of the second.
+VIEWS = Objective(alpha=0.4, beta=0.6, mixing=MixingSpec(vicinity="regmixup", eta=3, until=0.3))
+CROPS = Objective(beta=1, mixing=MixingSpec(vicinity="two_crops", until=0.7))
+OBJECTIVES = {"mixup": ARMS["mixup"], "both": BOTH, "linear": ARMS["linear_target"], "views": VIEWS, "crops": CROPS}
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=list(OBJECTIVES))
 @pytest.mark.parametrize("world_size", [2, 4])
 def test_shares_of_unequal_size_add_up_to_one_process(
     share: Callable[..., list[Learner]], objective: Objective, world_size: int
@@ -190,15 +196,16 @@ def test_only_the_main_process_writes(share: Callable[..., list[Learner]], monke
     assert main.folder.is_done
 
 
-@pytest.mark.parametrize("arm", ["kd_mixup", "linear_target"])
+@pytest.mark.parametrize("arm", ["kd_mixup", "linear_target", "views", "crops"])
 def test_every_rank_stores_and_reads_its_rows_of_a_bank(
     share: Callable[..., list[Learner]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arm: str
 ) -> None:
     """What two ranks stored is a whole bank, from which they learn the same as one process."""
-    run = a_run(ARMS[arm])
+    run = a_run(ARMS[arm] if arm in ARMS else OBJECTIVES[arm])
     (alone,) = share(run, 1)
-    kind = "clean" if arm == "linear_target" else "mixed"
-    bank = TeacherBank(tmp_path / "banks", BankLayout({"input_kind": kind}, 2, 41, 15, 4))
+    kind = "mixed" if arm in ("kd_mixup", "views") else "clean"
+    rows = {} if arm in ARMS else {"rows_per_image": 2, "mixed_images": {"views": 30, "crops": 41 + 15}[arm]}
+    bank = TeacherBank(tmp_path / "banks", BankLayout({"input_kind": kind}, 2, 41, 15, 4, **rows))
     share(run, 2, bank)
     assert bank.content().share == 1
     (tmp_path / "world2").rename(tmp_path / "first")

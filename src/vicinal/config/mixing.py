@@ -9,15 +9,18 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 
 from vicinal.config.base import Frozen, Text
 
-_PAIRS = frozenset({"distribution", "beta_concentration", "lam", "clean_fraction"})
+Partners = Literal["any", "same_class", "other_class"]
+_PAIRS = frozenset({"distribution", "beta_concentration", "lam", "clean_fraction", "partners", "until"})
 # The keys that have a meaning for a vicinity of the package; one of your own may honour any.
 KEYS: Mapping[str, frozenset[str]] = {
     "mixup": _PAIRS,
     "cutmix": _PAIRS,
+    "regmixup": _PAIRS | {"eta"},
+    "gaussian_noise": frozenset({"noise_std", "clean_fraction", "until"}),
+    "two_crops": frozenset({"until"}),
 }
-NEWER: frozenset[str] = (
-    frozenset()
-)  # keys that are told only where they differ from their default: older runs lack them
+# Told only where they differ from their default: older runs lack them.
+NEWER = frozenset({"partners", "until", "noise_std", "eta"})
 
 
 class MixingSpec(Frozen):
@@ -30,6 +33,13 @@ class MixingSpec(Frozen):
     beta_concentration: float | None = Field(None, ge=1e-3, le=1e6, description="beta: the a of λ ~ Beta(a, a)")
     lam: float | None = Field(None, ge=0, le=1, description="fixed: the λ of every sample")
     clean_fraction: float = Field(0.0, ge=0, le=1, description="share of samples left as they are, exact over an epoch")
+
+    partners: Partners = Field("any", description="whom an image is mixed with, of those in its batch")
+    until: float = Field(1.0, gt=0, le=1, description="share of the training after which images are left as they are")
+    noise_std: float | None = Field(None, gt=0, le=10, description="gaussian_noise: σ, of pixels in [0, 1]")
+    eta: float = Field(
+        1.0, gt=0, le=1e3, description="regmixup: η, the weight of a mixed view beside its clean one's 1"
+    )
 
     @model_validator(mode="after")
     def _keys_fit_the_vicinity(self) -> Self:
@@ -49,8 +59,11 @@ class MixingSpec(Frozen):
             )
         if (self.lam is not None) != (self.distribution == "fixed"):
             raise ValueError("'lam' goes with distribution: fixed, and fixed needs it")
-        if self.distribution == "none" and self.clean_fraction:
-            raise ValueError("'clean_fraction' has no meaning with distribution: none")
+        for key in ("clean_fraction", "partners", "until"):
+            if self.distribution == "none" and getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"'{key}' has no meaning with distribution: none")
+        if self.vicinity == "gaussian_noise" and self.noise_std is None:
+            raise ValueError("vicinity: gaussian_noise needs 'noise_std', its σ of pixels in [0, 1]")
         if self.distribution == "none" and self.vicinity in KEYS and self.vicinity != "mixup":
             raise ValueError(f"vicinity: {self.vicinity} has no meaning with distribution: none, which mixes nothing")
         return self
@@ -70,4 +83,4 @@ class MixingSpec(Frozen):
     @property
     def mixes(self) -> bool:
         """Whether images are mixed with one another."""
-        return self.distribution != "none"
+        return self.distribution != "none" and "distribution" in KEYS.get(self.vicinity, _PAIRS)

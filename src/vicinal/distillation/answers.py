@@ -46,6 +46,13 @@ def frozen_teacher(
     return FrozenTeacher(network, cast(Precision, precision), call)
 
 
+def records_of(images: slice, rows: int) -> slice:
+    """Which answers to a batch are those to the `rows` rows that are made of these of its images, as many of each."""
+    count = images.stop - images.start
+    of_each = rows // count if count else 1
+    return slice(images.start * of_each, images.stop * of_each)
+
+
 class Answers:
     """A teacher's answers to the batches of a plan, whether they come from a bank or from the teacher now.
 
@@ -103,7 +110,7 @@ class Answers:
         """How many (B, K) tensors of logits `of` gives for these needs."""
         if self._teacher is None or not needs & OF_ANSWERS:
             return 0
-        return ("mixed_answers" in needs) + 2 * ("clean_answers" in needs) if self._plan.mixing.mixes else 1
+        return ("mixed_answers" in needs) + 2 * ("clean_answers" in needs) if self._plan.mixes else 1
 
     def feature_count(self, needs: frozenset[Need]) -> int:
         """D of the teacher's features, where `of` gives them for these needs; else 0."""
@@ -111,7 +118,7 @@ class Answers:
 
     def unpacked(self, packed: Tensor, needs: frozenset[Need]) -> TeacherAnswers:
         """What `TeacherAnswers.packed` made of the logits for these needs."""
-        if not self._plan.mixing.mixes:
+        if not self._plan.mixes:
             return TeacherAnswers(packed[0], packed[0], packed[0])
         left = list(packed)
         mixed = left.pop(0) if "mixed_answers" in needs else None
@@ -123,7 +130,7 @@ class Answers:
         """What is needed of the teacher for batch `position` of `epoch`: (B, K) float32 logits on the batch's device, features.
 
         Args:
-            batch: the B rows of it that this process makes, all or `rows`.
+            batch: of the images of it that are this process's, all or `rows`, by their places in the batch.
 
         Raises:
             VicinalError: the disk is full, or the form kept cannot hold the answers.
@@ -131,8 +138,11 @@ class Answers:
         """
         if self._teacher is None or not needs & (OF_ANSWERS | {"teacher_features"}):
             return TeacherAnswers()
-        place = len(batch.mixed), epoch, position, rows
-        mixes = self._plan.mixing.mixes
+        place, place_of_clean = (
+            (own, epoch, position, None if rows is None else records_of(rows, own))
+            for own in (len(batch.mixed), batch.samples)
+        )
+        mixes = self._plan.mixes
         mixed = own = partner = features = None
         if "teacher_features" in needs:  # of one pass with the logits; no bank has them
             logits, features = self._teacher.with_features(batch.mixed)
@@ -145,14 +155,14 @@ class Answers:
             return TeacherAnswers(mixed, mixed, mixed, features)
         if "clean_answers" in needs:
             # Partners are among the clean images, so each is predicted once; the rows' own images come first.
-            clean = self._to("clean", batch.clean, *place)
-            own, partner = clean[: len(batch.mixed)], clean[batch.partner]
+            clean = self._to("clean", batch.clean, *place_of_clean)
+            own, partner = batch.of_rows(clean[: batch.samples]), clean[batch.partner]
         return TeacherAnswers(mixed if "mixed_answers" in needs else None, own, partner, features)
 
     def _to(
         self, kind: Literal["mixed", "clean"], pixels: Tensor, own: int, epoch: int, position: int, rows: slice | None
     ) -> Tensor:
-        """(M, K) answers to M images, of which the first `own` are those that a bank has a place for."""
+        """(M, K) answers to M images, of which the first `own` are those that a bank has a place for, at its `rows`."""
         assert self._teacher is not None
         bank = self._bank_of(kind)
         stored = bank.read(self._plan.drawn_epoch(epoch), position, rows) if bank is not None else None
@@ -176,4 +186,4 @@ class Answers:
     def _bank_of(self, kind: Literal["mixed", "clean"]) -> TeacherBank | None:
         """The bank, where it holds answers to such images."""
         bank = self._bank
-        return None if bank is None or (self._plan.mixing.mixes and bank.layout.input_kind != kind) else bank
+        return None if bank is None or (self._plan.mixes and bank.layout.input_kind != kind) else bank

@@ -1,5 +1,6 @@
 """What networks see: which images, crops, partners and λ make a batch (`VicinalPlan`), and its making."""
 
+from vicinal.inputs.partners import ClassLabels
 from vicinal.inputs.pipeline import ImagePipeline, VicinalBatch
 from vicinal.inputs.pixels import Preparation, resize, to_float
 from vicinal.inputs.plan import PlannedBatch, VicinalPlan, slice_rows
@@ -8,6 +9,7 @@ from vicinal.inputs.vicinity import BatchDraws, EpochDraws, Generators, Numbers,
 
 __all__ = [
     "BatchDraws",
+    "ClassLabels",
     "EpochDraws",
     "Generators",
     "ImagePipeline",

@@ -1,6 +1,7 @@
 """The making of planned batches, on tensors on the device: gather, crop, flip, resize, change, mix.
 
-Shapes: N images of the training set, B samples (rows) of a batch, M ≥ B images that these need, (C, H, W) an image.
+Shapes: N images of the training set, B rows of a batch, M images that these need, (C, H, W) an image. A row is an input: a
+sample of the plan, or one of several views of it, which stand next to one another.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from vicinal.data import CroppedImages, Images
 from vicinal.inputs.augment import Changes, random_boxes, resized_crops
 from vicinal.inputs.pixels import Preparation, to_float
 from vicinal.inputs.plan import PlannedBatch
-from vicinal.inputs.vicinity import BatchDraws, Numbers
+from vicinal.inputs.vicinity import BatchDraws, Numbers, view_weights_of, views_of
 
 Wait = Callable[[], Tensor]  # gives pixels once they are read
 READ_AHEAD = 3  # batches of lazy images that are read while a step runs
@@ -30,12 +31,23 @@ READ_AHEAD = 3  # batches of lazy images that are read while a step runs
 class VicinalBatch:
     """What a training step sees: B mixed images, and the M clean ones that they are made of (see `PlannedBatch`)."""
 
-    clean: Tensor  # (M, C, H, W) float32 in [0, 1], cropped, flipped and whatever else is asked for; the rows' own images come first
+    clean: Tensor  # (M, C, H, W) float32 in [0, 1], cropped, flipped and whatever else is asked for; the samples' own images come first
     mixed: Tensor  # (B, C, H, W): by mixup λ clean + (1 − λ) clean[partner]; the same memory as clean where nothing is mixed
     labels: Tensor  # (B,) int64
     partner_labels: Tensor  # (B,) int64
     partner: Tensor  # (B,) int64: position in clean
     lam: Tensor  # (B,) float32: the share that each mixed image has of its own image
+    views: int = 1  # rows of each sample
+    weight: Tensor | None = None  # (B,) float32: of each row's loss, 1 on average; None: all are 1
+
+    @property
+    def samples(self) -> int:
+        """How many of the clean images are the rows' own."""
+        return len(self.labels) // self.views
+
+    def of_rows(self, of_samples: Tensor) -> Tensor:
+        """(samples, ...) values of samples as (B, ...) of rows."""
+        return of_samples if self.views == 1 else of_samples.repeat_interleave(self.views, 0)
 
     def part(self, rows: slice) -> VicinalBatch:
         """Some of its rows, beside the same clean images."""
@@ -46,6 +58,7 @@ class VicinalBatch:
             partner_labels=self.partner_labels[rows],
             partner=self.partner[rows],
             lam=self.lam[rows],
+            weight=None if self.weight is None else self.weight[rows],
         )
 
 
@@ -87,6 +100,11 @@ class ImagePipeline:
 
     def __len__(self) -> int:
         return len(self._labels)
+
+    @property
+    def labels(self) -> Tensor:
+        """(N,) int64, on the pipeline's device."""
+        return self._labels
 
     def batches(self, plan: Iterable[PlannedBatch]) -> Iterator[tuple[PlannedBatch, VicinalBatch]]:
         """Every planned batch and what it became; lazy images are read `READ_AHEAD` batches ahead."""
@@ -144,7 +162,15 @@ class ImagePipeline:
         clean = self._changes(clean, planned)
         mixed, own_share = planned.vicinity.apply(clean, draws) if planned.mixes else (clean[: planned.rows], lam)
         labels = self._labels.index_select(0, index)
-        return VicinalBatch(clean, mixed, labels[: planned.rows], labels.index_select(0, partner), partner, own_share)
+        own_labels, partner_labels = labels[: planned.rows], labels.index_select(0, partner)
+        views, weights = views_of(planned.vicinity), view_weights_of(planned.vicinity)
+        if views == 1:
+            return VicinalBatch(clean, mixed, own_labels, partner_labels, partner, own_share)
+        own_labels, partner_labels, partner = (
+            values.repeat_interleave(views) for values in (own_labels, partner_labels, partner)
+        )
+        weight = None if weights is None else own_share.new_tensor(weights).repeat(planned.rows)
+        return VicinalBatch(clean, mixed, own_labels, partner_labels, partner, own_share, views, weight)
 
     def _cropped(self, stored: Tensor, place: Tensor, top: Tensor, left: Tensor, flip: Tensor) -> Tensor:
         """Crops of one size, at the side that networks see."""

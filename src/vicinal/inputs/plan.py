@@ -1,6 +1,7 @@
 """`VicinalPlan`: which images, crops, flips, partners and λ make batch k of epoch e, as a pure function.
 
-Shapes: N images of the training set, B samples (rows) of a batch or of a process's slice of it, M ≥ B images that these need.
+Shapes: N images of the training set, B samples (rows) of a batch or of a process's slice of it, M ≥ B images that these need. Where a
+vicinity takes several crops of an image, each is a sample and one of the M.
 A plan holds no state: the numbers of an epoch come from counter-based generators keyed by (seed, purpose, epoch), so that
 neither workers nor a resumed run nor the number of processes nor the order of calls can change them. Where the order is not drawn
 whole, those of a section of the epoch do, so that neither time nor memory depends on N.
@@ -18,10 +19,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vicinal.config import MOST_SHUFFLED, UNIFORM_MIXING, BlockOrder, MixingSpec, Order
+from vicinal.config import ARMS, MOST_SHUFFLED, UNIFORM_MIXING, BlockOrder, MixingSpec, Order
 from vicinal.inputs.order import KeyedPermutation, in_blocks
+from vicinal.inputs.partners import ClassLabels
 from vicinal.inputs.vicinities import vicinity_of
-from vicinal.inputs.vicinity import BatchDraws, EpochDraws, Numbers, Places, Vicinity
+from vicinal.inputs.vicinity import BatchDraws, EpochDraws, Numbers, Places, Vicinity, crops_of, views_of
 
 PURPOSES = {"train": 0, "head_warmup": 1}
 SECTION_IMAGES = 2**15  # whose numbers are drawn together where the order is not drawn whole
@@ -61,7 +63,7 @@ class PlannedBatch:
 
     @property
     def rows(self) -> int:
-        """B: the mixed images that this makes."""
+        """B: the samples that inputs are made of, one each or as many as the vicinity has views."""
         return len(self.partner)
 
     @property
@@ -76,8 +78,8 @@ class PlannedBatch:
 
     @property
     def mixes(self) -> bool:
-        """Whether any row differs from its own image."""
-        return bool((self.lam != 1).any())
+        """Whether inputs may differ from their own images."""
+        return self.vicinity.mixes
 
     def __len__(self) -> int:
         return self.rows
@@ -105,6 +107,8 @@ class VicinalPlan:
         purpose: "train" or "head_warmup", two independent streams of one seed.
         repeat_inputs_after_epochs: the stream repeats after this many epochs; None draws every epoch anew.
         order: in which the images come; None: shuffled, beyond `MOST_SHUFFLED` images keyed. Each is another stream.
+        mixed_batches: of the training, after which images are left as they are, one row each; None: all.
+        labels: where partners are to be of the same class or of another.
     """
 
     images: int
@@ -114,6 +118,8 @@ class VicinalPlan:
     purpose: str = "train"
     repeat_inputs_after_epochs: int | None = None
     order: Order | None = None
+    mixed_batches: int | None = None
+    labels: ClassLabels | None = None
 
     def __post_init__(self) -> None:
         if self.images < 1 or self.batch_size < 1:
@@ -131,6 +137,11 @@ class VicinalPlan:
         return math.ceil(self.images / self.batch_size)
 
     @property
+    def mixes(self) -> bool:
+        """Whether any input differs from its own image."""
+        return vicinity_of(self.mixing).mixes
+
+    @property
     def is_drawn_whole(self) -> bool:
         """Whether the numbers of an epoch are drawn together, in memory that grows with N."""
         return self.order == "shuffled" or (self.order is None and self.images <= MOST_SHUFFLED)
@@ -145,9 +156,72 @@ class VicinalPlan:
         size = self._section_batches * self.batch_size
         return min(size, self.images - section * size)
 
+    @property
+    def rows_per_image(self) -> int:
+        """Rows that a step has of each image of its batch while images are mixed."""
+        vicinity = vicinity_of(self.mixing)
+        return crops_of(vicinity) * views_of(vicinity)
+
+    def is_mixed(self, epoch: int, position: int) -> bool:
+        """Whether a batch is still one of those that the vicinity is for."""
+        return self.mixed_batches is None or epoch * self.batches + position < self.mixed_batches
+
+    def rows_of(self, epoch: int, position: int) -> int:
+        """Rows that a step has of each image of this batch."""
+        return self.rows_per_image if self.is_mixed(epoch, position) else 1
+
+    @property
+    def _mixed_part(self) -> tuple[int, int]:
+        """Whole epochs that are mixed, and whether another one is in part, which is then like no other."""
+        whole, rest = divmod(self.mixed_batches or 0, self.batches)
+        return whole, int(rest > 0)
+
     def drawn_epoch(self, epoch: int) -> int:
-        """The epoch whose draws `epoch` uses: itself, unless the stream repeats. A bank stores answers under this number."""
-        return epoch if self.repeat_inputs_after_epochs is None else epoch % self.repeat_inputs_after_epochs
+        """The epoch whose draws `epoch` uses: itself, unless the stream repeats. A bank stores answers under this number.
+
+        What is mixed and what comes after mixing has ended repeats by itself.
+        """
+        repeat = self.repeat_inputs_after_epochs
+        if repeat is None or self.mixed_batches is None:
+            return epoch if repeat is None else epoch % repeat
+        whole, partly = self._mixed_part
+        mixed = min(whole, repeat)
+        if epoch < whole:
+            return epoch % repeat
+        return mixed if epoch < whole + partly else mixed + partly + (epoch - whole - partly) % repeat
+
+    def epoch_drawn_as(self, drawn: int) -> int:
+        """The first epoch with `drawn_epoch` of this number."""
+        if self.repeat_inputs_after_epochs is None or self.mixed_batches is None:
+            return drawn
+        whole, _ = self._mixed_part
+        mixed = min(whole, self.repeat_inputs_after_epochs)
+        return drawn if drawn < mixed else whole + drawn - mixed
+
+    def drawn_epochs(self, epochs: int) -> int:
+        """How many numbers `drawn_epoch` has in a training of so many epochs."""
+        repeat = self.repeat_inputs_after_epochs
+        if repeat is None or self.mixed_batches is None:
+            return min(epochs, repeat or epochs)
+        whole, partly = self._mixed_part
+        return min(whole, repeat) + partly + min(epochs - whole - partly, repeat)
+
+    @property
+    def drawn_mixed_images(self) -> int | None:
+        """Images of the drawn epochs, from the first on, that are mixed; None: all. Those after mixing has ended come behind."""
+        if self.mixed_batches is None:
+            return None
+        whole, partly = self._mixed_part
+        drawn = min(whole, self.repeat_inputs_after_epochs or whole)
+        return drawn * self.images + partly * self.mixed_batches % self.batches * self.batch_size
+
+    @property
+    def share_without_partner(self) -> float | None:
+        """Of the samples that are drawn together first: those with none of the class asked for in their batch; None: anyone will do."""
+        if self.mixing.partners == "any":
+            return None
+        without = _draws(self, 0, 0).vicinity.without_partner
+        return None if without is None else float(without.mean())
 
     def batch(self, epoch: int, position: int, rank: int = 0, world_size: int = 1) -> PlannedBatch:
         """Batch number `position` of `epoch`, both from 0, or the rows of it that process `rank` of `world_size` makes.
@@ -160,26 +234,25 @@ class VicinalPlan:
         drawn_epoch = self.drawn_epoch(epoch)
         section, within = divmod(position, self._section_batches)
         draws = _draws(self, drawn_epoch, section)
-        start, stop = within * self.batch_size, min((within + 1) * self.batch_size, len(draws.order))
-        own = slice_rows(stop - start, rank, world_size)
-        rows = slice(start + own.start, start + own.stop)
-        partner = draws.vicinity.partner[rows].copy()
-        images: slice | NDArray[np.int64] = rows
-        among: slice | NDArray[np.int64] = own
-        if world_size > 1:
-            outside = partner[(partner < own.start) | (partner >= own.stop)]
-            among = np.concatenate([np.arange(own.start, own.stop), np.unique(outside)])
-            place = np.zeros(stop - start, np.int64)
-            place[among] = np.arange(len(among))
-            partner, images = place[partner], start + among
+        crops, is_mixed = draws.crops, self.is_mixed(epoch, position)
+        # Samples of the section from here on; the first crop of each image alone where nothing is mixed any more.
+        start, stop = (min(k * self.batch_size * crops, len(draws.order)) for k in (within, within + 1))
+        images = slice_rows((stop - start) // crops, rank, world_size)
+        own = slice(images.start * crops, images.stop * crops, 1 if is_mixed else crops)
+        chosen = (
+            _chosen(draws.vicinity, start, stop, own) if is_mixed else _as_they_are(images.stop - images.start, own)
+        )
+        samples = np.arange(start, stop)[chosen.among]
         return PlannedBatch(
-            index=torch.from_numpy(draws.order[images].copy()),
-            draws=draws.vicinity.of_rows(rows, partner),
-            vicinity=vicinity_of(self.mixing),
-            crop_y=torch.from_numpy(draws.crop[images, 0].copy()),
-            crop_x=torch.from_numpy(draws.crop[images, 1].copy()),
-            flip=torch.from_numpy(draws.flip[images].copy()),
-            image_seeds=ImageSeeds((self.seed, PURPOSES[self.purpose], drawn_epoch), position, stop - start, among),
+            index=torch.from_numpy(draws.order[samples].copy()),
+            draws=chosen.draws,
+            vicinity=vicinity_of(self.mixing if is_mixed else ARMS["baseline"].mixing),
+            crop_y=torch.from_numpy(draws.crop[samples, 0].copy()),
+            crop_x=torch.from_numpy(draws.crop[samples, 1].copy()),
+            flip=torch.from_numpy(draws.flip[samples].copy()),
+            image_seeds=ImageSeeds(
+                (self.seed, PURPOSES[self.purpose], drawn_epoch), position, stop - start, chosen.among
+            ),
         )
 
     def epoch(self, epoch: int, start: int = 0, rank: int = 0, world_size: int = 1) -> Iterator[PlannedBatch]:
@@ -189,9 +262,35 @@ class VicinalPlan:
 
 
 @dataclass(frozen=True)
-class _Draws:
-    """The numbers of an epoch or of a section of it, (N, ...) in the order of its samples."""
+class _Chosen:
+    """What a process makes of a batch: the samples that it needs, as positions in the batch, and the draws of its rows."""
 
+    among: slice | NDArray[np.int64]
+    draws: BatchDraws
+
+
+def _chosen(drawn: EpochDraws, start: int, stop: int, own: slice) -> _Chosen:
+    """The rows `own` of the batch of samples `start` to `stop` − 1, and then the partners that are not among them."""
+    rows = slice(start + own.start, start + own.stop)
+    partner = drawn.partner[rows].copy()
+    if own == slice(0, stop - start, 1):
+        return _Chosen(own, drawn.of_rows(rows, partner))
+    outside = partner[(partner < own.start) | (partner >= own.stop)]
+    among = np.concatenate([np.arange(own.start, own.stop), np.unique(outside)])
+    place = np.zeros(stop - start, np.int64)
+    place[among] = np.arange(len(among))
+    return _Chosen(among, drawn.of_rows(rows, place[partner]))
+
+
+def _as_they_are(rows: int, own: slice) -> _Chosen:
+    return _Chosen(own, BatchDraws(torch.arange(rows), torch.ones(rows), {}))
+
+
+@dataclass(frozen=True)
+class _Draws:
+    """The numbers of an epoch or of a section of it, (N · crops, ...) in the order of its samples."""
+
+    crops: int  # samples of each image, one behind the other
     order: NDArray[np.int64]
     vicinity: EpochDraws
     crop: NDArray[np.float32]  # (N, 2)
@@ -212,11 +311,16 @@ def _draws(plan: VicinalPlan, epoch: int, section: int) -> _Draws:
     else:
         first = section * plan.section_size(0)
         order = _order(plan, (*key, int(Numbers.ORDER)), first, first + size)
+    vicinity = vicinity_of(plan.mixing)
+    crops = crops_of(vicinity)
+    order = np.repeat(order, crops)
+    labels = None if plan.labels is None else plan.labels.of_images[order]
     return _Draws(
+        crops=crops,
         order=order,
-        vicinity=vicinity_of(plan.mixing).draw(Places(size, plan.batch_size), generators),
-        crop=generators(Numbers.CROP).random((size, 2), dtype=np.float32),
-        flip=generators(Numbers.FLIP).random(size) < 0.5,
+        vicinity=vicinity.draw(Places(len(order), plan.batch_size * crops, labels), generators),
+        crop=generators(Numbers.CROP).random((len(order), 2), dtype=np.float32),
+        flip=generators(Numbers.FLIP).random(len(order)) < 0.5,
     )
 
 

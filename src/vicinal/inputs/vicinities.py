@@ -5,7 +5,8 @@ Shapes: N samples of an epoch, B rows of a batch, M ≥ B clean images that thes
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -15,9 +16,29 @@ from torch import Tensor
 
 from vicinal.config import MixingSpec
 from vicinal.errors import UsageError
+from vicinal.inputs.partners import partners_by_class
 from vicinal.inputs.vicinity import BatchDraws, EpochDraws, Generators, Numbers, Places, Vicinity
 
 _CACHED_BYTES = 1 << 21  # of images that are mixed at a time on a CPU, so that its cache holds them meanwhile
+
+
+def _left_clean(share: float, places: Places, generators: Generators) -> NDArray[np.bool_]:
+    """(N,) which samples stay as they are: the share is exact over the epoch, and in every batch to within one sample."""
+    left = np.zeros(places.count, bool)
+    if share:
+        start, end = places.ends
+        before, after = np.floor(share * np.stack([start, end]) + 0.5)  # the batch takes what falls due in it
+        first = start + places.order_in_batches(generators(Numbers.CLEAN).random(places.count))
+        left[first] = np.arange(places.count) - start < after - before
+    return left
+
+
+def _parts(stored: Tensor, rows: int) -> Iterator[slice]:
+    """Rows of a batch that are made at a time of (M, H, W, C) stored images."""
+    at_once = max(1, rows)
+    if stored.device.type == "cpu" and rows:
+        at_once = max(1, _CACHED_BYTES // max(1, stored[0].nbytes))
+    return (slice(start, start + at_once) for start in range(0, rows, at_once))
 
 
 class _OfPairs:
@@ -32,15 +53,14 @@ class _OfPairs:
 
     def draw(self, places: Places, generators: Generators) -> EpochDraws:
         lam = self._lam(places.count, generators)
-        if self.spec.clean_fraction:
-            # The share is exact over the epoch, and in every batch to within one sample: the batch takes what falls due in it.
-            start, end = places.ends
-            before, after = np.floor(self.spec.clean_fraction * np.stack([start, end]) + 0.5)
-            first = start + places.order_in_batches(generators(Numbers.CLEAN).random(places.count))
-            lam[first] = np.where(np.arange(places.count) - start < after - before, 1.0, lam[first])
+        lam[_left_clean(self.spec.clean_fraction, places, generators)] = 1
         # Without mixing everyone is their own partner: a stable order of equals is the one they stand in.
         drawn = generators(Numbers.PARTNER).random(places.count) if self.mixes else np.zeros(places.count)
-        return EpochDraws(places.order_in_batches(drawn), lam.astype(np.float32))
+        if self.spec.partners == "any":
+            return EpochDraws(places.order_in_batches(drawn), lam.astype(np.float32))
+        partner, found = partners_by_class(places, drawn, self.spec.partners)
+        lam[~found] = 1
+        return EpochDraws(partner, lam.astype(np.float32), without_partner=~found)
 
     def _lam(self, count: int, generators: Generators) -> NDArray[np.float64]:
         match self.spec.distribution:
@@ -67,9 +87,7 @@ class Mixup(_OfPairs):
             return of_partner.mul_(1 - weight).add_(weight * clean[:rows]), draws.lam
         stored = clean.permute(0, 2, 3, 1)
         mixed = stored.new_empty(rows, *stored.shape[1:])
-        at_once = max(1, _CACHED_BYTES // max(1, stored[0].nbytes))
-        for start in range(0, rows, at_once):
-            part = slice(start, start + at_once)
+        for part in _parts(stored, rows):
             torch.index_select(stored, 0, draws.partner[part], out=mixed[part])
             mixed[part].permute(0, 3, 1, 2).mul_(1 - weight[part]).add_(weight[part] * clean[:rows][part])
         return mixed.permute(0, 3, 1, 2), draws.lam
@@ -99,15 +117,110 @@ class CutMix(_OfPairs):
         pasted = down[:, :, None, None] & across[:, None, :, None]
         stored = clean.permute(0, 2, 3, 1)
         mixed = stored.new_empty(rows, *stored.shape[1:])
-        at_once = max(1, _CACHED_BYTES // max(1, stored[0].nbytes)) if clean.device.type == "cpu" else max(1, rows)
-        for start in range(0, rows, at_once):
-            part = slice(start, start + at_once)
+        for part in _parts(stored, rows):
             of_partner = stored.index_select(0, draws.partner[part])
             torch.where(pasted[part], of_partner, stored[:rows][part], out=mixed[part])
         return mixed.permute(0, 3, 1, 2), 1 - (high - low).prod(1) / sides.prod()
 
 
-VICINITIES: dict[str, Callable[[MixingSpec], Vicinity]] = {"mixup": Mixup, "cutmix": CutMix}
+class RegMixup(Mixup):
+    """The clean image and its mixup in one step, the loss on both (Pinto et al. 2022): two views of each sample, clean then mixed.
+
+    The paper's loss is the clean one plus η times the mixed one. Here it is their mean so weighted, the paper's over 1 + η: learning
+    rate, α and β mean what they mean for one view, and with η = 1 this is one batch of twice as many rows.
+    """
+
+    views = 2
+
+    @property
+    def view_weights(self) -> tuple[float, ...] | None:
+        """Of clean and mixed views, 1 on average; None where all are 1."""
+        eta = self.spec.eta
+        return None if eta == 1 else (2 / (1 + eta), 2 * eta / (1 + eta))
+
+    def apply(self, clean: Tensor, draws: BatchDraws) -> tuple[Tensor, Tensor]:
+        """Clean and mixed by turns, channels last in memory as `clean` is."""
+        mixed, lam = super().apply(clean, draws)
+        own = clean[: len(lam)].permute(0, 2, 3, 1)
+        both = torch.stack([own, mixed.permute(0, 2, 3, 1)], 1).flatten(0, 1)
+        return both.permute(0, 3, 1, 2), torch.stack([torch.ones_like(lam), lam], 1).flatten()
+
+
+class GaussianNoise:
+    """x + σ ε with the image's own label: the Gaussian vicinity of vicinal risk minimisation (Chapelle et al. 2000).
+
+    Pixels are not clipped to [0, 1]: a clipped vicinity has its mean beside x wherever x is black or white.
+    """
+
+    mixes = True
+
+    def __init__(self, spec: MixingSpec) -> None:
+        self.spec = spec
+
+    def draw(self, places: Places, generators: Generators) -> EpochDraws:
+        left = _left_clean(self.spec.clean_fraction, places, generators)
+        seeds = generators(Numbers.EXTRA).integers(0, 2**63 - 1, places.count)
+        std = np.where(left, 0, self.spec.noise_std or 0).astype(np.float32)
+        alone = places.order_in_batches(np.zeros(places.count))
+        return EpochDraws(alone, np.ones(places.count, np.float32), {"seed": seeds, "std": std})
+
+    def apply(self, clean: Tensor, draws: BatchDraws) -> tuple[Tensor, Tensor]:
+        """Channels last in memory as `clean` is; where σ is 0, the very clean image."""
+        stored, rows = clean.permute(0, 2, 3, 1), len(draws.lam)
+        noisy = stored.new_empty(rows, *stored.shape[1:])
+        for part in _parts(stored, rows):
+            noise = standard_normal(draws.extra["seed"][part], stored.shape[1:].numel()).view_as(noisy[part])
+            torch.addcmul(stored[:rows][part], noise, draws.extra["std"][part, None, None, None], out=noisy[part])
+        return noisy.permute(0, 3, 1, 2), draws.lam
+
+
+def standard_normal(seeds: Tensor, count: int) -> Tensor:
+    """(B, count) float32 standard normal numbers, each a function of its row's (B,) int64 seed and its place: no state, any device.
+
+    SplitMix64 (Steele et al. 2014) started at the seed; two uniform numbers of 24 bits from each output become two normal ones (Box
+    and Muller 1958).
+    """
+    half = -(-count // 2)
+    bits = seeds[:, None] + torch.arange(1, half + 1, device=seeds.device) * _signed(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
+        bits = (bits ^ ((bits >> shift) & ((1 << (64 - shift)) - 1))) * _signed(factor)
+    radius = (((bits >> 40) & 0xFFFFFF) + 1).float().mul_(2.0**-24).log_().mul_(-2).sqrt_()
+    angle = (bits & 0xFFFFFF).float().mul_(2 * math.pi * 2.0**-24)
+    return torch.cat([radius * angle.cos(), radius * angle.sin()], 1)[:, :count]
+
+
+def _signed(bits: int) -> int:
+    """64 bits as the int64 that has them."""
+    return bits - (1 << 64) if bits >> 63 else bits
+
+
+class TwoCrops:
+    """Two views of every image in a step, each cropped, flipped and changed by itself, and nothing mixed.
+
+    The control that shows what mixing adds to being taught consistently: the teacher answers each view (Beyer et al. 2022); several
+    copies of an image in one batch are batch augmentation (Hoffer et al. 2020).
+    """
+
+    mixes, crops = False, 2
+
+    def __init__(self, spec: MixingSpec) -> None:
+        self.spec = spec
+
+    def draw(self, places: Places, generators: Generators) -> EpochDraws:  # noqa: ARG002
+        alone = places.order_in_batches(np.zeros(places.count))
+        return EpochDraws(alone, np.ones(places.count, np.float32))
+
+    def apply(self, clean: Tensor, draws: BatchDraws) -> tuple[Tensor, Tensor]:
+        return clean[: len(draws.lam)], draws.lam
+
+
+VICINITIES: dict[str, Callable[[MixingSpec], Vicinity]] = {
+    "mixup": Mixup,
+    "cutmix": CutMix,
+    "regmixup": RegMixup,
+    "gaussian_noise": GaussianNoise,
+    "two_crops": TwoCrops,
+}
 
 
 def register_vicinity(name: str, make: Callable[[MixingSpec], Vicinity]) -> None:

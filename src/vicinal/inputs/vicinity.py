@@ -43,6 +43,7 @@ class Places:
 
     count: int  # N
     batch_size: int
+    labels: NDArray[np.int64] | None = None  # (N,), where the plan was given any
 
     @property
     def ends(self) -> NDArray[np.int64]:
@@ -64,6 +65,7 @@ class EpochDraws:
     partner: NDArray[np.int64]  # position in the sample's batch
     lam: NDArray[np.float32]  # share of the sample's own image; 1 where it is left unmixed
     extra: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)  # whatever else `apply` needs of a row
+    without_partner: NDArray[np.bool_] | None = None  # (N,): left unmixed since none in the batch may be mixed in
 
     def of_rows(self, rows: slice, partner: NDArray[np.int64]) -> BatchDraws:
         """The draws of some rows, as tensors, with partners as they stand among these rows' images."""
@@ -84,7 +86,12 @@ class BatchDraws:
 
 
 class Vicinity(Protocol):
-    """Mixed inputs: what is drawn for them and how they are made."""
+    """Mixed inputs: what is drawn for them and how they are made.
+
+    One that shows an image more than once in a step has further attributes, all optional: `crops`, how many randomly changed
+    copies of it are samples of their own; `views`, how many inputs `apply` makes of each sample, next to one another;
+    `view_weights`, the weight of each view in the loss, 1 on average.
+    """
 
     @property
     def mixes(self) -> bool:
@@ -94,4 +101,20 @@ class Vicinity(Protocol):
         """The numbers of an epoch: a function of the places and the generators alone."""
 
     def apply(self, clean: Tensor, draws: BatchDraws) -> tuple[Tensor, Tensor]:
-        """(M, C, H, W) clean images to (B, C, H, W) inputs and the (B,) share that each has of its own image."""
+        """(M, C, H, W) clean images to (views · B, C, H, W) inputs and the (views · B,) share that each has of its own image."""
+
+
+def crops_of(vicinity: Vicinity) -> int:
+    """How many samples of a batch are one image, changed anew for each."""
+    return int(getattr(vicinity, "crops", 1))
+
+
+def views_of(vicinity: Vicinity) -> int:
+    """How many inputs are made of one sample."""
+    return int(getattr(vicinity, "views", 1))
+
+
+def view_weights_of(vicinity: Vicinity) -> tuple[float, ...] | None:
+    """The weight of each view in the loss, where they differ."""
+    weights: tuple[float, ...] | None = getattr(vicinity, "view_weights", None)
+    return weights

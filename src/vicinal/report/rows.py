@@ -31,7 +31,7 @@ ARM_LABELS = {
     "linear_target": "Linear target",
     "label_smoothing": "Label smoothing",
 }
-VICINITY_LABELS = {"cutmix": "CutMix"}  # others are shown by their name
+VICINITY_LABELS = {"cutmix": "CutMix", "regmixup": "RegMixup"}  # others are shown by their name
 TERM_LABELS = {
     "cross_entropy": "CE",
     "kd": "KD",

@@ -55,6 +55,12 @@ class Model(ImageFigures):
     precision: str | None = Field(None, description="of its training: fp32 or bf16; null where it was not trained")
     teacher_precision: str | None = Field(None, description="of its teacher's answers; null without a teacher")
 
+    without_partner: float | None = Field(
+        None,
+        description="share of an epoch's images that were left unmixed since none of the class asked for was in their batch; null "
+        "where any image may be mixed in",
+    )
+
     information: Information | None = None
     vicinity: VicinalCurves
     vicinity_after_temperature_scaling: VicinalCurves | None = None

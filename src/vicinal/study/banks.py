@@ -118,26 +118,34 @@ def _fill(study: Study, run: PlannedRun, part: Shard, progress: StudyProgress) -
     with contextlib.closing(study.open_bank(run, bank_layout(run, study.plan))) as bank:
         layout, title = bank.layout, f"bank {_title(bank.layout)}"
         missing = [
-            [p for p in range(layout.batches) if not bank.holds(epoch, p, part.rows(layout.batch_images(p)))]
+            [p for p in range(layout.batches) if not bank.holds(epoch, p, _records(layout, epoch, p, part))]
             for epoch in range(layout.epochs)
         ]
-        sizes = [layout.batch_images(p) for p in range(layout.batches)]
-        rows = [part.rows(size) for size in sizes]
-        images = sum(rows[p].stop - rows[p].start for positions in missing for p in positions)
-        if images:
-            bar = progress.inference(title, images, "predicting")
-            pipeline, plan = study.context.pipeline(run), training_plan(run.spec, layout.images)
+        images = [part.rows(layout.batch_images(p)) for p in range(layout.batches)]
+        asked = sum(images[p].stop - images[p].start for positions in missing for p in positions)
+        if asked:
+            bar = progress.inference(title, asked, "predicting")
+            pipeline = study.context.pipeline(run)
+            plan = training_plan(run.spec, layout.images, pipeline.labels)
             teacher = _teacher(study, run, bank, pipeline)
             bank.precision = teacher.precision
             for epoch, positions in enumerate(missing):
-                planned = (plan.batch(epoch, p, part.rank, part.world) for p in positions)
+                planned = (plan.batch(plan.epoch_drawn_as(epoch), p, part.rank, part.world) for p in positions)
                 for position, (_, batch) in zip(positions, pipeline.batches(planned), strict=True):
-                    shown = batch.mixed if layout.input_kind == "mixed" else batch.clean[: len(batch.mixed)]
-                    bank.write(epoch, position, teacher(shown), rows[position])
-                    bar.advance(rows[position].stop - rows[position].start)
-            bar.finish(f"made {images:,} answers")
+                    shown = batch.mixed if layout.input_kind == "mixed" else batch.clean[: batch.samples]
+                    bank.write(epoch, position, teacher(shown), _records(layout, epoch, position, part))
+                    bar.advance(images[position].stop - images[position].start)
+            bar.finish(f"made {asked:,} answers")
         which = "" if part.world == 1 else f"slice {part}: "
-        return f"{bank.path}: {which}{layout.size}, {images:,} answers made now"
+        return f"{bank.path}: {which}{layout.size}, {asked:,} answers made now"
+
+
+def _records(layout: BankLayout, epoch: int, position: int, part: Shard) -> slice:
+    """The answers to a batch that are a part's: to all rows of its images."""
+    images = layout.batch_images(position)
+    of_each = layout.batch_records(epoch, position)[1] // images
+    own = part.rows(images)
+    return slice(own.start * of_each, own.stop * of_each)
 
 
 def _teacher(study: Study, run: PlannedRun, bank: TeacherBank, pipeline: ImagePipeline) -> FrozenTeacher:
@@ -256,12 +264,13 @@ def _verified(study: Study, run: PlannedRun, bank: TeacherBank, batches: int) ->
             "vicinal bank build fills it"
         )
     chosen = whole[np.unique(np.linspace(0, len(whole) - 1, min(batches, len(whole))).round().astype(int))]
-    pipeline, plan = study.context.pipeline(run), training_plan(run.spec, layout.images)
+    pipeline = study.context.pipeline(run)
+    plan = training_plan(run.spec, layout.images, pipeline.labels)
     teacher = _teacher(study, run, bank, pipeline)
     share = _tolerance(bank, study)
     largest, span = 0.0, 0.0
     for epoch, position in chosen.tolist():
-        batch = pipeline.make(plan.batch(epoch, position))
+        batch = pipeline.make(plan.batch(plan.epoch_drawn_as(epoch), position))
         again = teacher(batch.mixed if layout.input_kind == "mixed" else batch.clean).cpu()
         kept = bank.read_parts(epoch, position)
         if kept is None:

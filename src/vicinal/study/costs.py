@@ -91,7 +91,7 @@ class Estimate:
     def run_s(self, run: PlannedRun) -> float:
         """Seconds that a run would take on this device, its measures included, and nothing for what is done."""
         own = self.network_costs[run.network_key]
-        training = 0.0 if run.folder.is_done else run.images * (own.step_s + self._teacher_s(run))
+        training = 0.0 if run.folder.is_done else run.rows * (own.step_s + self._teacher_s(run))
         return training + (0.0 if self._predictions.exist(run) else self.images_predicted * own.inference_s)
 
     def _teacher_s(self, run: PlannedRun) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 from vicinal.distillation import BankLayout, objective_needs
 from vicinal.inputs import Preparation
 from vicinal.study.plan import PlannedRun, StudyPlan
+from vicinal.training import training_plan
 
 OPTIMIZED_VALUE_BYTES = 16  # a float32 weight, its gradient and two moments
 
@@ -51,7 +52,11 @@ def bank_layout(run: PlannedRun, plan: StudyPlan) -> BankLayout:
     """All that decides the teacher's answers along a run's plan. Not the device: a bank serves where there is no GPU, too."""
     assert run.teacher is not None
     network, objective = run.spec.network, run.spec.objective
-    mixed = objective.mixing.mixes and objective.target != "linear"
+    stream = training_plan(run.spec, run.train_images)
+    mixed = stream.mixes and objective.target != "linear"
+    rows = (
+        stream.rows_per_image if mixed or not stream.mixes else 1
+    )  # the linear target is made of answers to clean images
     return BankLayout(
         inputs={
             "teacher": run.spec.teacher,
@@ -62,13 +67,16 @@ def bank_layout(run: PlannedRun, plan: StudyPlan) -> BankLayout:
             "preparation": Preparation(network.augment, plan.spec.data.image_size).fingerprint(),
             "train": run.spec.data["train"],
             **({} if network.order is None else {"order": network.model_dump(mode="json")["order"]}),
+            **({} if stream.mixed_batches is None else {"mixed_batches": stream.mixed_batches}),
             **({"crops": run.spec.data["crops"]} if "crops" in run.spec.data else {}),
         },
-        epochs=min(network.epochs, network.repeat_inputs_after_epochs or network.epochs),
+        epochs=stream.drawn_epochs(network.epochs),
         images=run.train_images,
         batch_size=network.batch_size,
         classes=len(run.spec.data["classes"]),
         answers=plan.spec.answers,
+        rows_per_image=rows,
+        mixed_images=stream.drawn_mixed_images if rows > 1 else None,
         teacher=f"{run.teacher.spec.name}, seed {run.teacher.spec.seed}",
     )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vicinal.config import NetworkSpec, Objective, RunSpec, StudySpec
-from vicinal.training import trained_image_count
+from vicinal.training import trained_image_count, trained_row_count
 from vicinal.workspace import RunFolder
 
 
@@ -61,6 +61,11 @@ class PlannedRun:
     def images(self) -> int:
         """That it passes through in training."""
         return trained_image_count(self.spec, self.train_images)
+
+    @property
+    def rows(self) -> int:
+        """That it is stepped on in training: more than images where a step shows an image more than once."""
+        return trained_row_count(self.spec, self.train_images)
 
     @property
     def network_key(self) -> str:

@@ -77,7 +77,7 @@ def build_results(
             "calibrated_on": "validation" if len(data.validation) else None,
         },
         "spec": spec.model_dump(mode="json"),
-        "notes": _notes(predicted),
+        "notes": [*_notes(predicted), *_partner_notes(plan)],
         "teachers": [
             {**_common(run, costs), **measured[run.place].numbers(scale_free=False), **entries[run.place]}
             for run in plan.teacher_variants
@@ -148,6 +148,19 @@ def _notes(predicted: StudyPredictions) -> list[str]:
     return notes
 
 
+def _partner_notes(plan: StudyPlan) -> list[str]:
+    """How many images found none of the class asked for to be mixed with; one note for an arm or a teacher."""
+    whose = {"same_class": "of their own class", "other_class": "of another class"}
+    notes = {}
+    for run in plan.unique_runs:
+        share = run.folder.summary().get("without_partner")
+        if share is not None:
+            name, kind = run.label.get("arm") or run.label["name"], whose[run.spec.objective.mixing.partners]
+            said = f"{name}: {100 * share:.1f} % of an epoch's images found none {kind} in their batch and were left unmixed."
+            notes.setdefault(name, said)
+    return list(notes.values())
+
+
 def _strengths(predicted: StudyPredictions) -> Strengths | None:
     """Whose strengths the corrupted images of the study's main network have; None without any made here."""
     view = predicted.context.preparation(predicted.context.main_network).view
@@ -174,6 +187,7 @@ def _common(run: PlannedRun, costs: Mapping[str, DeploymentCost]) -> dict[str, A
         "objective": run.spec.objective.model_dump(mode="json"),
         "history": _history(summary["log"]),
         **{key: summary[key] for key in keys},
+        **({"without_partner": summary["without_partner"]} if "without_partner" in summary else {}),
         "weights_bytes": run.folder.weights.stat().st_size,
         "forward_flops": None if cost is None else cost.forward_flops,
         "predicted_per_second": None if cost is None else cost.predicted_per_second,

@@ -4,7 +4,7 @@ from vicinal.training.learner import Learner
 from vicinal.training.loop import train, train_steps
 from vicinal.training.parallel import SINGLE, Parallel, SingleProcess
 from vicinal.training.parts import check_parts
-from vicinal.training.phases import trained_image_count, training_plan
+from vicinal.training.phases import trained_image_count, trained_row_count, training_plan
 from vicinal.training.processes import LostProcessError, processes, sharing
 from vicinal.training.state import TrainingData
 
@@ -21,5 +21,6 @@ __all__ = [
     "train",
     "train_steps",
     "trained_image_count",
+    "trained_row_count",
     "training_plan",
 ]

@@ -63,10 +63,18 @@ class Group:
         for learner in self.learners:
             learner.train_mode(phase)
 
-    def learn(self, batch: VicinalBatch, answers: TeacherAnswers, phase: Phase, epoch: float, images: int) -> None:
+    def learn(
+        self,
+        batch: VicinalBatch,
+        answers: TeacherAnswers,
+        phase: Phase,
+        epoch: float,
+        images: int,
+        rows_of_each: int = 1,
+    ) -> None:
         """A step of each on (its process's rows of) a batch of so many images, at a point of the phase in epochs."""
         for learner in self.learners:
-            learner.learn(batch, answers, phase, epoch, images)
+            learner.learn(batch, answers, phase, epoch, images, rows_of_each)
 
     def end_epoch(
         self, phase: Phase, epoch: int, data: TrainingData, speed: float, tell: EpochListener = lambda *_: None
@@ -80,10 +88,10 @@ class Group:
             entry = learner.end_epoch(phase, epoch, data, speed)
             tell(learner.folder.path.name, learner.run.model_dump(mode="json"), entry)
 
-    def finish(self, train_images: int) -> None:
-        """Leave the weights of those that are left."""
+    def finish(self, train_images: int, without_partner: float | None = None) -> None:
+        """Leave the weights of those that are left; `without_partner` as `VicinalPlan.share_without_partner`."""
         for learner in list(self.learners):
             try:
-                learner.finish(train_images, len(self.started))
+                learner.finish(train_images, len(self.started), without_partner)
             except VicinalError as error:
                 self.fail(learner, error)

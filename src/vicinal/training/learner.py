@@ -29,7 +29,7 @@ from vicinal.networks import (
 )
 from vicinal.training.parallel import SINGLE, Parallel
 from vicinal.training.parts import check_parts
-from vicinal.training.phases import trained_image_count
+from vicinal.training.phases import trained_image_count, training_plan
 from vicinal.training.projected import Projected
 from vicinal.training.saved import read_checkpoint, write_checkpoint
 from vicinal.training.schedule import learning_rate, lowered, watch_plateau
@@ -73,7 +73,8 @@ class Learner:
             torch.manual_seed(self.run.seed)
             network = build_classifier(spec, data.classes, data.train.images.shape[-1], data.class_names).to(device)
             network.preparation = data.seen_preparation
-            check_parts(network, spec.batch_size, micro_batch_size, self.run.name)
+            rows = spec.batch_size * training_plan(self.run, len(data.train)).rows_per_image
+            check_parts(network, rows, micro_batch_size, self.run.name)
             self.network = network.to(memory_format=torch.channels_last) if spec.channels_last else network
             self._generators = _generator_states(device)
         # Where it stands: at the start, or at the last checkpoint.
@@ -112,7 +113,8 @@ class Learner:
         self._call = self._parallel.wrap(self._projected or self.network)
         # Compiled code gives no features, and the head's warm-up is too short for it.
         if self.is_compiled and phase.name == "train" and not self.needs & {"features", "teacher_features"}:
-            at_once = min(self.run.network.batch_size, self._micro_batch_size or self.run.network.batch_size)
+            rows = self.run.network.batch_size * phase.plan.rows_per_image
+            at_once = min(rows, self._micro_batch_size or rows)
             self._call = self._compiled = Compiled(self._call, at_once, self._say)
 
     def train_mode(self, phase: Phase) -> None:
@@ -123,19 +125,28 @@ class Learner:
         if head_only:
             self.network.backbone.eval()
 
-    def learn(self, batch: VicinalBatch, answers: TeacherAnswers, phase: Phase, epoch: float, images: int) -> None:
+    def learn(
+        self,
+        batch: VicinalBatch,
+        answers: TeacherAnswers,
+        phase: Phase,
+        epoch: float,
+        images: int,
+        rows_of_each: int = 1,
+    ) -> None:
         """One step on a batch, at a point of the phase in epochs.
 
         Args:
             batch, answers: of the rows of the batch that are this process's.
             images: in the batch over all processes.
+            rows_of_each: of these images.
         """
         spec = self.run.network
         self.lr = lowered(learning_rate(spec, phase.name, epoch, phase.steps), spec, phase, self.state)
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr
         if self._parallel.world_size > 1:
-            self.network.images_of_batch = images
+            self.network.images_of_batch = images * rows_of_each
         answers = answers.times(self.run.teacher_logit_scale or 1.0)  # here, so that one answer serves every scale
         self.optimizer.zero_grad(set_to_none=True)
         with self._own_random_numbers():
@@ -144,23 +155,24 @@ class Learner:
             ):  # its rows' numbers are others than the main process's, and no checkpoint holds them
                 key = np.random.SeedSequence([self.run.seed, self.state.step, self._parallel.rank])
                 torch.manual_seed(int(key.generate_state(1, np.uint64)[0]) >> 1)
-            loss = self._gradients(batch, answers, images)
+            loss = self._gradients(batch, answers, images, rows_of_each)
         self.optimizer.step()
         self.state.step += 1
         self.losses.append(loss)
 
-    def _gradients(self, batch: VicinalBatch, answers: TeacherAnswers, images: int) -> Tensor:
+    def _gradients(self, batch: VicinalBatch, answers: TeacherAnswers, images: int, rows_of_each: int) -> Tensor:
         """The loss, once its gradients are there: of all rows at once, or part by part, as many in every process."""
-        largest = -(-images // self._parallel.world_size)
+        largest = -(-images // self._parallel.world_size) * rows_of_each
         size = self._micro_batch_size or largest
         starts = range(0, largest, size)
-        mean, losses = partial(self._batch_mean, images=images), []
+        losses = []
         for start in starts:
             rows, is_last = slice(start, start + size), start == starts[-1]
             own, told = (batch, answers) if len(starts) == 1 else (batch.part(rows), answers.part(rows))
             with contextlib.nullcontext() if is_last else self._parallel.summing(self._call):
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.state.precision == "bf16"):
                     outputs = self._outputs(own.mixed)
+                mean = partial(self._batch_mean, rows=images * rows_of_each, weight=own.weight)
                 loss = training_loss(self.objective, outputs, own, told, mean)
                 loss.backward()
             losses.append(loss.detach())
@@ -176,8 +188,8 @@ class Learner:
             logits = self._call(pixels)
         return StudentOutputs(logits, features[0])
 
-    def _batch_mean(self, per_sample: Tensor, images: int) -> Tensor:
-        return self._parallel.mean(per_sample.sum(), images)
+    def _batch_mean(self, per_row: Tensor, rows: int, weight: Tensor | None) -> Tensor:
+        return self._parallel.mean((per_row if weight is None else per_row * weight).sum(), rows)
 
     def end_epoch(self, phase: Phase, epoch: int, data: TrainingData, speed: float) -> dict[str, Any]:
         """Look at the selection images where it is time to, log the epoch, keep the best weights; returns the log's new line."""
@@ -202,7 +214,7 @@ class Learner:
         labels = data.selection_images.labels
         return float((logits.argmax(1) == labels).double().mean()), float(cross_entropy(logits.double(), labels))
 
-    def finish(self, train_images: int, trained_together: int) -> None:
+    def finish(self, train_images: int, trained_together: int, without_partner: float | None = None) -> None:
         """Leave the selected weights and the mark that they are whole. Raises VicinalError where they are not finite."""
         if self.state.best_weights:
             self.network.load_state_dict(self.state.best_weights)
@@ -215,6 +227,7 @@ class Learner:
         save_weights(self.network, self.folder.weights)
         summary = _summary(self.run, self.state, self.network, train_images, self.device)
         summary |= {"threads": torch.get_num_threads(), **self._parallel.described}
+        summary |= {} if without_partner is None else {"without_partner": without_partner}
         summary |= {} if self._micro_batch_size is None else {"micro_batch_size": self._micro_batch_size}
         summary |= {"trained_together": trained_together, "compiled": bool(self._compiled and self._compiled.works)}
         self.folder.finish(summary, self._log)

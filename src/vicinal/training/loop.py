@@ -97,7 +97,8 @@ def _train_together(  # the whole of training in one piece, so that it is read i
 ) -> Iterator[int]:
     lead = group.lead
     run, step = lead.run, lead.state.step
-    phases, plan = phases_of(run, len(data.train)), training_plan(run, len(data.train))
+    own = len(data.train), data.train.labels
+    phases, plan = phases_of(run, *own), training_plan(run, *own)
     pipeline = ImagePipeline(data.train.images, data.train.labels, data.preparation, lead.device)
 
     def answers_in(precision: str) -> Answers:
@@ -124,7 +125,8 @@ def _train_together(  # the whole of training in one piece, so that it is read i
             for position, batch, answered in answered_batches(batches, answers, epoch, phase, group.needs, parallel):
                 # The step: the teacher has predicted once, now every student does and learns.
                 images = phase.batch_images(position)
-                group.learn(batch, answered, phase, (step - first_step) / phase.plan.batches, images)
+                rows_of_each = phase.plan.rows_of(epoch, position)
+                group.learn(batch, answered, phase, (step - first_step) / phase.plan.batches, images, rows_of_each)
                 step += 1
                 losses.add(images, step)
 
@@ -149,5 +151,5 @@ def _train_together(  # the whole of training in one piece, so that it is read i
 
     # The end: the weights, then the mark that they are whole.
     checkpoints.keep_time()
-    group.finish(len(data.train))
+    group.finish(len(data.train), plan.share_without_partner)
     losses.finish(f"done in {format_seconds(group.seconds)}")

@@ -2,34 +2,44 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
+from torch import Tensor
+
 from vicinal.config import ARMS, RunSpec
-from vicinal.inputs import VicinalPlan
+from vicinal.inputs import ClassLabels, VicinalPlan
 from vicinal.training.state import Phase
 
 
-def phases_of(run: RunSpec, images: int) -> list[Phase]:
-    """The phases of a run of so many training images, in their order."""
+def phases_of(run: RunSpec, images: int, labels: Tensor | None = None) -> list[Phase]:
+    """The phases of a run of so many training images, in their order; `labels` as `training_plan` takes them."""
     spec, phases = run.network, []
     if spec.head_warmup_epochs and spec.epochs:
         plan = VicinalPlan(
             images, spec.batch_size, run.input_seed, ARMS["baseline"].mixing, "head_warmup", order=spec.order
         )
         phases.append(Phase("head_warmup", spec.head_warmup_epochs, ARMS["baseline"], plan))
-    return [*phases, Phase("train", spec.epochs, run.objective, training_plan(run, images))]
+    return [*phases, Phase("train", spec.epochs, run.objective, training_plan(run, images, labels))]
 
 
-def training_plan(run: RunSpec, images: int) -> VicinalPlan:
-    """The input stream of a run of so many training images, without the head's warm-up."""
-    spec = run.network
+def training_plan(run: RunSpec, images: int, labels: Tensor | None = None) -> VicinalPlan:
+    """The input stream of a run of so many training images, without the head's warm-up.
+
+    Args:
+        labels: (N,) int64 of the images; without them batches can be counted and not drawn where partners are chosen by class.
+    """
+    spec, mixing = run.network, run.objective.mixing
+    steps = spec.epochs * -(-images // spec.batch_size)
     return VicinalPlan(
         images,
         spec.batch_size,
         run.input_seed,
-        run.objective.mixing,
+        mixing,
         repeat_inputs_after_epochs=spec.repeat_inputs_after_epochs,
         order=spec.order,
+        mixed_batches=None if mixing.until == 1 else math.floor(mixing.until * steps + 0.5),
+        labels=None if mixing.partners == "any" or labels is None else ClassLabels.of(labels),
     )
 
 
@@ -45,6 +55,15 @@ def phases_left(phases: list[Phase], step: int) -> Iterator[tuple[Phase, int]]:
 def trained_image_count(run: RunSpec, train_images: int) -> int:
     """How many images a run passes through in all."""
     return epoch_count(phases_of(run, train_images)) * train_images
+
+
+def trained_row_count(run: RunSpec, train_images: int) -> int:
+    """How many rows it is stepped on: an image may be several of a step."""
+    plan, mixed = training_plan(run, train_images), run.network.epochs * train_images
+    if plan.mixed_batches is not None:
+        epochs, batches = divmod(plan.mixed_batches, plan.batches)
+        mixed = epochs * train_images + batches * plan.batch_size
+    return trained_image_count(run, train_images) + (plan.rows_per_image - 1) * mixed
 
 
 def images_done(phases: list[Phase], step: int) -> int:

@@ -24,6 +24,10 @@ class BankLayout:
     classes: int
     answers: AnswersSpec = EXACT
     teacher: str = field(default="", compare=False)  # what people call it
+    rows_per_image: int = 1  # that are answered
+    mixed_images: int | None = (
+        None  # of all epochs', from the first on, that have so many, those behind have one; None: all
+    )
 
     @property
     def description(self) -> dict[str, Any]:
@@ -35,6 +39,8 @@ class BankLayout:
             "batch_size": self.batch_size,
             "classes": self.classes,
             "answers": self.answers.model_dump(mode="json"),
+            **({} if self.rows_per_image == 1 else {"rows_per_image": self.rows_per_image}),
+            **({} if self.mixed_images is None else {"mixed_images": self.mixed_images}),
         }
 
     @property
@@ -59,18 +65,37 @@ class BankLayout:
 
     @property
     def record_bytes(self) -> int:
-        """Of one image: its answer and the checksum."""
+        """Of one row: its answer and the checksum."""
         return self.codec.bytes + CHECK_BYTES
 
     @property
     def bytes(self) -> int:
         """On disk, when every image is answered."""
-        return self.epochs * self.images * self.record_bytes
+        return self.records * self.record_bytes
+
+    @property
+    def records(self) -> int:
+        """Rows of all epochs."""
+        return self.records_before(self.epochs * self.images)
+
+    def records_before(self, images: int) -> int:
+        """How many rows so many images have, counted from the first of the first epoch."""
+        mixed = images if self.mixed_images is None else min(images, self.mixed_images)
+        return mixed * self.rows_per_image + images - mixed
+
+    def batch_records(self, epoch: int, position: int) -> tuple[int, int]:
+        """The first record of a batch, and how many there are."""
+        before = epoch * self.images + position * self.batch_size
+        first = self.records_before(before)
+        return first, self.records_before(before + self.batch_images(position)) - first
 
     @property
     def size(self) -> str:
         """500 epochs x 50,000 images x 204 B = 5.1 GB."""
-        return f"{self.epochs:,} epochs x {self.images:,} images x {self.record_bytes:,} B = {format_bytes(self.bytes)}"
+        each = "" if self.rows_per_image == 1 else f" x {self.rows_per_image} rows"
+        if each and self.mixed_images is not None:
+            each += f" ({self.epochs * self.images - self.mixed_images:,} of them 1)"
+        return f"{self.epochs:,} epochs x {self.images:,} images{each} x {self.record_bytes:,} B = {format_bytes(self.bytes)}"
 
     def batch_images(self, position: int) -> int:
         """Of batch number `position`: the last one is as small as it comes."""

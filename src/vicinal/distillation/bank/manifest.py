@@ -80,6 +80,7 @@ class Manifest:
         with contextlib.suppress(KeyError, TypeError, ValueError):
             answers = AnswersSpec.model_validate(values["answers"])
             counts = {key: int(values[key]) for key in ("epochs", "images", "batch_size", "classes")}
+            counts |= {key: int(values[key]) for key in ("rows_per_image", "mixed_images") if key in values}
             layout = BankLayout(values["inputs"], **counts, answers=answers, teacher=str(values.get("teacher", "")))
         if layout is None or layout.fingerprint != self.folder.resolve().name:
             raise VicinalError(f"{self.folder / MANIFEST} does not belong to its folder; delete the folder")

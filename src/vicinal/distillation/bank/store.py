@@ -3,7 +3,7 @@
 A plan makes every mixed input a pure function of (seed, epoch, position), so a stored answer is the answer to exactly the batch
 in hand, crops and flips included. An `AnswerCodec` says how an answer is stored: whole and exact (a run that reads such answers
 has the same weights, bit for bit, as one whose teacher predicts), or smaller, and then live answers pass through the codec too.
-`answers.bin` (`Records`) holds a record for every image of the plan, in the plan's order; `bank.json` (`Manifest`) says whose
+`answers.bin` (`Records`) holds a record for every row of the plan, in the plan's order; `bank.json` (`Manifest`) says whose
 answers these are. Shapes: N images, B of a batch, K classes.
 """
 
@@ -137,8 +137,14 @@ class TeacherBank:
 
     def content(self) -> BankContent:
         """Which records are there, from reading them all."""
-        shape = (self.layout.epochs, self.layout.images)
-        stored, damaged = self._records.survey(self.layout.epochs * self.layout.images)
+        layout = self.layout
+        shape = (layout.epochs, layout.images)
+        stored, damaged = self._records.survey(layout.records)
+        if layout.rows_per_image > 1:  # an image is stored once all its rows are
+            images = np.arange(layout.epochs * layout.images)
+            mixed = images if layout.mixed_images is None else np.minimum(images, layout.mixed_images)
+            first = mixed * layout.rows_per_image + images - mixed
+            stored, damaged = np.logical_and.reduceat(stored, first), np.logical_or.reduceat(damaged, first)
         return BankContent(stored.reshape(shape), damaged.reshape(shape))
 
     def _place(self, epoch: int, position: int, rows: slice | None = None) -> tuple[int, int]:
@@ -148,7 +154,8 @@ class TeacherBank:
             raise IndexError(
                 f"epoch {epoch}, batch {position}: the bank has {layout.epochs} epochs of {layout.batches} batches"
             )
-        start, stop, step = (rows or slice(None)).indices(layout.batch_images(position))
+        first, count = layout.batch_records(epoch, position)
+        start, stop, step = (rows or slice(None)).indices(count)
         if step != 1:
             raise ValueError(f"rows of a batch are neighbours, so a slice has no step; got {rows}")
-        return epoch * layout.images + position * layout.batch_size + start, max(stop - start, 0)
+        return first + start, max(stop - start, 0)
