@@ -25,7 +25,7 @@ class Learned:
     def enter(self, _: object) -> None:
         pass
 
-    def finish(self, train_images: int, trained_together: int) -> None:
+    def finish(self, train_images: int, trained_together: int, without_partner: float | None) -> None:
         if not self.finite:
             raise VicinalError(f"{self.run.name}: weights are not finite")
         self.finished.append(trained_together)

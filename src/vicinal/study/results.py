@@ -151,7 +151,7 @@ def _notes(predicted: StudyPredictions) -> list[str]:
 def _partner_notes(plan: StudyPlan) -> list[str]:
     """How many images found none of the class asked for to be mixed with; one note for an arm or a teacher."""
     whose = {"same_class": "of their own class", "other_class": "of another class"}
-    notes = {}
+    notes: dict[str, str] = {}
     for run in plan.unique_runs:
         share = run.folder.summary().get("without_partner")
         if share is not None:
