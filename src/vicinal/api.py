@@ -164,7 +164,7 @@ def run(
             if not parallel.is_main:
                 opened.follow(parallel)
                 return read_results(folder)
-            opened.parallel = parallel
+            opened.share(parallel)
             with not_gathered(), open_trackers(spec, folder, partial(say, to=sys.stderr)) as trackers:
                 results = execute(opened, command, executor, progress, trackers)
                 trackers.report(report(folder))

@@ -11,13 +11,14 @@ import torch
 from rich.console import Console
 from safetensors.torch import save_file
 from small_runs import CPU, a_teacher, network, run_spec, training_data, without_batch_norms
+from torch import nn
 
 from tiny_studies import undrawn
 from vicinal.cli import main, run
 from vicinal.config import ARMS, NetworkSpec, Objective, RunSpec
 from vicinal.data import ImageSet
 from vicinal.distillation import answers
-from vicinal.training import SINGLE, Learner, Parallel, learner, processes, sharing, train_steps
+from vicinal.training import SINGLE, Learner, Parallel, learner, own_share, processes, shard, sharing, train_steps
 from vicinal.workspace import RunFolder, StudyProgress
 
 build, fused = learner.build_classifier, answers.fused
@@ -96,7 +97,23 @@ def stopped(step: int) -> None:
     Learner.learn = until  # type: ignore[method-assign]
 
 
+OWN_SHARES: list[float] = []
+
+
+def noted_shares() -> None:
+    """Have every network that is spread leave in OWN_SHARES how much of it lies in this process."""
+    from vicinal.study import spread
+    from vicinal.training import loop
+
+    def noted(network: nn.Module, device: torch.device, pixels: torch.Tensor) -> None:
+        shard(network, device, pixels)
+        OWN_SHARES.append(round(own_share(network), 2))
+
+    spread.shard = loop.shard = noted  # type: ignore[attr-defined]
+
+
 if __name__ == "__main__":
+    noted_shares()
     study, out, what = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]
     run.FIRST_TO_SPEAK_S = 0
     if "float64" in what:
@@ -107,6 +124,12 @@ if __name__ == "__main__":
         if "rows" in what:
             rows = ["runtime.parallel=data", "arms=[linear_target]", seldom]
             codes.append(main(["run", study, "--out", str(out / "rows"), *rows]))
+        if "spread" in what:
+            spread = ["runtime.shard_teacher=true", seldom]
+            codes.append(main(["run", study, "--out", str(out / "spread"), *spread]))
+            rows = ["runtime.parallel=data", "arms=[linear_target]", "measures.vicinity.precision_nats=0.5"]
+            codes.append(main(["run", study, "--out", str(out / "spread_rows"), *spread, *rows]))
+            print(f"own share {OWN_SHARES}", file=sys.stderr)
         if "begun_by_two" in what:
             stopped(7)
             with contextlib.suppress(SystemExit):  # of a process that is not the main one and has lost that

@@ -66,7 +66,7 @@ def two(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Learner, "learn", until)
         assert main(["run", str(file), "--out", str(out / "begun_by_one")]) == 130
-    what = ("float64", "fresh", "begun_by_one", "rows", "begun_by_two")
+    what = ("float64", "fresh", "begun_by_one", "rows", "spread", "begun_by_two")
     command = torchrun(2, HERE / "shared_training.py", file, out, *what)
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -98,9 +98,43 @@ def test_begun_by_one_process_continued_by_two_and_the_other_way(
 
 
 def test_only_the_main_process_speaks(two: dict[str, Any]) -> None:
-    assert two["stdout"].count("report.html") == 3
-    assert two["stderr"].count("run 1 of 7, seed 0, one: starts") == 2
-    assert two["stderr"].count("run 1 of 2, seed 0, one: starts") == 1
+    assert two["stdout"].count("report.html") == 5
+    assert two["stderr"].count("run 1 of 7, seed 0, one: starts") == 3
+    assert two["stderr"].count("run 1 of 2, seed 0, one: starts") == 2
+
+
+def test_a_teacher_spread_over_processes_gives_the_weights_and_numbers_of_one(two: dict[str, Any]) -> None:
+    assert weights_of(two["out"] / "alone") == weights_of(two["out"] / "spread")
+    one, spread = (json.loads((two["out"] / name / "results.json").read_text()) for name in ("alone", "spread"))
+    for kind in ("teachers", "students"):
+        for mine, theirs in zip(one[kind], spread[kind], strict=True):
+            assert mine["nll"] == theirs["nll"]
+            assert mine["vicinity"] == theirs["vicinity"]
+    assert one["teachers"][0]["predicted_per_second"] > 0
+    assert spread["teachers"][0]["predicted_per_second"] is None
+    assert not (two["out"] / "spread" / "banks").exists()
+    said = [line.removeprefix("own share ") for line in two["stderr"].splitlines() if line.startswith("own share")]
+    assert len(said) == 2  # of each process
+    for shares in map(json.loads, said):
+        assert len(shares) >= 5
+        assert set(shares) == {0.5}
+
+
+def test_a_teacher_spread_over_processes_that_share_rows(two: dict[str, Any]) -> None:
+    """Also one of them that has none of a batch's rows; and the pilot of the pairs asks it, too."""
+    (mark,) = [json.loads(path.read_text()) for path in two["out"].glob("spread_rows/runs/student-*/done.json")]
+    assert (mark["processes"], mark["parallel"]) == (2, "data")
+    spread, rows = (
+        json.loads((two["out"] / name / "results.json").read_text())["students"][0]["nll"]
+        for name in ("spread_rows", "rows")
+    )
+    assert spread == pytest.approx(rows, rel=1e-5)
+
+
+def test_one_process_holds_a_teacher_whole(two: dict[str, Any], vicinal: Callable[..., Answer]) -> None:
+    answer = vicinal("run", two["file"], "--out", two["out"] / "alone", "runtime.shard_teacher=true")
+    assert answer.code == 0
+    assert "this is one process, which holds each teacher whole" in answer.err
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -83,6 +83,10 @@ class RuntimeSpec(Frozen):
         description="what several processes share of a training: the teacher's batches, with the weights of one process to the bit; or "
         "the rows of every batch, with other last digits; auto: rows where students are much of the arithmetic",
     )
+    shard_teacher: bool = Field(
+        False,
+        description="spread each teacher's parameters over the processes, for one that fits on no device; nothing where there is one",
+    )
     micro_batch_size: int | None = Field(
         None,
         ge=1,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Literal, Self, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vicinal.config import ARMS, RunSpec
 from vicinal.distillation.bank import AnswerCodec, TeacherBank
@@ -39,6 +39,8 @@ def frozen_teacher(
     # Mixed images whatever the arm, so that the teacher of a seed has one precision for all arms.
     plan = VicinalPlan(len(pipeline), seen, run.input_seed, ARMS["mixup"].mixing, order=run.network.order)
     mixed = pipeline.make(plan.batch(0, 0)).mixed
+    if (weights := next(teacher.parameters(), None)) is not None:
+        mixed = mixed.to(weights.device)  # one that is to be spread over devices is not yet on any
     network = fused(teacher, mixed[:FUSING_IMAGES])
     if precision == "auto":
         precision = choose_precision(network, mixed)
@@ -100,6 +102,12 @@ class Answers:
     def precision(self) -> str:
         """Of the teacher's forward pass; empty without a teacher."""
         return "" if self._teacher is None else self._teacher.precision
+
+    def spread(self, shard: Callable[[nn.Module], None]) -> None:
+        """Have the teacher's network spread over processes, by the function that does it."""
+        if self._teacher is not None:
+            assert self._bank is None  # some processes would read where others ask
+            shard(self._teacher.network)
 
     @property
     def classes(self) -> int:

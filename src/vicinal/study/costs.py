@@ -18,6 +18,7 @@ from vicinal.study.context import StudyContext
 from vicinal.study.groups import Group, bank_layout
 from vicinal.study.plan import PlannedRun, StudyPlan
 from vicinal.study.predict import StudyPredictions
+from vicinal.workspace import launched
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class DeploymentCost:
     """What a network asks of whoever runs it."""
 
     forward_flops: int  # of one image
-    predicted_per_second: float  # images, on the study's device
+    predicted_per_second: float | None  # images, on the study's device; None where no device holds it
 
 
 class Estimate:
@@ -78,6 +79,9 @@ class Estimate:
         """What each network takes once it is trained, by its dotted path; takes a moment each."""
         found = {}
         for key, checked in self._networks.items():
+            if key.startswith("teachers.") and self._context.spec.runtime.shard_teacher and launched().count > 1:
+                found[key] = DeploymentCost(checked.forward_flops, None)  # no device holds it
+                continue
             seconds = inference_seconds(*self._shown(key))
             found[key] = DeploymentCost(checked.forward_flops, round(1 / max(seconds, 1e-9), 1))
         return found

@@ -13,8 +13,11 @@ from vicinal.study.context import StudyContext
 from vicinal.study.plan import PlannedRun, StudyPlan
 
 
-def load_network(context: StudyContext, run: PlannedRun) -> Classifier:
-    """The trained network of a finished run, on the study's device. Raises VicinalError where its weights cannot be used."""
+def load_network(context: StudyContext, run: PlannedRun, device: torch.device | None = None) -> Classifier:
+    """The trained network of a finished run, on a device, by default the study's.
+
+    Raises VicinalError where its weights cannot be used.
+    """
     try:
         saved = read_weights(run.folder.weights)
         with torch.random.fork_rng(devices=[]):  # weights are drawn and at once replaced
@@ -24,15 +27,15 @@ def load_network(context: StudyContext, run: PlannedRun) -> Classifier:
         raise VicinalError(
             f"{run.folder.weights} cannot be used ({reason}); delete the folder {run.folder.path} and give the command again"
         ) from None
-    network = network.to(context.device)
+    network = network.to(device or context.device)
     network.class_names = context.data.class_names
     return network.to(memory_format=torch.channels_last) if run.spec.network.channels_last else network
 
 
-def inference_network(context: StudyContext, run: PlannedRun) -> Classifier:
-    """The trained network of a finished run as it predicts fastest: frozen, batch norms fused."""
+def inference_network(context: StudyContext, run: PlannedRun, device: torch.device | None = None) -> Classifier:
+    """The trained network of a finished run as it predicts fastest: frozen, batch norms fused; on a device as `load_network`."""
     pixels = context.seen_pixels(run.spec.network, context.data.test, FUSING_IMAGES)
-    return fused(load_network(context, run), pixels.to(context.device))
+    return fused(load_network(context, run, device), pixels.to(device or context.device))
 
 
 def describe_networks(plan: StudyPlan, entries: Sequence[Mapping[str, Any]]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -70,6 +70,7 @@ class StudyPredictions:
 
     def __init__(self, context: StudyContext, plan: StudyPlan) -> None:
         self.context, self.plan = context, plan
+        self.open_network: Callable[[PlannedRun], Classifier] = partial(inference_network, context)  # of a finished run
         measures, data = context.spec.measures, context.spec.data
         self.corrupted = (
             CorruptedSet.of(measures.corruptions, context.data, data.split_seed) if measures.corruptions else None
@@ -148,7 +149,7 @@ class StudyPredictions:
             progress.say(f"{self._pilot} is damaged (its checksum does not fit); the pilot is done again")
         inputs = self._pilot_inputs
         needed = pairs_needed(
-            inference_network(context, self.plan.runs[0]),
+            self.open_network(self.plan.runs[0]),
             inputs.pair_images,
             inputs.pair_preparation,
             measures.vicinity,
@@ -177,7 +178,7 @@ class StudyPredictions:
             return stored
         title = progress.title(run.spec.name, run.spec.seed, [run.folder.path.name])
         bar = progress.inference(title, self.inputs.count)
-        network, preparation = inference_network(self.context, run), self.context.preparation(run.spec.network)
+        network, preparation = self.open_network(run), self.context.preparation(run.spec.network)
         predictions = predict_all(network, preparation, self.inputs, bar.advance)
         if not predictions.are_finite:
             raise VicinalError(f"{run.spec.name}: its answers are not finite, so {_way_out(run)}")
@@ -223,7 +224,7 @@ class StudyPredictions:
         evaluation = EvaluationContext(context.data, context.device, progress)
         trained = {
             run.folder.path: TrainedNetwork(
-                run.folder, context.preparation(run.spec.network), partial(inference_network, context, run)
+                run.folder, context.preparation(run.spec.network), partial(self.open_network, run)
             )
             for run in runs
         }

@@ -36,6 +36,7 @@ from vicinal.study.plan import PlannedRun, StudyPlan, plan_study
 from vicinal.study.predict import StudyPredictions
 from vicinal.study.results import build_results, is_scale_free
 from vicinal.study.shared import Way, way_to_share
+from vicinal.study.spread import SpreadTeachers
 from vicinal.study.stored import stored_work
 from vicinal.tracking import Trackers
 from vicinal.training import SINGLE, Parallel, sharing, train
@@ -74,7 +75,23 @@ class Study:
         self.plan: StudyPlan = plan_study(self.spec, out, self.context.facts())
         self.predictions = StudyPredictions(self.context, self.plan)
         self.parallel: Parallel = SINGLE  # the processes that share its trainings; this is the main one
+        self._spread: SpreadTeachers | None = None  # over these processes
         self.measured: dict[Path, Measured] = {}  # by place, those that something was asked of already
+
+    def share(self, parallel: Parallel) -> None:
+        """Have its trainings shared by processes, of which this is one.
+
+        Raises UsageError where a teacher is to be spread over them and something is measured that it then does not give.
+        """
+        self.parallel = parallel
+        if self.shards_teacher:
+            self._spread = SpreadTeachers(self.context, self.plan, parallel)
+            self.predictions.open_network = self._spread.open
+
+    @property
+    def shards_teacher(self) -> bool:
+        """Whether the parameters of teachers are spread over several processes."""
+        return self.spec.runtime.shard_teacher and self.parallel is not SINGLE
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
@@ -221,18 +238,18 @@ class Study:
 
     def _train(self, runs: Sequence[PlannedRun], progress: StudyProgress) -> None:
         """Train runs, together with the processes that wait for that in `follow` where these have a part in it."""
-        first, layout = runs[0], self.banks.get(runs[0].folder.path)
+        first, layout = runs[0], None if self.shards_teacher else self.banks.get(runs[0].folder.path)
         mode = self._way_to_share(runs, layout)
-        compiled = self.compiles(first) and (
-            mode == "teacher" or self.parallel is SINGLE
-        )  # norms of all rows make no graph
+        # Norms of all rows make no graph, nor do parts that come together.
+        whole = self.parallel is SINGLE or (mode == "teacher" and not self.shards_teacher)
+        compiled = self.compiles(first) and whole
         if first.teacher is None and mode == "teacher":  # there is none to share out
             self._train_with(runs, progress, None, compiled, SINGLE)
             return
         with self._opened(first, layout) as bank:
             names = [run.folder.path.name for run in runs]
             self.parallel.agree({"runs": names, "bank": bank is not None, "compiled": compiled, "mode": mode})
-            self._train_with(runs, progress, bank, compiled, sharing(self.parallel, mode))
+            self._train_with(runs, progress, bank, compiled, sharing(self.parallel, mode, self.shards_teacher))
 
     def _way_to_share(self, runs: Sequence[PlannedRun], layout: BankLayout | None) -> Way:
         network, teacher = runs[0].spec.network, runs[0].teacher
@@ -242,13 +259,20 @@ class Study:
         return way_to_share(self.spec.runtime.parallel, launched().count, network.batch_size, asked, stepped)
 
     def follow(self, parallel: Parallel) -> None:
-        """Take part in every training that the main process begins, silently, until it says that there are no more."""
+        """Take part in every training that the main process begins, and in the answers of teachers that are spread, silently, until
+        it says that there are no more.
+        """
+        self.share(parallel)
         none: dict[str, Any] | None = None
         with StudyProgress(1, Console(quiet=True)) as progress:
             while (told := parallel.agree(none)) is not None:
+                if self._spread is not None and self._spread.take_part(told):
+                    continue
                 runs = [self.plan.named(name) for name in told["runs"]]
                 with self._opened(runs[0], bank_layout(runs[0], self.plan) if told["bank"] else None) as bank:
-                    self._train_with(runs, progress, bank, told["compiled"], sharing(parallel, told["mode"]))
+                    self._train_with(
+                        runs, progress, bank, told["compiled"], sharing(parallel, told["mode"], self.shards_teacher)
+                    )
 
     @contextlib.contextmanager
     def _opened(self, run: PlannedRun, layout: BankLayout | None) -> Iterator[TeacherBank | None]:
@@ -267,7 +291,8 @@ class Study:
         parallel: Parallel,
     ) -> None:
         first, context = runs[0], self.context
-        teacher = load_network(context, first.teacher) if first.teacher is not None else None
+        place = torch.device("cpu") if parallel.shards_teacher else context.device
+        teacher = load_network(context, first.teacher, place) if first.teacher is not None else None
         folders, runtime, data = [run.folder for run in runs], self.spec.runtime, context.training_data(first)
         every_s, at_once = runtime.checkpoint_seconds, runtime.micro_batch_size
         train(folders, data, teacher, context.device, progress, every_s, bank, compiled, parallel, at_once)
@@ -369,6 +394,8 @@ def execute(
 def _say_beforehand(study: Study, done: int, progress: StudyProgress) -> None:
     for note in study.notes:
         progress.say(f"note: {note}")
+    if study.spec.runtime.shard_teacher and not study.shards_teacher:
+        progress.say("note: runtime.shard_teacher: this is one process, which holds each teacher whole")
     if done:
         progress.say(f"{done} of {len(study.plan.unique_runs)} runs are done already")
     for key, notes in study.context.network_notes.items():

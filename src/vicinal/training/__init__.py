@@ -6,6 +6,7 @@ from vicinal.training.parallel import SINGLE, Parallel, SingleProcess
 from vicinal.training.parts import check_parts
 from vicinal.training.phases import trained_image_count, trained_row_count, training_plan
 from vicinal.training.processes import LostProcessError, processes, sharing
+from vicinal.training.sharded import own_share, shard
 from vicinal.training.state import TrainingData
 
 __all__ = [
@@ -16,7 +17,9 @@ __all__ = [
     "SingleProcess",
     "TrainingData",
     "check_parts",
+    "own_share",
     "processes",
+    "shard",
     "sharing",
     "train",
     "train_steps",

@@ -39,8 +39,9 @@ def answered_batches(
         return
     while window := list(islice(batches, parallel.batches_at_once)):
         own, device = TeacherAnswers(), window[0][1].mixed.device
-        if is_asked := parallel.number < len(window):
-            position, batch = window[parallel.number]
+        is_asked = parallel.number < len(window)
+        if is_asked or parallel.shards_teacher:  # whose parts come together in calls of all processes
+            position, batch = window[min(parallel.number, len(window) - 1)]
             own = answers.of(batch, epoch, position, needs)
         told: list[TeacherAnswers] = [TeacherAnswers()] * len(window)
         if count:
@@ -49,7 +50,7 @@ def answered_batches(
             told = [answers.unpacked(part, needs) for part in packed]
         if features:
             sizes = [(len(batch.labels), features) for _, batch in window]
-            parts = parallel.exchange(own.features, sizes, device)
+            parts = parallel.exchange(own.features if is_asked else None, sizes, device)
             told = [replace(answered, features=part) for answered, part in zip(told, parts, strict=True)]
         for (position, batch), answered in zip(window, told, strict=True):
             yield position, batch, answered

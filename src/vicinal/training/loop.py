@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import torch
 
@@ -22,6 +23,7 @@ from vicinal.training.learner import Learner
 from vicinal.training.losses import LossBuffer
 from vicinal.training.parallel import SINGLE, Parallel
 from vicinal.training.phases import epochs_before, phases_left, phases_of, training_plan
+from vicinal.training.sharded import shard
 from vicinal.training.state import TrainingData
 from vicinal.workspace import RunFolder, StudyProgress, format_seconds
 
@@ -110,6 +112,8 @@ def _train_together(  # the whole of training in one piece, so that it is read i
     group.know_precision(answers.precision)
     group.know_features(answers)
     group.agree_on_precision(parallel)
+    if parallel.shards_teacher:
+        answers.spread(partial(shard, device=lead.device, pixels=pipeline.make(plan.batch(0, 0)).mixed[:1]))
     losses = LossBuffer(group, phases, step, progress, parallel)
     checkpoints = Checkpoints(group, checkpoint_seconds, parallel)
 

@@ -37,6 +37,10 @@ class Parallel(Protocol):
         """Which of the batches that are asked about at once is this process's, from 0."""
 
     @property
+    def shards_teacher(self) -> bool:
+        """Whether the teacher's parameters are spread over the processes, which then all ask it as often as one does."""
+
+    @property
     def is_main(self) -> bool:
         """Whether this process writes weights, checkpoints, logs and summaries; true of one."""
 
@@ -74,7 +78,7 @@ class Parallel(Protocol):
 class SingleProcess:
     """One process that does it all."""
 
-    rank, world_size, is_main = 0, 1, True
+    rank, world_size, is_main, shards_teacher = 0, 1, True, False
     batches_at_once, number = 1, 0
     described: Mapping[str, int | str] = MappingProxyType({"processes": 1})
 

@@ -68,17 +68,24 @@ def processes(device: torch.device) -> Iterator[Parallel]:
             dist.destroy_process_group()
 
 
-def sharing(parallel: Parallel, mode: Literal["teacher", "data"]) -> Parallel:
-    """The same processes, that share a training in another way: the teacher's batches, or the rows of every batch."""
+def sharing(parallel: Parallel, mode: Literal["teacher", "data"], shards_teacher: bool = False) -> Parallel:
+    """The same processes, that share a training in another way: the teacher's batches, or the rows of every batch.
+
+    Args:
+        shards_teacher: spread the teacher's parameters over them.
+    """
     if parallel is SINGLE:
         return parallel
-    return SharedTeacher() if mode == "teacher" else SharedRows()
+    shared = SharedTeacher() if mode == "teacher" else SharedRows()
+    shared.shards_teacher = shards_teacher
+    return shared
 
 
 class _Processes:
     """What processes tell one another, however they share the work."""
 
     shares: str  # as `runtime.parallel` names it
+    shards_teacher = False
 
     def __init__(self) -> None:
         self.number, self._count = dist.get_rank(), dist.get_world_size()
