@@ -58,6 +58,7 @@ class Thread:
     def __init__(self, threads: Threads, rank: int) -> None:
         self.rank, self.world_size, self._threads = rank, threads.world_size, threads
         self.is_main, self.number, self.batches_at_once = rank == 0, rank, 1
+        self.shards_teacher = False
         self.described = {"processes": threads.world_size}
 
     def wrap(self, network: nn.Module) -> Callable[[Tensor], Tensor]:
