@@ -29,6 +29,7 @@ class Threads:
 
     def __init__(self, world_size: int) -> None:
         self.world_size, self._told = world_size, [None] * world_size
+        self.have_begun = False  # before that a rank is alone with what it finds
         self._barrier = threading.Barrier(world_size, timeout=60)
 
     def gather(self, rank: int, value: Any) -> list[Any]:
@@ -78,7 +79,7 @@ class Thread:
         raise AssertionError("each takes its rows at once")
 
     def agree(self, value: Any) -> Any:
-        return self._threads.gather(self.rank, value)[0]
+        return self._threads.gather(self.rank, value)[0] if self._threads.have_begun else value
 
     def exchange(self, own: Tensor | None, shapes: Any, device: torch.device) -> list[Tensor]:
         raise AssertionError("each asks about its own rows")
@@ -106,6 +107,7 @@ def share(tmp_path: Path, images: ImageSet, without_norms: None) -> Callable[...
         learners = [
             Learner(RunFolder(tmp_path / f"world{world_size}", run), data, CPU, False, print, rank) for rank in ranks
         ]
+        threads.have_begun = True
         teachers = [a_teacher() if run.objective.uses_teacher else None for _ in ranks]
 
         def steps(rank: int) -> None:
