@@ -109,7 +109,7 @@ def test_two_workers_at_once_on_s3(
         for name, value in keys.items():
             monkeypatch.setenv(name, value)
         fsspec.filesystem("s3").mkdir("bucket")
-        url, file = "s3://bucket/two", study_file(tiny, {"name": "two", "seeds": [0, 1]})
+        url, file = "s3://bucket/two", study_file(tiny, {"name": "two", "seeds": [0, 1], "runtime.threads": 1})
         command = [sys.executable, "-m", "vicinal"]
 
         def begun(name: str, *words: object) -> subprocess.Popen[str]:
