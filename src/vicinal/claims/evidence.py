@@ -40,6 +40,7 @@ class ModelResults:
     model: str | None = None
     trained_with_mixup: bool = False  # of a teacher
     logit_scale: float = 1.0  # of a teacher: what its answers are multiplied by
+    is_ensemble: bool = False  # of a teacher: the mean of others
     scaled_from: str | None = None  # of a teacher of another scale than 1: the name of its network's plain teacher
     uninformative: str = ""  # why it answers nothing, to follow its name; nothing where it does answer
     scale_free: bool = False  # its logits have no scale of their own, so raw ECE, NL, Δ_lin and KL mean nothing
@@ -87,8 +88,9 @@ class Evidence:
 
     @property
     def plain_teachers(self) -> tuple[ModelResults, ...]:
-        """The teachers the claims are about: those that never saw mixed images in training, at the scale they were trained to."""
-        return tuple(t for t in self.teachers if not t.trained_with_mixup and t.scaled_from is None)
+        """The teachers the claims are about: single ones that never saw mixed images in training, at their own scale."""
+        single = (t for t in self.teachers if t.scaled_from is None and not t.is_ensemble)
+        return tuple(t for t in single if not t.trained_with_mixup)
 
     def undistilled(self, arm: str) -> ModelResults | None:
         """The student of an arm without a teacher."""

@@ -24,6 +24,7 @@ class RunSpec(Frozen):
     teacher: str | None = None  # fingerprint of the teacher's run
     teacher_precision: str | None = None
     teacher_logit_scale: float | None = None  # that the teacher's answers are multiplied by, where it is not 1
+    ensemble: tuple[str, ...] | None = None  # of an ensemble, which nobody trains: fingerprints of its members' runs
     answers: AnswersSpec | None = None  # the form of the teacher's answers, where they are not exact
     selection: Selection = "last"
     validate_every_epochs: int = 1
@@ -51,6 +52,8 @@ class RunSpec(Frozen):
             del value["network"]["order"]  # older than this field
         if self.network.classes is None:
             del value["network"]["classes"]  # older than this field
+        if self.ensemble is None:
+            del value["ensemble"]  # older than this field
         if self.teacher_logit_scale is None:
             del value["teacher_logit_scale"]  # older than this field
         plateau = self.network.plateau

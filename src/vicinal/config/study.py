@@ -162,6 +162,12 @@ class StudySpec(Frozen):
     description: str = Field("", max_length=20_000)
     data: DataSpec
     teachers: dict[Name, TeacherSpec] = Field(min_length=1)
+    ensembles: dict[Name, Annotated[tuple[Name, ...], AfterValidator(each_once)]] = Field(
+        {},
+        max_length=100,
+        description="teachers that are several of `teachers` together, by name: the mean of their probabilities; arms learn from them "
+        "as from any teacher, and they are measured beside them",
+    )
     student: StudentSpec | None = None
     arms: tuple[ArmSpec, ...] = ()
     seeds: Annotated[tuple[Seed, ...], AfterValidator(each_once)] = Field(
@@ -200,6 +206,7 @@ class StudySpec(Frozen):
     def _validate_cross_fields(self) -> Self:
         self._check_student_and_arms()
         self._check_budgets()
+        self._check_ensembles()
         self._check_arms_differ()
         self._check_teachers_of_arms()
         self._check_answers_suffice()
@@ -228,6 +235,17 @@ class StudySpec(Frozen):
                 raise ValueError(f"budgets: student.{where} times {budget:g}: {reason['msg']}") from None
             except ValueError as error:
                 raise ValueError(f"budgets: {error}") from None
+
+    def _check_ensembles(self) -> None:
+        single = {variant.name for name, variant in self.teacher_variants.items() if name not in self.ensembles}
+        for name, members in self.ensembles.items():
+            unknown = [member for member in members if member not in self.teachers]
+            if unknown:
+                raise ValueError(f"ensembles.{name}: {unknown[0]!r} is not one of teachers: {', '.join(self.teachers)}")
+            if len(members) < 2:
+                raise ValueError(f"ensembles.{name}: a mean is of two teachers or more; name them")
+            if name in single | self.teachers.keys():
+                raise ValueError(f"ensembles.{name} has the name of a teacher; give it another")
 
     def _check_runs(self) -> None:
         """Before they are planned: lists of a thousand each would make more runs than memory holds."""
@@ -300,8 +318,9 @@ class StudySpec(Frozen):
 
     @property
     def teacher_variants(self) -> dict[str, TeacherVariant]:
-        """The teachers that arms may learn from, by name: every trained network at each of its scales."""
+        """The teachers that arms may learn from, by name: every trained network at each of its scales, then ensembles."""
         variants = [TeacherVariant(base, s) for base, teacher in self.teachers.items() for s in teacher.logit_scale]
+        variants += [TeacherVariant(name, 1.0) for name in self.ensembles]
         return {variant.name: variant for variant in variants}
 
     def networks(self) -> dict[str, NetworkSpec]:

@@ -10,7 +10,7 @@ from vicinal.evaluation.measures import Measured
 from vicinal.evaluation.other_data import load_other, predict_other
 from vicinal.evaluation.pairs import draw_pairs, pairs_needed, vicinal_curves
 from vicinal.evaluation.predict import predict
-from vicinal.evaluation.predictions import PredictionInputs, Predictions, predict_all
+from vicinal.evaluation.predictions import PredictionInputs, Predictions, mean_predictions, predict_all
 from vicinal.evaluation.stored import EvaluationContext, TrainedNetwork, load_stored, save_stored
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "draw_pairs",
     "load_other",
     "load_stored",
+    "mean_predictions",
     "measure_images",
     "measure_representation",
     "pairs_needed",

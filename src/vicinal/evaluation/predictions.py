@@ -5,7 +5,7 @@ Shapes: N images, P pairs, L values of λ, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from vicinal.data import ImageData, ImageSet
 from vicinal.evaluation.pairs import PairLogits, draw_pairs, draw_same_class_pairs, pairs_of, predict_pairs
 from vicinal.evaluation.predict import EVALUATION_BATCH, predict
 from vicinal.evaluation.stored import load_stored, save_stored
+from vicinal.functional import log_mean_prediction
 from vicinal.inputs import Preparation
 from vicinal.metrics import lam_grid
 from vicinal.networks import Classifier
@@ -114,6 +115,22 @@ class Predictions:
     @property
     def are_finite(self) -> bool:
         return all(bool(t.isfinite().all()) for t in self._tensors().values())
+
+
+def mean_predictions(members: Sequence[Predictions]) -> Predictions:
+    """What networks answer together, to the same images: the log of their mean probability, each mixed input through its own view."""
+
+    def mean(logits: Sequence[Tensor]) -> Tensor:
+        return log_mean_prediction(torch.stack(list(logits)))
+
+    first, pairs = members[0], {}
+    for name in PAIR_SETS:
+        own = [answers for member in members if (answers := getattr(member, name)) is not None]
+        if own:
+            i, j, mixed = (mean([getattr(answers, part) for answers in own]) for part in ("i", "j", "mixed"))
+            pairs[name] = replace(own[0], i=i, j=j, mixed=mixed)
+    validation, test = (mean([getattr(member, part) for member in members]) for part in ("validation", "test"))
+    return replace(first, validation=validation, test=test, **pairs)
 
 
 @dataclass(frozen=True)

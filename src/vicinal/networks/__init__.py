@@ -14,6 +14,7 @@ from vicinal.networks.cost import (
     network_cost,
     try_training,
 )
+from vicinal.networks.ensemble import Ensemble
 from vicinal.networks.facts import ModelFacts, hub_weights_at_hand, model_facts
 from vicinal.networks.fused import FUSING_IMAGES, fused
 from vicinal.networks.given import networks_given
@@ -29,6 +30,7 @@ __all__ = [
     "ClassOrder",
     "Classifier",
     "Compiled",
+    "Ensemble",
     "ModelFacts",
     "ModelName",
     "NetworkCost",

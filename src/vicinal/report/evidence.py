@@ -275,6 +275,7 @@ def _teacher(row: Row, results: Results) -> ModelResults:
         trained_with_mixup=row.trained_with_mixup,
         logit_scale=row.logit_scale,
         scaled_from=row.scaled_from,
+        is_ensemble=bool(row.models[0].get("ensemble")),
         numbers=_numbers(row, results),
         curves=_curves(row, results),
     )

@@ -81,6 +81,9 @@ class Teacher(Model):
     """A teacher of one seed."""
 
     name: str
+    ensemble: list[str] | None = Field(
+        None, description="the teachers whose mean probability it is; null for a single one"
+    )
     logit_scale: float | None = Field(
         None,
         description="that its answers are multiplied by, as students get them and all is measured; null in older results: 1",

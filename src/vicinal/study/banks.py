@@ -24,7 +24,7 @@ from vicinal.errors import UsageError, VicinalError
 from vicinal.inputs import ImagePipeline, slice_rows
 from vicinal.study.checks import check_banks
 from vicinal.study.groups import bank_layout, banks_of_study, learns_from_features
-from vicinal.study.networks import load_network
+from vicinal.study.networks import load_teacher
 from vicinal.study.plan import PlannedRun
 from vicinal.study.run import Study
 from vicinal.training import training_plan
@@ -151,7 +151,7 @@ def _records(layout: BankLayout, epoch: int, position: int, part: Shard) -> slic
 def _teacher(study: Study, run: PlannedRun, bank: TeacherBank, pipeline: ImagePipeline) -> FrozenTeacher:
     """The teacher as the bank's other answers were made, or as a run would make it."""
     assert run.teacher is not None
-    return frozen_teacher(load_network(study.context, run.teacher), run.spec, pipeline, bank.precision or "")
+    return frozen_teacher(load_teacher(study.context, run.teacher), run.spec, pipeline, bank.precision or "")
 
 
 # --- info -------------------------------------------------------------------------------------------------------------
@@ -238,13 +238,12 @@ def verify_banks(study: Study, batches: int) -> Iterator[str]:
         )
     for run in banks:
         assert run.teacher is not None
-        if run.teacher.folder.damage is not None:
-            bank_folder = study.bank_root / bank_layout(run, study.plan).fingerprint
-            raise VicinalError(f"{run.teacher.folder.damage} by vicinal run, and {bank_folder} can be verified then")
-        if not run.teacher.folder.is_done:
-            raise UsageError(
-                f"{run.teacher.folder.path} holds no trained teacher; bring the folder along with the banks"
-            )
+        for folder in [one.folder for one in run.teacher.networks]:
+            if folder.damage is not None:
+                bank_folder = study.bank_root / bank_layout(run, study.plan).fingerprint
+                raise VicinalError(f"{folder.damage} by vicinal run, and {bank_folder} can be verified then")
+            if not folder.is_done:
+                raise UsageError(f"{folder.path} holds no trained teacher; bring the folder along with the banks")
         with contextlib.closing(study.open_bank(run, bank_layout(run, study.plan), create=False)) as bank:
             yield _verified(study, run, bank, batches)
 

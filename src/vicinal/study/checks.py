@@ -81,6 +81,11 @@ def _check_features(context: StudyContext, networks: Mapping[str, Classifier]) -
     for arm in spec.arms:
         needs = {need for objective in arm.objectives() for need in objective_needs(objective)}
         bases = [spec.teacher_variants[name].base for name in arm.teachers or spec.teacher_variants]
+        if "teacher_features" in needs and (together := [base for base in bases if base in spec.ensembles]):
+            raise UsageError(
+                f"arms.{arm.name}: a term of the loss wants features, and {together[0]} is an ensemble, which has none of its own: "
+                "name single teachers in its 'teachers', or leave the term out"
+            )
         of_teachers = [f"teachers.{base}" for base in bases] if "teacher_features" in needs else []
         wanted |= dict.fromkeys([*of_teachers, *(["student"] if "features" in needs or of_teachers else [])], arm.name)
     for key, arm_name in wanted.items():
@@ -134,9 +139,10 @@ def check_banks(plan: StudyPlan, root: Path) -> None:
         return
     for run, layout in banks_of_study(plan).values():
         assert run.teacher is not None
-        teacher = run.teacher.folder  # a damaged one is trained again, to the same weights
-        if (root / layout.fingerprint).exists() and not teacher.is_done and teacher.damage is None:
-            raise UsageError(
-                f"{root / layout.fingerprint} holds answers of {run.teacher.spec.name}, which is not trained here: bring "
-                f"{run.teacher.folder.path.name} from where the bank was made into {plan.out / 'runs'}, or delete the bank's folder"
-            )
+        for teacher in [one.folder for one in run.teacher.networks]:
+            # A damaged one is trained again, to the same weights.
+            if (root / layout.fingerprint).exists() and not teacher.is_done and teacher.damage is None:
+                raise UsageError(
+                    f"{root / layout.fingerprint} holds answers of {teacher.spec.name}, which is not trained here: bring "
+                    f"{teacher.path.name} from where the bank was made into {plan.out / 'runs'}, or delete the bank's folder"
+                )

@@ -105,7 +105,7 @@ class Estimate:
             return 0.0
         if self._existing and bank_layout(run, self._plan).fingerprint in self._existing:
             return 0.0
-        return share * self.network_costs[run.teacher.network_key].inference_s
+        return share * sum(self.network_costs[one.network_key].inference_s for one in run.teacher.networks)
 
     @property
     def images_predicted(self) -> int:

@@ -88,7 +88,8 @@ def jobs_of(groups: Sequence[Group], before_all: str | None = None) -> list[Job]
     jobs = []
     for group in groups:
         runs = tuple(run.folder.path.name for run in group)
-        needs = {run.teacher.folder.path.name for run in group if run.teacher is not None}
+        teachers = [one for run in group if run.teacher is not None for one in run.teacher.networks]
+        needs = {teacher.folder.path.name for teacher in teachers}
         needs |= {before_all} - {*runs} if before_all is not None else set()
         jobs.append(Job(runs, frozenset(needs)))
     return jobs

@@ -8,9 +8,23 @@ from typing import Any
 import torch
 
 from vicinal.errors import UsageError, VicinalError
-from vicinal.networks import FUSING_IMAGES, Classifier, fused, read_weights, read_weights_file, rebuilt_classifier
+from vicinal.networks import (
+    FUSING_IMAGES,
+    Classifier,
+    Ensemble,
+    fused,
+    read_weights,
+    read_weights_file,
+    rebuilt_classifier,
+)
 from vicinal.study.context import StudyContext
 from vicinal.study.plan import PlannedRun, StudyPlan
+
+
+def load_teacher(context: StudyContext, run: PlannedRun, device: torch.device | None = None) -> Classifier:
+    """The trained network of a teacher, or an ensemble of several, as `load_network`."""
+    networks = [load_network(context, one, device) for one in run.networks]
+    return Ensemble(networks) if run.members else networks[0]
 
 
 def load_network(context: StudyContext, run: PlannedRun, device: torch.device | None = None) -> Classifier:
@@ -45,12 +59,12 @@ def describe_networks(plan: StudyPlan, entries: Sequence[Mapping[str, Any]]) -> 
     of the pixels, and the temperature fitted on validation images, which is known only once the network was measured.
 
     Args:
-        entries: of results.json, each with the name of its `run`.
+        entries: of results.json, each with the name of its `run`; an ensemble has none.
     """
     folders = {run.folder.path.name: run.folder for run in plan.unique_runs}
     # A network that is a teacher at several scales is described as it is, by the entry of scale 1 where there is one.
     last_plain = sorted(entries, key=lambda entry: entry.get("logit_scale", 1.0) == 1)
-    by_run: dict[str, Mapping[str, Any]] = {entry["run"]: entry for entry in last_plain}
+    by_run: dict[str, Mapping[str, Any]] = {entry["run"]: entry for entry in last_plain if entry["run"] is not None}
     for name, entry in by_run.items():
         folder = folders[name]
         file, fitted = read_weights_file(folder.weights), entry["fitted_temperature"]

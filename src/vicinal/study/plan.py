@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
@@ -40,6 +40,12 @@ class PlannedRun:
     # What results.json calls it: name, seed and logit_scale, or arm, teacher, temperature, seed and budget.
     label: Mapping[str, Any]
     train_images: int
+    members: tuple[PlannedRun, ...] = ()  # of an ensemble, whose folder is never made
+
+    @property
+    def networks(self) -> tuple[PlannedRun, ...]:
+        """The runs that train its networks: itself, or the members of an ensemble."""
+        return self.members or (self,)
 
     @property
     def logit_scale(self) -> float:
@@ -86,6 +92,7 @@ class StudyPlan:
     spec: StudySpec
     out: Path
     runs: tuple[PlannedRun, ...]
+    ensembles: tuple[PlannedRun, ...] = ()  # of teachers among them, each once
 
     @cached_property
     def unique_runs(self) -> tuple[PlannedRun, ...]:
@@ -108,12 +115,13 @@ class StudyPlan:
     @cached_property
     def teacher_variants(self) -> tuple[PlannedRun, ...]:
         """The teachers that results speak of: each at every scale of its logits, as `PlannedRun.logit_scale` has it."""
-        return tuple(
+        single = tuple(
             replace(run, label={"name": variant.name, "seed": run.spec.seed, "logit_scale": variant.scale})
             for run in self.teachers
             for variant in self.spec.teacher_variants.values()
             if variant.base == run.spec.name
         )
+        return single + self.ensembles
 
     @property
     def scaled_teachers(self) -> tuple[PlannedRun, ...]:
@@ -152,7 +160,9 @@ def teacher_seed(spec: StudySpec, seed: int) -> int:
 
 def plan_study(spec: StudySpec, out: Path, facts: DataFacts) -> StudyPlan:
     """Expand a study into its runs."""
-    return StudyPlan(spec, out, tuple(run for seed in spec.seeds for run in _runs_of_seed(spec, out, facts, seed)))
+    runs = [run for seed in spec.seeds for run in _runs_of_seed(spec, out, facts, seed)]
+    ensembles = {run.folder.path: run for run in runs if run.members}
+    return StudyPlan(spec, out, tuple(run for run in runs if not run.members), tuple(ensembles.values()))
 
 
 def _runs_of_seed(spec: StudySpec, out: Path, facts: DataFacts, seed: int) -> Iterator[PlannedRun]:
@@ -162,6 +172,9 @@ def _runs_of_seed(spec: StudySpec, out: Path, facts: DataFacts, seed: int) -> It
         run = _run_spec(spec, facts, "teacher", name, network, network.objective(), of_teachers, None)
         label = {"name": name, "seed": of_teachers}
         teachers[name] = PlannedRun(run, RunFolder(out, run), None, label, facts.train_images[f"teachers.{name}"])
+        yield teachers[name]
+    for name, members in spec.ensembles.items():
+        teachers[name] = _ensemble(name, [teachers[member] for member in members], out)
         yield teachers[name]
     for budget, arm in product(spec.budgets, spec.arms):
         for objective in arm.objectives():
@@ -184,6 +197,20 @@ def _runs_of_seed(spec: StudySpec, out: Path, facts: DataFacts, seed: int) -> It
                 if variant is not None and variant.scale != 1:
                     run = run.model_copy(update={"teacher_logit_scale": variant.scale})
                 yield PlannedRun(run, RunFolder(out, run), teacher, label, facts.train_images["student"])
+
+
+def _ensemble(name: str, members: Sequence[PlannedRun], out: Path) -> PlannedRun:
+    """The mean of some teachers of a seed, as one that nobody trains."""
+    first, fingerprints = members[0], tuple(member.spec.fingerprint() for member in members)
+    run = first.spec.model_copy(update={"name": name, "ensemble": fingerprints})
+    label = {"name": name, "seed": first.spec.seed, "logit_scale": 1.0}
+    return PlannedRun(run, RunFolder(out, run), None, label, first.train_images, tuple(members))
+
+
+def _inference_precision(spec: StudySpec, teacher: PlannedRun) -> str:
+    """As asked for; of an ensemble what all members have in common, else float32."""
+    asked = {spec.teachers[run.spec.name].inference_precision for run in teacher.networks}
+    return asked.pop() if len(asked) == 1 else "fp32"
 
 
 def _run_spec(
@@ -220,7 +247,7 @@ def _run_spec(
         data=data,
         weights_hash=facts.weights_hashes[key],
         teacher=teacher.spec.fingerprint() if teacher is not None else None,
-        teacher_precision=spec.teachers[teacher.spec.name].inference_precision if teacher is not None else None,
+        teacher_precision=_inference_precision(spec, teacher) if teacher is not None else None,
         answers=spec.answers if teacher is not None and not spec.answers.is_exact else None,
         selection=spec.selection,
         validate_every_epochs=spec.validate_every_epochs,

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from vicinal import metrics  # its classes are imported when they are named
@@ -22,6 +23,7 @@ from vicinal.evaluation import (
     TrainedNetwork,
     doubt_of_order,
     load_other,
+    mean_predictions,
     measure_representation,
     pairs_needed,
     predict,
@@ -29,6 +31,7 @@ from vicinal.evaluation import (
     predict_corrupted,
     predict_other,
 )
+from vicinal.functional import log_mean_prediction
 from vicinal.metrics import default_classes, ood_auroc
 from vicinal.networks import Classifier
 from vicinal.study.context import StudyContext
@@ -53,6 +56,11 @@ def _way_out(run: PlannedRun) -> str:
 def _times(logits: Mapping[str, Tensor], scale: float) -> Mapping[str, Tensor]:
     """Logits by corruption, `scale` times as large; in float32, whose range holds them."""
     return logits if scale == 1 else {name: scale * own.float() for name, own in logits.items()}
+
+
+def _mean(members: Sequence[Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
+    """Logits by corruption of networks together."""
+    return {name: log_mean_prediction(torch.stack([own[name] for own in members])) for name in members[0]}
 
 
 class OptionalMeasures(NamedTuple):
@@ -216,6 +224,13 @@ class StudyPredictions:
         scaled = self.plan.scaled_teachers
         return {run.place: predictions[run.folder.path].times(run.logit_scale) for run in scaled}
 
+    def of_ensembles(self, predictions: Mapping[Path, Predictions]) -> dict[Path, Predictions]:
+        """What ensembles answer, by `PlannedRun.place`, from what their members answer."""
+        return {
+            run.place: mean_predictions([predictions[one.folder.path] for one in run.members])
+            for run in self.plan.ensembles
+        }
+
     def optional(
         self, runs: Sequence[PlannedRun], predictions: dict[Path, Predictions], progress: StudyProgress
     ) -> OptionalMeasures:
@@ -227,6 +242,7 @@ class StudyPredictions:
                 run.folder, context.preparation(run.spec.network), partial(self.open_network, run)
             )
             for run in runs
+            if not run.members
         }
         entries: dict[Path, dict[str, Any]] = {run.place: {} for run in runs}
         deviations: dict[Path, dict[str, Tensor]] = {run.place: {} for run in runs}
@@ -234,7 +250,8 @@ class StudyPredictions:
             logits = predict_corrupted(trained, self.corrupted, evaluation)
             for run in runs:
                 baseline = self.plan.baseline_of(run)
-                own_logits = _times(logits[run.folder.path], run.logit_scale)
+                members = [logits[one.folder.path] for one in run.networks]
+                own_logits = _mean(members) if run.members else _times(members[0], run.logit_scale)
                 entries[run.place]["corruptions"] = metrics.measure_corruptions(
                     own_logits,
                     self.corrupted.test.labels,
@@ -255,13 +272,15 @@ class StudyPredictions:
         if measures.representation is not None:
             classes = measures.representation.classes or self._confused_classes(predictions)
             found = measure_representation(trained, measures, classes, evaluation)
-            for run in runs:
-                entries[run.place]["representation"] = found[run.folder.path]
+            for run in runs:  # an ensemble has no features of its own
+                entries[run.place]["representation"] = found.get(run.folder.path)
         if self.other is not None:
             name = (measures.ood.name if measures.ood else None) or self.other.name
             answers = predict_other(trained, self.other, evaluation)
             for run in runs:
-                others = run.logit_scale * answers[run.folder.path]
+                others = run.logit_scale * answers[run.networks[0].folder.path]
+                if run.members:
+                    others = log_mean_prediction(torch.stack([answers[one.folder.path] for one in run.members]))
                 entries[run.place]["ood_auroc"] = {name: ood_auroc(predictions[run.place].test, others)}
         return OptionalMeasures(entries, deviations)
 

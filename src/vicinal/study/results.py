@@ -79,7 +79,12 @@ def build_results(
         "spec": spec.model_dump(mode="json"),
         "notes": [*_notes(predicted), *_partner_notes(plan)],
         "teachers": [
-            {**_common(run, costs), **measured[run.place].numbers(scale_free=False), **entries[run.place]}
+            {
+                **(_together(run, costs) if run.members else _common(run, costs)),
+                "ensemble": [one.spec.name for one in run.members] or None,
+                **measured[run.place].numbers(scale_free=False),
+                **entries[run.place],
+            }
             for run in plan.teacher_variants
         ],
         "students": [
@@ -191,6 +196,27 @@ def _common(run: PlannedRun, costs: Mapping[str, DeploymentCost]) -> dict[str, A
         "weights_bytes": run.folder.weights.stat().st_size,
         "forward_flops": None if cost is None else cost.forward_flops,
         "predicted_per_second": None if cost is None else cost.predicted_per_second,
+    }
+
+
+def _together(run: PlannedRun, costs: Mapping[str, DeploymentCost]) -> dict[str, Any]:
+    """Of an ensemble: what its members take together. It was trained by nobody and has no folder."""
+    members = [_common(one, costs) for one in run.members]
+    total = {
+        key: sum(own[key] for own in members) if all(own[key] is not None for own in members) else None
+        for key in ("parameters", "weights_bytes", "forward_flops", "training_s")
+    }
+    speeds = [own["predicted_per_second"] for own in members]
+    train_images = {own["train_images"] for own in members}
+    alone = ("head", "epochs", "objective", "history", "selected_epoch", "images_per_second", "precision")
+    return {
+        **run.label,
+        "run": None,
+        "model": f"ensemble of {', '.join(one.spec.name for one in run.members)}",
+        **dict.fromkeys((*alone, "teacher_precision")),
+        **total,
+        "train_images": train_images.pop() if len(train_images) == 1 else None,
+        "predicted_per_second": round(1 / sum(1 / own for own in speeds), 1) if all(speeds) else None,
     }
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -31,7 +32,7 @@ from vicinal.study.crew import Crew, crew_of
 from vicinal.study.executor import Executor, Job, held, jobs_of
 from vicinal.study.executors import executor_of
 from vicinal.study.groups import Group, bank_layout, banks_of_groups, existing_banks, groups_of, students_at_once
-from vicinal.study.networks import describe_networks, load_network
+from vicinal.study.networks import describe_networks, load_teacher
 from vicinal.study.plan import PlannedRun, StudyPlan, plan_study
 from vicinal.study.predict import StudyPredictions
 from vicinal.study.results import build_results, is_scale_free
@@ -168,7 +169,8 @@ class Study:
     def open_bank(self, run: PlannedRun, layout: BankLayout, create: bool = True) -> TeacherBank:
         """The bank of a student whose teacher is trained. Raises VicinalError where it was made with other weights."""
         assert run.teacher is not None
-        weights = content_hash_of(run.teacher.folder.weights)
+        hashes = [content_hash_of(one.folder.weights) for one in run.teacher.networks]
+        weights = hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
         return TeacherBank(self.bank_root, layout, weights, self.context.device, create)
 
     # --- work ---
@@ -254,7 +256,9 @@ class Study:
     def _way_to_share(self, runs: Sequence[PlannedRun], layout: BankLayout | None) -> Way:
         network, teacher = runs[0].spec.network, runs[0].teacher
         is_stored = layout is not None and layout.fingerprint in self.existing_banks
-        asked = 0 if teacher is None or is_stored else self.networks[teacher.network_key].forward_flops
+        asked = 0
+        if teacher is not None and not is_stored:
+            asked = sum(self.networks[one.network_key].forward_flops for one in teacher.networks)
         stepped = len(runs) * self.networks[runs[0].network_key].forward_flops
         return way_to_share(self.spec.runtime.parallel, launched().count, network.batch_size, asked, stepped)
 
@@ -292,7 +296,7 @@ class Study:
     ) -> None:
         first, context = runs[0], self.context
         place = torch.device("cpu") if parallel.shards_teacher else context.device
-        teacher = load_network(context, first.teacher, place) if first.teacher is not None else None
+        teacher = load_teacher(context, first.teacher, place) if first.teacher is not None else None
         folders, runtime, data = [run.folder for run in runs], self.spec.runtime, context.training_data(first)
         every_s, at_once = runtime.checkpoint_seconds, runtime.micro_batch_size
         train(folders, data, teacher, context.device, progress, every_s, bank, compiled, parallel, at_once)
@@ -369,8 +373,9 @@ def execute(
             found |= {
                 run.folder.path: study.predictions.of(run, shown) for run in unique if run.folder.path not in found
             }
-            found |= study.predictions.of_scaled_teachers(found)
-            optional = study.predictions.optional([*unique, *study.plan.scaled_teachers], found, shown)
+            found |= study.predictions.of_scaled_teachers(found) | study.predictions.of_ensembles(found)
+            derived = [*study.plan.scaled_teachers, *study.plan.ensembles]
+            optional = study.predictions.optional([*unique, *derived], found, shown)
         earlier_s = sum(run.folder.summary()["training_s"] for run in unique if run not in to_do)
         costs = study.estimate.deployment_costs
         measured = {place: study.measured_of(place, own) for place, own in found.items()}
@@ -386,7 +391,7 @@ def execute(
         entries = [*value["teachers"], *value["students"]]
         describe_networks(study.plan, entries)
     for entry in entries:
-        if trackers is not None:
+        if trackers is not None and entry["run"] is not None:
             trackers.results(entry["run"], study.plan.named(entry["run"]).spec.model_dump(mode="json"), entry)
     return results
 

@@ -49,5 +49,5 @@ def _flops(runs: Sequence[PlannedRun], forward_flops: Mapping[str, int]) -> floa
     flops = sum(3.0 * run.images * forward_flops[run.network_key] for run in runs)
     teacher = runs[0].teacher
     if teacher is not None:
-        flops += float(runs[0].images) * forward_flops[teacher.network_key]
+        flops += float(runs[0].images) * sum(forward_flops[one.network_key] for one in teacher.networks)
     return flops

@@ -57,7 +57,14 @@ def summarize(study: Study) -> PlanSummary:
     spec, estimate, runs = study.spec, study.estimate, study.plan.unique_runs
     rows = tuple(_summary(study, run) for run in runs)
     time_s, storage = sum(row.time_s for row in rows), sum(map(estimate.storage_bytes, runs))
-    lines = [*_of_data(study), *_of_networks(study), *_together(study), *_banks(study), *_compiled(study)]
+    lines = [
+        *_of_data(study),
+        *_of_networks(study),
+        *_ensembles(study),
+        *_together(study),
+        *_banks(study),
+        *_compiled(study),
+    ]
     lines.append(
         f"Estimated on {study.context.device}, from a few steps of each network: {format_seconds(time_s)} and "
         f"{storage / 1e9:.2g} GB in {study.out}."
@@ -101,6 +108,12 @@ def _of_data(study: Study) -> list[str]:
 def _of_networks(study: Study) -> list[str]:
     """On what was decided in the making of its networks."""
     return [f"{key}: {note}" for key, notes in study.context.network_notes.items() for note in notes]
+
+
+def _ensembles(study: Study) -> list[str]:
+    """On teachers that are several together, if there are any."""
+    named = [f"{name} (of {', '.join(members)})" for name, members in study.spec.ensembles.items()]
+    return [f"Ensembles, which train nothing of their own: {', '.join(named)}."] if named else []
 
 
 def _together(study: Study) -> list[str]:
