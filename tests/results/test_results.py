@@ -79,8 +79,7 @@ def unset(part: Any, path: str = "") -> Iterator[str]:
 
 
 def test_all_that_is_promised_is_written(folder: Path):
-    of_partners = {f".{kind}.without_partner" for kind in ("teachers", "students")}  # where these are chosen by class
-    assert set(unset(read_results(folder))) == {".sha256", *of_partners}
+    assert set(unset(read_results(folder))) == {".sha256"}
 
 
 def test_a_measure_that_was_not_asked_for_is_not_there(raw: dict[str, Any]):

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from vicinal.config.base import MOST_IMAGES, Frozen, Seed, Text, each_once
 from vicinal.config.data import DataSpec
@@ -12,7 +19,10 @@ from vicinal.errors import UsageError
 
 
 class VicinitySpec(Frozen):
-    """The vicinal curves: NL, H, D and I_lin over a grid of λ, on pairs of the students' training images and of test images."""
+    """The vicinal curves: NL, H, D and I_lin over a grid of λ, on pairs of the students' training images and of test images.
+
+    They are measured along a path from one image to the other: mixup's line, or a rectangle of one that grows over the other.
+    """
 
     pairs: int = Field(
         1000,
@@ -30,6 +40,18 @@ class VicinitySpec(Frozen):
         21, ge=3, le=1001, description="grid from 0 to 1, both ends included; odd, so that it holds 0.5"
     )
     seed: Seed = 0
+    path: Literal["mixup", "cutmix"] = Field(
+        "mixup",
+        description="from one image to the other: mixup's line, or CutMix's rectangle, growing about a fixed centre",
+    )
+
+    @model_serializer(mode="wrap")
+    def _path_where_it_is_another(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Older studies were measured along mixup's line and say nothing of it."""
+        value: dict[str, Any] = handler(self)
+        if self.path == "mixup":
+            value.pop("path", None)
+        return value
 
     @field_validator("lam_points")
     @classmethod

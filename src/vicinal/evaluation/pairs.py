@@ -92,9 +92,8 @@ def pairs_needed(
         return 1
     curves = metrics.VicinalCurves(lam_grid(pilot.lam_points))
     index = torch.stack(draw_pairs(len(pair_images), pilot), 1)
-    for answer in predict_pairs(
-        network, pairs_of(pair_images, index, preparation, len(curves.lam), device), curves.lam
-    ):
+    pixels = pairs_of(pair_images, index, preparation, len(curves.lam), device)
+    for answer in predict_pairs(network, pixels, curves.lam, path_centres(len(index), pilot)):
         curves.update(*answer)
     return sample_size(curves.per_pair("nonlinearity"), vicinity.precision_nats, confidence_level)
 
@@ -104,11 +103,21 @@ class PairLogits(NamedTuple):
 
     logits_i: Tensor  # (P, K) on x_i
     logits_j: Tensor  # (P, K) on x_j
-    logits_mixed: Tensor  # (P, L, K) on λ x_i + (1 − λ) x_j
+    logits_mixed: Tensor  # (P, L, K) on λ x_i + (1 − λ) x_j, or another path between the two
+
+
+def path_centres(pairs: int, spec: VicinitySpec) -> Tensor | None:
+    """(P, 2) where CutMix's rectangles grow from, down and across in [0, 1), a function of the spec and P; None for mixup's line."""
+    if spec.path == "mixup":
+        return None
+    return torch.from_numpy(_generator(pairs, spec, stream=2).random((pairs, 2), dtype=np.float32))
 
 
 def predict_pairs(
-    predict: Callable[[Tensor], Tensor], pairs: Iterable[tuple[Tensor, Tensor]], lam: Tensor
+    predict: Callable[[Tensor], Tensor],
+    pairs: Iterable[tuple[Tensor, Tensor]],
+    lam: Tensor,
+    centres: Tensor | None = None,
 ) -> Iterator[PairLogits]:
     """A predict function's answers to pairs of images along λ, part by part; L images for each pair are predicted in all.
 
@@ -120,11 +129,13 @@ def predict_pairs(
             one behind a method, a partial or a lambda that closes over it, is put into eval mode and back.
         pairs: parts of P pairs each, as (P, C, H, W) pixels x_i and x_j. One part is one call of `predict`.
         lam: (L,) rising grid from 0 to 1, both included.
+        centres: (all P, 2) as `path_centres` gives them; None: along λ x_i + (1 − λ) x_j.
 
     Raises ValueError for a grid without its ends or images that do not go together.
     """
     if len(lam) < 2 or float(lam[0]) != 0 or float(lam[-1]) != 1:
         raise ValueError("the grid of λ must begin with 0 and end with 1: these are the clean images")
+    done = 0
     for x_i, x_j in pairs:
         if x_i.shape != x_j.shape or x_i.dim() != 4 or not x_i.is_floating_point():
             raise ValueError(
@@ -134,7 +145,10 @@ def predict_pairs(
             continue
         # TF32 keeps ten bits, too few for a measure, and PyTorch's convolutions use it unasked.
         with evaluating(predict), torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            logits = predict(_mixed_along(x_i, x_j, lam)).float().view(len(lam), len(x_i), -1)
+            own = None if centres is None else centres[done : done + len(x_i)]
+            mixed = _mixed_along(x_i, x_j, lam) if own is None else _cut_along(x_i, x_j, lam, own)
+            logits = predict(mixed).float().view(len(lam), len(x_i), -1)
+        done += len(x_i)
         yield PairLogits(logits[-1], logits[0], logits.transpose(0, 1))
 
 
@@ -210,3 +224,22 @@ def _mixed_along(x_i: Tensor, x_j: Tensor, lam: Tensor) -> Tensor:
     i, j = (x.permute(0, 2, 3, 1).contiguous() for x in (x_i, x_j))
     # One λ at a time: what is in between stays in the caches.
     return torch.cat([mix(i, j, value) for value in lam.to(x_i)]).permute(0, 3, 1, 2)
+
+
+def _cut_along(x_i: Tensor, x_j: Tensor, lam: Tensor, centres: Tensor) -> Tensor:
+    """As `_mixed_along`, along CutMix's path: a rectangle of x_j, of the image's shape about the pair's centre, over x_i.
+
+    It grows by whole pixels, the outermost ring in part, and is cut off at the border, so that its share of the area is 1 − λ to half
+    a pixel: nothing at λ = 1 and the whole image at λ = 0. That of Yun et al. 2019 is smaller where it is cut off.
+    """
+    height, width = x_i.shape[-2:]
+    i, j = (x.permute(0, 2, 3, 1).contiguous() for x in (x_i, x_j))
+    down, across = (
+        ((torch.arange(side) + 0.5) / side - centres[:, k, None]).abs() for k, side in enumerate((height, width))
+    )
+    distance = torch.maximum(down[:, :, None], across[:, None, :]).flatten(
+        1
+    )  # (P, HW), of which a rectangle has all up to one
+    rank = distance.argsort(dim=1, stable=True).argsort(dim=1).view(-1, height, width, 1).to(x_i.device)
+    pasted = ((1 - lam.double()) * height * width).round().long().tolist()
+    return torch.cat([torch.where(rank < count, j, i) for count in pasted]).permute(0, 3, 1, 2)

@@ -16,7 +16,14 @@ from torch import Tensor
 
 from vicinal.config import VicinitySpec, fingerprint
 from vicinal.data import ImageData, ImageSet
-from vicinal.evaluation.pairs import PairLogits, draw_pairs, draw_same_class_pairs, pairs_of, predict_pairs
+from vicinal.evaluation.pairs import (
+    PairLogits,
+    draw_pairs,
+    draw_same_class_pairs,
+    pairs_of,
+    path_centres,
+    predict_pairs,
+)
 from vicinal.evaluation.predict import EVALUATION_BATCH, predict
 from vicinal.evaluation.stored import load_stored, save_stored
 from vicinal.functional import log_mean_prediction
@@ -272,7 +279,7 @@ def _predict_pairs(
 ) -> PairAnswers:
     answers: list[PairLogits] = []
     pixels = pairs_of(pairs.source, pairs.index, inputs.pair_preparation, len(pairs.lam), inputs.device)
-    for answer in predict_pairs(network, pixels, pairs.lam):
+    for answer in predict_pairs(network, pixels, pairs.lam, path_centres(len(pairs.index), inputs.vicinity)):
         answers.append(PairLogits(*(logits.cpu() for logits in answer)))
         advance(answer.logits_mixed.shape[0] * len(pairs.lam))
     i, j, mixed = (torch.cat(parts) for parts in zip(*answers, strict=True))

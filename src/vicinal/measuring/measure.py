@@ -123,6 +123,8 @@ def measure_source(
     if pairs < 0 or pairs == 1:
         raise UsageError(f"--pairs is 0, which leaves them out, or at least 2, not {pairs}")
     chosen = measures or MeasuresSpec(vicinity=VicinitySpec(lam_points=LAM_POINTS))
+    if chosen.vicinity.path != "mixup":
+        raise UsageError("measures.vicinity.path: cutmix is for studies; a classifier is measured along mixup's line")
     if pairs:
         chosen = chosen.model_copy(update={"vicinity": chosen.vicinity.model_copy(update={"pairs": pairs})})
     progress.say(f"reading the images of {spec.source}")

@@ -91,6 +91,12 @@ def _environment() -> Environment:
     return found
 
 
+PATHS = {
+    "mixup": "mixup’s line λ x_i + (1 − λ) x_j",
+    "cutmix": "CutMix’s path (a rectangle of one image that grows over the other about a fixed centre)",
+}
+
+
 def html_page(results: Results, figures: Sequence[FigureSet], paper_part: Mapping[str, Any]) -> str:
     """The report as one HTML file that needs nothing else; `paper_part` is `paper.paper_context`."""
     raw = results.raw
@@ -254,7 +260,8 @@ def what_was_selected(results: Results) -> list[str]:
     if measures.get("pairs"):
         lines.append(
             f"Vicinal curves: {measures['pairs']:,} pairs of the students’ training images, in both orders, at "
-            f"{measures.get('lam_points', 'several')} values of λ."
+            f"{measures.get('lam_points', 'several')} values of λ, along {PATHS[measures.get('path') or 'mixup']}, whatever a network "
+            "was trained on."
         )
     if measures.get("bootstrap_resamples"):
         lines.append(

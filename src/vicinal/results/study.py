@@ -79,6 +79,9 @@ class Measures(Part):
     held_out_pairs: int | None = Field(None, description="of test images; null without two")
     held_out_pair_images: int | None = None
     lam_points: int | None = Field(None, description="L, the values of λ")
+    path: Literal["mixup", "cutmix"] = Field(
+        "mixup", description="between two images, along which the curves are measured"
+    )
     confidence_level: float = Field(0.95, description="of every interval, a fraction")
     bootstrap_resamples: int | None = None
     resamples_sha256: str | None = Field(None, description="of resamples.npz, the deviations behind these results")

@@ -71,6 +71,7 @@ def build_results(
             "pairs_from": "student's training images" if spec.student is not None else "teacher's training images",
             "pair_images_hash": predicted.inputs.pair_images.content_hash(),
             "lam_points": spec.measures.vicinity.lam_points,
+            "path": spec.measures.vicinity.path,
             "confidence_level": spec.measures.confidence_level,
             "bootstrap_resamples": spec.measures.bootstrap_resamples,
             "corruption_strengths": _strengths(predicted),
@@ -134,6 +135,11 @@ def _notes(predicted: StudyPredictions) -> list[str]:
             + (f", more than the {stated.pairs:,} allowed: its interval is wider than asked for" if binds else "")
             + f"{shared}."
         )
+    if stated.path != "mixup":
+        notes.append(
+            "The vicinal measures walk along CutMix’s path (a rectangle that grows about a fixed centre), not along mixup’s line: NL, "
+            "H, D, I_lin, Δ_lin and KL mixed are of other images than the paper’s."
+        )
     notes += predicted.inputs.pair_notes
     notes += [f"{key}: {note}" for key, own in predicted.context.network_notes.items() for note in own]
     if predicted.corrupted is not None:
@@ -192,7 +198,7 @@ def _common(run: PlannedRun, costs: Mapping[str, DeploymentCost]) -> dict[str, A
         "objective": run.spec.objective.model_dump(mode="json"),
         "history": _history(summary["log"]),
         **{key: summary[key] for key in keys},
-        **({"without_partner": summary["without_partner"]} if "without_partner" in summary else {}),
+        "without_partner": summary.get("without_partner"),
         "weights_bytes": run.folder.weights.stat().st_size,
         "forward_flops": None if cost is None else cost.forward_flops,
         "predicted_per_second": None if cost is None else cost.predicted_per_second,

@@ -200,12 +200,13 @@ def _same(studies: Sequence[OpenStudy], known_by: Literal["content", "place"], i
 def _shared_pairs(studies: Sequence[OpenStudy], test_in_order: bool) -> Literal["training", "test"] | None:
     """Whose pairs are the same in both: those of training images first."""
     measures = [study.results.raw["measures"] for study in studies]
-    seeds = [((study.spec.get("measures") or {}).get("vicinity") or {}).get("seed") for study in studies]
+    asked = [(study.spec.get("measures") or {}).get("vicinity") or {} for study in studies]
+    drawn = [(own.get("seed"), own.get("path") or "mixup") for own in asked]
 
     def alike(*keys: str) -> bool:
         return all(measures[0].get(key) is not None and measures[0][key] == measures[1].get(key) for key in keys)
 
-    if seeds[0] != seeds[1]:
+    if drawn[0] != drawn[1]:
         return None
     if alike("pairs", "pair_images"):
         if alike("pair_images_hash"):
