@@ -254,6 +254,31 @@ def test_confidence_of_a_perfect_student_is_no_nan():
         assert float(weight) == (0.0 if student is sure else 1.0)
 
 
+# --- features -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_feature_regression_is_the_mean_squared_error_of_each_sample(dtype):
+    """Of the batch FitNet's loss as mdistiller and torchdistill compute it: F.mse_loss over all."""
+    student, teacher = (random_logits(7, 12, seed=seed).to(dtype) for seed in (1, 2))
+    ours, theirs = student.clone().requires_grad_(), student.clone().requires_grad_()
+    loss, oracle = vf.feature_regression_loss(ours, teacher.requires_grad_()), F.mse_loss(theirs, teacher.detach())
+    assert loss.shape == (7,)
+    torch.testing.assert_close(loss.mean(), oracle)
+    loss.mean().backward()
+    oracle.backward()
+    torch.testing.assert_close(ours.grad, theirs.grad)
+    assert teacher.grad is None
+    torch.testing.assert_close(12 / 2 * loss, ((student - teacher) ** 2).sum(-1) / 2)  # Romero et al., eq. 3
+    assert float(vf.feature_regression_loss(teacher, teacher).abs().max()) == 0
+    order = torch.arange(12).flip(0)
+    torch.testing.assert_close(vf.feature_regression_loss(student[:, order], teacher[:, order]), loss)
+    low = vf.feature_regression_loss(student.bfloat16(), teacher.bfloat16())
+    assert low.dtype == torch.float32
+    with pytest.raises(ValueError, match="shapes differ"):
+        vf.feature_regression_loss(student[:, :5], teacher)
+
+
 # --- all ------------------------------------------------------------------------------------------------------------------
 
 

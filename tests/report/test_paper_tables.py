@@ -18,6 +18,7 @@ import vicinal
 from vicinal.config import SELECTION_SENTENCES
 from vicinal.paper import printed_numbers
 from vicinal.report import write_report
+from vicinal.report.paper.cells import temperature_order
 from vicinal.report.paper.figures import paper_figures
 from vicinal.report.paper.latex import latex, latex_escape
 from vicinal.report.paper.match import paper_data_set, paper_teacher
@@ -444,3 +445,8 @@ def test_files_of_an_earlier_report_that_are_no_longer_made_go(raw, tmp_path):
     left = {path.name for path in (tmp_path / "paper").iterdir()}
     assert not {"table7.csv", "table7.tex", "figure6.svg", "figure6.csv"} & left
     assert {"figure2.svg", "notes.txt", "table1.csv", "figure7.svg"} <= left
+
+
+def test_temperatures_stand_in_their_order():
+    given = ["teacher_sigma", "4sigma", 8.0, "sigma", 0.5, "2sigma", 2.0]
+    assert sorted(given, key=temperature_order) == [0.5, 2.0, 8.0, "sigma", "2sigma", "4sigma", "teacher_sigma"]

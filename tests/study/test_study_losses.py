@@ -167,6 +167,10 @@ def test_an_arm_of_features_alone_has_no_temperature(
     assert student.versus_teacher.keys() == {"one"}
     assert student.versus_teacher["one"].information_at_training_temperature is None
     assert "hint + 0.5 features" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    shipped = tmp_path / "student"
+    assert vicinal("export", tmp_path, "--run", "hint", "--out", shipped, "--no-onnx").code == 0
+    assert "teacher one (vicinal\\_resnet8)" in (card := (shipped / "README.md").read_text(encoding="utf-8"))
+    assert "arm hint + 0.5 features. It tells" in card
     with pytest.raises(ValidationError, match="learns from features alone has no temperature"):
         StudySpec.model_validate({**tiny, "arms": [{**HINT, "temperature": 2}]})
     with pytest.raises(ValidationError, match="nothing to learn from, for features teach no head"):

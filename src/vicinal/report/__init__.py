@@ -38,6 +38,7 @@ from vicinal.report.rows import (
     Results,
     Row,
     load_results,
+    term_label,
     told_in_a_line,
 )
 from vicinal.report.tables import (
@@ -82,6 +83,7 @@ __all__ = [
     "risk_curve",
     "scalar",
     "sentinel",
+    "term_label",
     "terminal_summary",
     "told_in_a_line",
     "typeset",

@@ -10,6 +10,8 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from vicinal.claims import temperature_text
+from vicinal.report import term_label
 from vicinal.results import Student, Teacher
 from vicinal.shipping.finished import FinishedRun
 from vicinal.shipping.promises import BINS
@@ -112,15 +114,23 @@ def _what(run: FinishedRun, data: str) -> str:
         counts = f" of {_text(data)} ({d.train:,} training, {d.validation:,} validation and {d.test:,} test images)"
     if isinstance(entry, Student):
         if entry.teacher is None:
-            learned = f"the labels{counts} (arm {_text(entry.arm)}, no teacher)"
+            learned = f"the labels{counts} (arm {_text(entry.arm)}{_terms(entry)}, no teacher)"
         else:
-            at = f" at T = {entry.temperature}" if entry.temperature is not None else ""
+            at = f" at T = {temperature_text(entry.temperature)}" if entry.temperature is not None else ""
             teacher = f"{_text(entry.teacher)} ({_teacher_model(run, entry.teacher)})"
-            learned = f"the answers of the teacher {teacher} on images{counts}; arm {_text(entry.arm)}{at}"
+            learned = (
+                f"the answers of the teacher {teacher} on images{counts}; arm {_text(entry.arm)}{_terms(entry)}{at}"
+            )
         return f"A {net} that learned from {learned}. {seen}"
     if isinstance(entry, Teacher):
         return f"A {net}, the teacher {_text(entry.name)} of a study on images{counts}. {seen}"
     return f"A {net}. {seen}"
+
+
+def _terms(entry: Student) -> str:
+    """Further terms of its loss, to follow its arm."""
+    terms = entry.objective.model_dump(mode="json")["terms"] if entry.objective is not None else {}
+    return "".join(f" + {_text(term_label(name, term))}" for name, term in terms.items())
 
 
 def _teacher_model(run: FinishedRun, name: str) -> str:
