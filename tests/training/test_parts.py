@@ -12,7 +12,7 @@ from rich.console import Console
 from small_runs import CPU, a_teacher, network, run_spec, training_data, without_batch_norms
 
 from tiny_studies import Answer
-from vicinal.config import ARMS, Objective, RunSpec
+from vicinal.config import ARMS, MixingSpec, Objective, RunSpec
 from vicinal.data import ImageSet
 from vicinal.distillation import answers
 from vicinal.errors import UsageError
@@ -53,12 +53,24 @@ def weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., di
         train([folder], data, teacher, CPU, progress, 1e9, None, False, SINGLE, size)
         monkeypatch.setattr(learner.Learner, "finish", finish)
         monkeypatch.setattr(learner.Learner, "_outputs", outputs)
-        assert max(seen) == min(size or 16, 16)
-        assert sum(seen) == 2 * 41
+        of_each = 2 if spec.objective.mixing.vicinity == "regmixup" else 1
+        assert max(seen) == min(size or 16 * of_each, 16 * of_each)
+        assert sum(seen) == 2 * 41 * of_each
         assert folder.summary().get("micro_batch_size") == size
         return {**kept, "seen": torch.tensor(len(seen))}
 
     return trained
+
+
+def test_parts_of_a_batch_with_two_rows_an_image_give_the_weights_of_the_whole(
+    weights: Callable[..., dict[str, torch.Tensor]],
+) -> None:
+    views = BOTH.model_copy(update={"mixing": MixingSpec(vicinity="regmixup", eta=3)})
+    spec = run_spec(views, network=network(epochs=2), teacher="t", teacher_precision="fp32")
+    whole, parts = weights(spec, None), weights(spec, 5)
+    assert (int(whole.pop("seen")), int(parts.pop("seen"))) == (6, 2 * (7 + 7 + 4))
+    for name, value in whole.items():
+        torch.testing.assert_close(parts[name], value, rtol=1e-9, atol=1e-11)
 
 
 @pytest.mark.parametrize(
