@@ -195,11 +195,34 @@ class NetworkSpec(Frozen):
         "shuffled, beyond 16,777,216 images keyed",
     )
     batch_size: int = Field(100, ge=1, le=1_000_000)
-    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    optimizer: str = Field(
+        "adamw",
+        pattern=r"^[a-z][a-z0-9_]*$",
+        max_length=64,
+        description="adamw, adam, sgd (PyTorch's) or any of timm's by its name, such as lamb, lion or adan",
+        json_schema_extra={"examples": ["adamw", "adam", "sgd", "lamb", "lion"]},
+    )
     lr: float = Field(1e-3, gt=0, le=1000)
     weight_decay: Rate = 1e-4
     momentum: float = Field(0.9, ge=0, lt=1, description="sgd")
     nesterov: bool = Field(True, description="sgd: Nesterov's momentum (where momentum is above 0) or the plain one")
+    clip_gradient_norm: float | None = Field(
+        None, gt=0, le=1e6, description="gradients longer than this, over all parameters, are cut to it; default: never"
+    )
+    layer_decay: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="each layer of the backbone learns at this share of the rate of the next one, the head at lr (as timm groups "
+        "layers); default: all alike",
+    )
+    ema_decay: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="keep a moving average of weights and batch statistics, of which so much stays at each step (less in the first "
+        "ones), and select, measure and save that; default: the weights themselves",
+    )
     schedule: Literal["one_cycle", "cosine", "constant", "piecewise", "plateau"] = "one_cycle"
     warmup_fraction: float = Field(
         0.2, ge=0, lt=1, description="one_cycle, cosine: share of the steps in which lr rises to its peak"

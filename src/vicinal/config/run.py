@@ -48,10 +48,9 @@ class RunSpec(Frozen):
             value["objective"]["temperature"] = Objective.model_fields["temperature"].default  # it scales nothing
         if self.network.preparation in (None, "data"):
             del value["network"]["preparation"]  # older than this field
-        if self.network.order is None:
-            del value["network"]["order"]  # older than this field
-        if self.network.classes is None:
-            del value["network"]["classes"]  # older than this field
+        for name in ("order", "classes", "clip_gradient_norm", "layer_decay", "ema_decay"):
+            if getattr(self.network, name) is None:
+                del value["network"][name]  # older than this field
         if self.ensemble is None:
             del value["ensemble"]  # older than this field
         if self.teacher_logit_scale is None:

@@ -24,7 +24,7 @@ from vicinal.networks import (
 from vicinal.study.context import StudyContext
 from vicinal.study.groups import banks_of_study
 from vicinal.study.plan import StudyPlan
-from vicinal.training import check_parts
+from vicinal.training import check_optimizer, check_parts
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,9 @@ def check_spec(context: StudyContext) -> None:
         raise UsageError(
             f"answers.top_k: {top_k} of {classes} classes leaves nothing out; leave it out, or give fewer than {classes}"
         )
+    for key, network in spec.networks().items():
+        if network.epochs:
+            check_optimizer(network.optimizer, key)
     objectives = [(f"arms.{arm.name}", arm.objectives()) for arm in spec.arms]
     objectives += [(f"teachers.{name}", (teacher.objective(),)) for name, teacher in spec.teachers.items()]
     for path, own in objectives:

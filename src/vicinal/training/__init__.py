@@ -2,6 +2,7 @@
 
 from vicinal.training.learner import Learner
 from vicinal.training.loop import train, train_steps
+from vicinal.training.optimizers import check_optimizer
 from vicinal.training.parallel import SINGLE, Parallel, SingleProcess
 from vicinal.training.parts import check_parts
 from vicinal.training.phases import trained_image_count, trained_row_count, training_plan
@@ -16,6 +17,7 @@ __all__ = [
     "Parallel",
     "SingleProcess",
     "TrainingData",
+    "check_optimizer",
     "check_parts",
     "own_share",
     "processes",

@@ -6,11 +6,11 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from timm.optim import param_groups_weight_decay
+from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -27,6 +27,7 @@ from vicinal.networks import (
     features_of_passes,
     save_weights,
 )
+from vicinal.training.optimizers import make_optimizer
 from vicinal.training.parallel import SINGLE, Parallel
 from vicinal.training.parts import check_parts
 from vicinal.training.phases import trained_image_count, training_plan
@@ -92,6 +93,7 @@ class Learner:
         self._call: Callable[[Tensor], Any] = self.network
         self.teacher_features = 0  # of the teacher whose features are learned from
         self._projected: Projected | None = None  # where they are
+        self._average: ModelEmaV3 | None = None  # of weights and buffers, once the whole network is trained
         self.optimizer: torch.optim.Optimizer
         self.losses: list[Tensor] = []  # on the device, not yet read
         self.lr = 0.0
@@ -104,11 +106,16 @@ class Learner:
         self._projected = None
         if "teacher_features" in self.needs:
             self._projected = Projected(self.network, self.teacher_features, self.run.seed)
-        self.optimizer = _optimizer(self.network, self.run.network, phase, self.device, self._projected)
+        self.optimizer = make_optimizer(self.network, self.run.network, phase, self.device, self._projected)
         if self._saved is not None and self._saved["phase"] == phase.name:
             self.optimizer.load_state_dict(self._saved["optimizer"])
             if self._projected is not None:
                 self._projected.regressor.load_state_dict(self._saved["regressor"])
+        if phase.name == "train" and self.run.network.ema_decay is not None:
+            # Buffers, too: batch statistics of other weights than the mean's would not be its own.
+            self._average = ModelEmaV3(self.network, self.run.network.ema_decay, use_warmup=True)
+            if self._saved is not None and self._saved.get("average"):
+                self._average.module.load_state_dict(self._saved["average"])
         self._saved = None
         self._call = self._parallel.wrap(self._projected or self.network)
         # Compiled code gives no features, and the head's warm-up is too short for it.
@@ -144,7 +151,7 @@ class Learner:
         spec = self.run.network
         self.lr = lowered(learning_rate(spec, phase.name, epoch, phase.steps), spec, phase, self.state)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.lr
+            group["lr"] = self.lr * group.get("lr_scale", 1.0)
         if self._parallel.world_size > 1:
             self.network.images_of_batch = images * rows_of_each
         answers = answers.times(self.run.teacher_logit_scale or 1.0)  # here, so that one answer serves every scale
@@ -156,8 +163,13 @@ class Learner:
                 key = np.random.SeedSequence([self.run.seed, self.state.step, self._parallel.rank])
                 torch.manual_seed(int(key.generate_state(1, np.uint64)[0]) >> 1)
             loss = self._gradients(batch, answers, images, rows_of_each)
+        if spec.clip_gradient_norm is not None:
+            trained = [weights for group in self.optimizer.param_groups for weights in group["params"]]
+            torch.nn.utils.clip_grad_norm_(trained, spec.clip_gradient_norm)
         self.optimizer.step()
         self.state.step += 1
+        if self._average is not None:
+            self._average.update(self.network, step=round(epoch * phase.plan.batches) + 1)
         self.losses.append(loss)
 
     def _gradients(self, batch: VicinalBatch, answers: TeacherAnswers, images: int, rows_of_each: int) -> Tensor:
@@ -201,23 +213,28 @@ class Learner:
             entry["selection_accuracy"] = accuracy
             entry["selection_loss"] = loss if math.isfinite(loss) else None
             watch_plateau(state, run.network, accuracy, loss)
-            _keep_best(state, run, self.network, epoch, accuracy)
+            _keep_best(state, run, self._kept, epoch, accuracy)
         state.epoch_loss, state.epoch_images = 0.0, 0
         self._log.append({**entry, "seconds": round(state.seconds, 3)})
         if self._parallel.is_main:
             self.folder.append_log(self._log[-1])
         return self._log[-1]
 
+    @property
+    def _kept(self) -> nn.Module:
+        """The weights that are selected by and kept: those in training, or their moving average."""
+        return self.network if self._average is None else cast(nn.Module, self._average.module)
+
     def _look(self, data: TrainingData) -> tuple[float, float]:
         """Accuracy and mean cross-entropy on the selection images."""
-        logits = predict(self.network, data.selection_images, data.preparation, self.device)
+        logits = predict(self._kept, data.selection_images, data.preparation, self.device)
         labels = data.selection_images.labels
         return float((logits.argmax(1) == labels).double().mean()), float(cross_entropy(logits.double(), labels))
 
     def finish(self, train_images: int, trained_together: int, without_partner: float | None = None) -> None:
         """Leave the selected weights and the mark that they are whole. Raises VicinalError where they are not finite."""
-        if self.state.best_weights:
-            self.network.load_state_dict(self.state.best_weights)
+        if self.state.best_weights or self._average is not None:
+            self.network.load_state_dict(self.state.best_weights or self._kept.state_dict())
         if not all(bool(t.isfinite().all()) for t in self.network.state_dict().values()):
             raise VicinalError(
                 f"{self.run.name}: weights are not finite after the last step; try a lower lr or precision: fp32"
@@ -244,6 +261,7 @@ class Learner:
             "generators": self._generators,
             "log": self._log,
             "threads": torch.get_num_threads(),
+            "average": {} if self._average is None else self._average.module.state_dict(),
             "regressor": {} if self._projected is None else self._projected.regressor.state_dict(),
         }
         write_checkpoint(self.folder, value)
@@ -268,24 +286,6 @@ def _check_threads(folder: RunFolder, begun_on: int | None, device: torch.device
             f"{folder.path} was begun on {begun_on} threads and this process has {now}, which ends with other weights: "
             f"runtime.threads={begun_on} continues it; without its {folder.checkpoint.name} it begins anew"
         )
-
-
-def _optimizer(
-    network: TimmClassifier, spec: NetworkSpec, phase: Phase, device: torch.device, projected: Projected | None = None
-) -> torch.optim.Optimizer:
-    fused = device.type in ("cpu", "cuda")
-    if phase.name == "head_warmup":
-        return torch.optim.Adam(network.head.parameters(), lr=spec.head_warmup_lr, fused=fused)
-    groups = param_groups_weight_decay(network, spec.weight_decay)  # none on biases and norms, as timm does
-    groups += [] if projected is None else param_groups_weight_decay(projected.regressor, spec.weight_decay)
-    match spec.optimizer:
-        case "adamw":
-            return torch.optim.AdamW(groups, lr=spec.lr, fused=fused)
-        case "adam":
-            return torch.optim.Adam(groups, lr=spec.lr, fused=fused)
-        case "sgd":
-            nesterov = spec.nesterov and spec.momentum > 0
-            return torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, nesterov=nesterov, fused=fused)
 
 
 def _precision(network: TimmClassifier, spec: NetworkSpec, data: TrainingData, device: torch.device) -> str:

@@ -14,7 +14,7 @@ from vicinal.training.state import State
 from vicinal.workspace import DamagedError, RunFolder, check_sealed_file, write_sealed_file
 
 _KEYS = {"fingerprint", "phase", "state", "network", "optimizer", "generators", "log"}
-_NEWER = {"threads", "regressor"}  # that a checkpoint of an older version lacks
+_NEWER = {"threads", "regressor", "average"}  # that a checkpoint of an older version lacks
 _STATE = {field.name for field in fields(State)}
 
 
