@@ -118,7 +118,7 @@ def test_an_objective_without_weight_teaches_nothing():
         ({"head": "keep"}, "needs 'weights'"),
         ({"epochs": 0}, "needs 'weights'"),
         ({"batch_size": 0}, "greater than or equal to 1"),
-        ({"optimizer": "lion"}, "adamw"),
+        ({"optimizer": "Adam W"}, "optimizer"),
     ],
 )
 def test_a_network_says_what_does_not_fit(values: dict[str, Any], words: str):
