@@ -51,7 +51,7 @@ def refused(study: object, *overrides: str) -> str:
         ("student.epochs=1.5", ["student.epochs", "integer", "1.5"]),
         ("student.lr=0", ["student.lr", "greater than 0"]),
         ("student.lr=.nan", ["student.lr", "finite"]),
-        ("student.optimizer=lion", ["student.optimizer", "'adamw', 'adam' or 'sgd'", "'lion'"]),
+        ("student.optimizer='Adam W'", ["student.optimizer", "pattern", "'Adam W'"]),
         ("selection=test", ["selection", "'last', 'best_validation' or 'paper_best_test'"]),
         ("student=3", ["student", "3"]),
         ("teachers=null", ["teachers"]),

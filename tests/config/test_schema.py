@@ -54,7 +54,7 @@ def test_what_may_stand_in_a_study_fits(validator, tiny: dict[str, Any], changes
         {"extend": "quickstart"},
         {"student.epoch": 3},
         {"student.epochs": "three"},
-        {"student.optimizer": "lion"},
+        {"student.optimizer": "Adam W"},
         {"student.augment.flipp": True},
         {"teachers.one.mixin": {}},
         {"teachers": {"a/b": {"model": "m", "epochs": 1}}},
