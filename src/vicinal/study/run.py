@@ -250,7 +250,9 @@ class Study:
             return
         with self._opened(first, layout) as bank:
             names = [run.folder.path.name for run in runs]
-            self.parallel.agree({"runs": names, "bank": bank is not None, "compiled": compiled, "mode": mode})
+            beside = [] if self._spread is None else self._spread.in_use()
+            how = {"bank": bank is not None, "compiled": compiled, "mode": mode}
+            self.parallel.agree({"runs": names, "beside": beside, **how})
             self._train_with(runs, progress, bank, compiled, sharing(self.parallel, mode, self.shards_teacher))
 
     def _way_to_share(self, runs: Sequence[PlannedRun], layout: BankLayout | None) -> Way:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +22,9 @@ from vicinal.training import Parallel, shard
 class SpreadTeachers:
     """What the main process asks of a teacher that no device holds, and how the others take part in every answer.
 
-    A spread network's blocks come together in calls of all processes. So the main one says before each call how large it is, and the
-    others call theirs on as many empty pixels.
+    A spread network's blocks come together in calls of all processes. So the main one says before each call of which network it is
+    and how large, and the others call theirs on as many empty pixels. Several may be open at once: the others keep those that the main
+    one still has when it begins something else.
 
     Raises UsageError where the study measures what such a network does not give.
     """
@@ -32,33 +36,43 @@ class SpreadTeachers:
                 "does not give; leave one of them out"
             )
         self._context, self._plan, self._parallel = context, plan, parallel
-        self._held: Classifier | None = None  # by a process that is not the main one
+        self._open = WeakValueDictionary[str, Classifier]()  # in the main process, as long as anything uses them
+        self._held: dict[str, Classifier] = {}  # by the others
 
     def open(self, run: PlannedRun) -> Classifier:
         """The trained network of a finished run as it predicts, in the main process: a teacher's spread, another's whole."""
         if run not in self._plan.teachers:
             return inference_network(self._context, run)
-        self._parallel.agree({"spread": run.folder.path.name})
+        name = run.folder.path.name
+        if (open_already := self._open.get(name)) is not None:
+            return open_already
+        self._parallel.agree({"spread": name, "beside": self.in_use()})
         network = self._spread(run)
-        network.register_forward_pre_hook(self._announce, prepend=True)  # before its parts begin to come together
+        # Before its parts begin to come together.
+        network.register_forward_pre_hook(partial(self._announce, name), prepend=True)
+        self._open[name] = network
         return network
+
+    def in_use(self) -> list[str]:
+        """The runs whose networks the main process still has, which alone the others keep when it begins something else."""
+        gc.collect()  # spread networks are in circles of references
+        return sorted(self._open)
 
     def take_part(self, told: Mapping[str, Any]) -> bool:
         """For the others: do what the main process says; False where that is something else."""
+        if "beside" in told:
+            self._held = {name: self._held[name] for name in told["beside"]}
         if "spread" in told:
-            self._held = None
-            self._held = self._spread(self._plan.named(told["spread"]))
+            self._held[told["spread"]] = self._spread(self._plan.named(told["spread"]))
         elif "forward" in told:
-            assert self._held is not None
             with torch.no_grad():
-                self._held(torch.zeros(told["forward"], device=self._context.device))
+                self._held[told["of"]](torch.zeros(told["forward"], device=self._context.device))
         else:
-            self._held = None
             return False
         return True
 
-    def _announce(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        self._parallel.agree({"forward": list(inputs[0].shape)})
+    def _announce(self, name: str, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self._parallel.agree({"of": name, "forward": list(inputs[0].shape)})
 
     def _spread(self, run: PlannedRun) -> Classifier:
         network = inference_network(self._context, run, torch.device("cpu"))

@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from vicinal.errors import UsageError, VicinalError
 from vicinal.training.batch_norms import share_batch_norms
 from vicinal.training.parallel import SINGLE, Parallel, Said, SingleProcess
+from vicinal.training.sharded import is_of_processes
 from vicinal.workspace import launched
 
 # Processes wait for the main one while it measures, for hours; that one has ended is noticed at once by its connections.
@@ -50,6 +51,10 @@ def processes(device: torch.device) -> Iterator[Parallel]:
             "a process group of this program is at work; call torch.distributed.destroy_process_group() first: vicinal opens its own"
         )
     gpu = device.type == "cuda"
+    if gpu:
+        torch.cuda.set_device(
+            device
+        )  # where NCCL and FSDP look for it: without, all processes would spread over the first GPU
     try:
         own_keys = f"vicinal-{next(_meetings)}"
         store = dist.PrefixStore(own_keys, next(rendezvous("env://"))[0])  # type: ignore[attr-defined]  # no stub has it
@@ -58,7 +63,7 @@ def processes(device: torch.device) -> Iterator[Parallel]:
         dist.init_process_group(backend, store=store, rank=own.number, world_size=own.count, timeout=LONGEST_WAIT)
         yield SharedTeacher()
     except (dist.DistError, RuntimeError) as error:
-        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+        if not is_of_processes(error):
             raise
         raise LostProcessError(
             f"one of the {own.count} processes of this training has ended; the same command continues from the last checkpoint"

@@ -6,6 +6,7 @@ process holds its part of all and the whole of one block. What it answers is wha
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from functools import partial
 from typing import cast
@@ -28,7 +29,9 @@ def shard(network: nn.Module, device: torch.device, pixels: Tensor) -> None:
         device: where its parts lie.
         pixels: (1, C, H, W) that it is tried on, before and after.
 
-    Raises UsageError for a network that cannot be spread: without parameters, or one that uses its blocks' parameters past them.
+    Raises:
+        DistError, RuntimeError: another process has ended.
+        UsageError: a network that cannot be spread: without parameters, or one that uses its blocks' parameters past them.
     """
     from torch.distributed.device_mesh import init_device_mesh  # here, as importing them takes a while
     from torch.distributed.fsdp import fully_shard
@@ -36,6 +39,7 @@ def shard(network: nn.Module, device: torch.device, pixels: Tensor) -> None:
     count = sum(weights.numel() for weights in network.parameters())
     if not count:
         raise UsageError("runtime.shard_teacher: the teacher has no parameters that could be shared out; leave it out")
+    gc.collect()  # what was spread before is in circles of references, and its memory does not show to Python
     with torch.no_grad():
         whole = network(pixels.to(next(network.parameters()).device)).cpu()
     _keep_layout(network)
@@ -47,10 +51,17 @@ def shard(network: nn.Module, device: torch.device, pixels: Tensor) -> None:
         with torch.no_grad():
             spread = network(pixels.to(device)).cpu()
     except (RuntimeError, TypeError, NotImplementedError) as error:
+        if is_of_processes(error):
+            raise
         reason = one_line(error, 160)
         raise UsageError(f"runtime.shard_teacher: this teacher cannot be shared out ({reason}); leave it out") from None
     if not torch.allclose(whole, spread, rtol=1e-2, atol=1e-2 * float(whole.abs().max())):
         raise UsageError("runtime.shard_teacher: the teacher answers otherwise once it is shared out; leave it out")
+
+
+def is_of_processes(error: Exception) -> bool:
+    """Whether what torch raises tells that another process has ended."""
+    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
 
 
 def _keep_layout(network: nn.Module) -> None:
