@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from benchmarks.pairs import TEMPERATURE, Pair, channels_last
 from vicinal.config import Objective
 from vicinal.distillation import objective_loss
 
-Temperature = float | Literal["sigma", "teacher_sigma"]
+Temperature = float | str
 
 
 @dataclass(frozen=True)

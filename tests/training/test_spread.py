@@ -108,7 +108,7 @@ class Block(nn.Module):
 def test_what_cannot_be_spread_is_said_in_a_line() -> None:
     with pytest.raises(UsageError, match="no parameters that could be shared out"):
         shard(nn.Flatten(), CPU, PIXELS)
-    with pytest.raises(UsageError, match="this teacher cannot be shared out .*; leave it out") as caught:
+    with pytest.raises(UsageError, match=r"this teacher cannot be shared out .*; leave it out") as caught:
         shard(PastItsBlock().eval().requires_grad_(False), CPU, PIXELS)
     assert "\n" not in str(caught.value)
 
