@@ -76,3 +76,18 @@ def test_outer_autocast_does_not_lower_a_fp32_teacher():
     exact = teacher(pixels())
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(teacher(pixels()), exact)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_no_rows_are_answered_by_networks_that_refuse_them(precision):
+    """As windowed attention does: of a small last batch, a process may have none."""
+
+    def refuse(_, inputs):
+        assert len(inputs[0])
+
+    teacher = FrozenTeacher(classifier(), precision)
+    teacher.network.register_forward_pre_hook(refuse)
+    assert teacher(pixels(3)[:0]).shape == (0, 10)
+    logits, features = teacher.with_features(pixels(3)[:0])
+    assert (logits.shape, features.shape) == ((0, 10), (0, teacher.feature_count))
+    assert logits.dtype == features.dtype == torch.float32

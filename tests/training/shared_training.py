@@ -53,12 +53,19 @@ def made_up() -> ImageSet:
     return ImageSet((pixels + 30 * labels.view(-1, 1, 1, 1)).to(torch.uint8), labels)
 
 
+def refuse_no_rows(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+    """As windowed attention does."""
+    assert len(inputs[0])
+
+
 def in_float64(out: Path) -> None:
     """Train every run in one process alone, and by rows in all of them."""
 
     def double(spec: NetworkSpec, *arguments: Any) -> Any:
         network = build(spec, *arguments)
-        return (without_batch_norms(network) if spec == RUNS["parts"].network else network).double()
+        if spec == RUNS["parts"].network:
+            without_batch_norms(network).register_forward_pre_hook(refuse_no_rows)
+        return network.double()
 
     learner.build_classifier = double
     answers.fused = lambda network, _: network  # into float32
@@ -69,6 +76,8 @@ def in_float64(out: Path) -> None:
                 trained(spec, out / f"float64-alone-{name}", SINGLE)
         for name, spec in RUNS.items():
             trained(spec, out / f"float64-shared-{name}", rows)
+            if spec.objective.uses_teacher:
+                trained(spec, out / f"float64-spread-{name}", sharing(team, "data", shards_teacher=True))
     learner.build_classifier, answers.fused = build, fused
 
 
@@ -105,8 +114,8 @@ def noted_shares() -> None:
     from vicinal.study import spread
     from vicinal.training import loop
 
-    def noted(network: nn.Module, device: torch.device, pixels: torch.Tensor) -> None:
-        shard(network, device, pixels)
+    def noted(network: nn.Module, pixels: torch.Tensor, device: torch.device) -> None:
+        shard(network, pixels, device)
         OWN_SHARES.append(round(own_share(network), 2))
 
     spread.shard = loop.shard = noted  # type: ignore[attr-defined]

@@ -20,6 +20,7 @@ from tiny_studies import Answer, merged, weights_of
 
 HERE = Path(__file__).parent
 RUNS = ("parts", "both", "linear", "features")
+PROCESSES = (("alone", 0), ("spread", 0), ("spread", 1))
 
 
 def torchrun(count: int, *command: object) -> list[str]:
@@ -149,6 +150,17 @@ def test_shared_rows_give_the_weights_of_one_process_in_float64(two: dict[str, A
     assert all(torch.equal(shared[0][key], shared[1][key]) for key in alone)
 
 
+@pytest.mark.parametrize("name", RUNS[1:])
+def test_shared_rows_with_a_spread_teacher_give_the_weights_of_one_process_in_float64(
+    two: dict[str, Any], name: str
+) -> None:
+    """Also where a process has none of a batch's rows."""
+    alone, *spread = (load_file(two["out"] / f"float64-{file}-{name}-{n}.safetensors") for file, n in PROCESSES)
+    for own in spread:
+        for key, value in alone.items():
+            torch.testing.assert_close(own[key], value, rtol=1e-10, atol=1e-10)
+
+
 def test_rows_are_shared_of_every_training_by_name(two: dict[str, Any]) -> None:
     marks = [json.loads(path.read_text()) for path in two["out"].glob("rows/runs/*/done.json")]
     assert [(mark["processes"], mark["parallel"]) for mark in marks] == [(2, "data")] * 2  # the teacher's too
@@ -168,19 +180,24 @@ def rank_of(pid: int) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("killed", [0, 2])
+@pytest.mark.parametrize(("killed", "spread"), [(0, False), (2, False), (1, True)])
 def test_one_of_three_killed_ends_all_in_a_line_and_another_number_continues(
     smallest: dict[str, Any],
     study_file: Callable[..., Path],
     tmp_path: Path,
     killed: int,
+    spread: bool,
     vicinal: Callable[..., Answer],
 ) -> None:
+    """Also one that holds a part of the teacher, which another number then holds whole."""
     student = {**smallest["student"], "epochs": 60, "head": "bottleneck", "batch_size": 11}
     changes = {"student": student, "arms": ["kd_mixup"], "runtime.checkpoint_seconds": 0, "runtime.devices": 3}
     file, out = study_file(merged(smallest, changes)), tmp_path / "out"
     command = [sys.executable, "-m", "vicinal", "run", str(file), "--out", str(out)]
-    process = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    shard = ["runtime.shard_teacher=true"] if spread else []
+    process = subprocess.Popen(
+        [*command, *shard], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     deadline = time.monotonic() + 300
     while sum(len(log.read_text().splitlines()) for log in out.glob("runs/student-*/log.jsonl")) < 5:
         assert time.monotonic() < deadline

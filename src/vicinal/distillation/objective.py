@@ -41,6 +41,11 @@ class StudentOutputs:
         None  # (B, D') the same through a linear layer that is trained along, as wide as the teacher's
     )
 
+    def part(self, rows: slice) -> StudentOutputs:
+        """Those of some rows."""
+        features, projected = (None if a is None else a[rows] for a in (self.features, self.projected))
+        return StudentOutputs(self.logits[rows], features, projected)
+
 
 @dataclass(frozen=True)
 class TeacherAnswers:

@@ -50,7 +50,7 @@ class FrozenTeacher(nn.Module):
         """
         with features_of_passes(self.network) as features:
             logits = self._answer(self.network, pixels)
-        return logits, features[0].float()
+        return logits, features[0][: len(pixels)].float()
 
     @property
     def feature_count(self) -> int:
@@ -62,5 +62,7 @@ class FrozenTeacher(nn.Module):
     def _answer(self, call: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor:
         if any(module.training for module in self.network.modules()):
             raise RuntimeError("the frozen teacher's network was put into train mode behind its back")
+        rows = len(pixels)
+        shown = pixels if rows else pixels.new_zeros(1, *pixels.shape[1:])  # windowed attention takes no empty batch
         with torch.autocast(pixels.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            return call(pixels).float()
+            return call(shown)[:rows].float()

@@ -29,7 +29,7 @@ from vicinal.networks import (
 )
 from vicinal.training.optimizers import make_optimizer
 from vicinal.training.parallel import SINGLE, Parallel
-from vicinal.training.parts import check_parts
+from vicinal.training.parts import batch_norm_of, check_parts
 from vicinal.training.phases import trained_image_count, training_plan
 from vicinal.training.projected import Projected
 from vicinal.training.saved import read_checkpoint, write_checkpoint
@@ -192,6 +192,12 @@ class Learner:
 
     def _outputs(self, pixels: Tensor) -> StudentOutputs:
         """Logits, and features where a term needs them, of one forward pass."""
+        if len(pixels) or batch_norm_of(self.network) is not None:
+            return self._outputs_of(pixels)
+        # Of a small last batch a process may have no rows, which windowed attention does not take.
+        return self._outputs_of(pixels.new_zeros(1, *pixels.shape[1:])).part(slice(0))
+
+    def _outputs_of(self, pixels: Tensor) -> StudentOutputs:
         if self._projected is not None:
             return StudentOutputs(*self._call(pixels))
         if "features" not in self.needs:
