@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from small_teachers import classifier
-from torch import Tensor
+from torch import Tensor, nn
 
 from vicinal.config import ARMS, AnswersSpec, MixingSpec, NetworkSpec, RunSpec
 from vicinal.distillation import (
@@ -16,12 +16,15 @@ from vicinal.distillation import (
     Answers,
     BankLayout,
     FrozenTeacher,
+    Precision,
+    Spread,
     TeacherBank,
     frozen_teacher,
     objective_needs,
 )
 from vicinal.errors import VicinalError
 from vicinal.inputs import ImagePipeline, Preparation, VicinalBatch, VicinalPlan, slice_rows
+from vicinal.networks import Classifier
 
 IMAGES, BATCH, CLASSES = 22, 8, 10
 EXACT = AnswerCodec(CLASSES)
@@ -183,7 +186,7 @@ def a_run(**changes: object) -> RunSpec:
 def test_a_teachers_precision_is_the_banks_then_the_checkpoints_then_the_runs(
     tmp_path: Path, pipeline: ImagePipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vicinal.distillation.answers.choose_precision", lambda *_: "bf16")
+    monkeypatch.setattr("vicinal.distillation.answers.kept_precision", lambda *_: "bf16")
     bank = TeacherBank(tmp_path, BankLayout({}, 1, IMAGES, BATCH, CLASSES))
 
     def precision(run: RunSpec, known: str = "", bank: TeacherBank | None = None) -> str:
@@ -208,3 +211,26 @@ def test_a_frozen_teacher_is_fused_and_leaves_the_trained_one_as_it_is(pipeline:
     with torch.no_grad():
         torch.testing.assert_close(frozen(batch.mixed), trained.eval()(batch.mixed), rtol=1e-3, atol=1e-4)
     assert all(torch.equal(value, before[name]) for name, value in trained.state_dict().items())
+
+
+@pytest.mark.parametrize("told", ["fp32", "bf16"])
+def test_a_spread_teachers_precision_is_what_the_main_process_says_before_and_after_it_is_asked(
+    pipeline: ImagePipeline, monkeypatch: pytest.MonkeyPatch, told: Precision
+) -> None:
+    """So all processes ask it as often as one another, also where their machines would choose otherwise."""
+    order: list[object] = []
+
+    def shard(network: Classifier, pixels: Tensor) -> None:
+        assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+        network.register_forward_hook(lambda *_: order.append("asked"))
+        order.append(("shard", tuple(pixels.shape)))
+
+    def agree(own: Precision) -> Precision:
+        order.append("agree")
+        return told if order.count("agree") == 1 else own
+
+    monkeypatch.setattr("vicinal.networks.bf16.BF16_OPERATOR_FLOPS", 1e12)  # here fp32 is wanted
+    monkeypatch.setattr("vicinal.distillation.precision.BF16_BOUND_NATS", 1e9)
+    frozen = frozen_teacher(classifier(), a_run(), pipeline, spread=Spread(shard, agree))
+    assert order == ["agree", ("shard", (1, 1, 28, 28)), *["asked"] * (2 * (told == "bf16")), "agree"]
+    assert frozen.precision == told

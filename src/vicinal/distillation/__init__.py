@@ -1,6 +1,6 @@
 """The frozen teacher, its answers (live, or from a bank), and the loss that a student learns from."""
 
-from vicinal.distillation.answers import Answers, frozen_teacher
+from vicinal.distillation.answers import Answers, Spread, frozen_teacher
 from vicinal.distillation.bank import (
     ANSWERS,
     MANIFEST,
@@ -35,6 +35,7 @@ __all__ = [
     "MixedLabels",
     "Need",
     "Precision",
+    "Spread",
     "StudentOutputs",
     "TeacherAnswers",
     "TeacherBank",

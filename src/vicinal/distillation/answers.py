@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, Self, cast
+from typing import Literal, NamedTuple, Self, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vicinal.config import ARMS, RunSpec
 from vicinal.distillation.bank import AnswerCodec, TeacherBank
 from vicinal.distillation.objective import OF_ANSWERS, Need, TeacherAnswers
-from vicinal.distillation.precision import choose_precision
+from vicinal.distillation.precision import kept_precision, worthwhile_precision
 from vicinal.distillation.teacher import FrozenTeacher, Precision
 from vicinal.inputs import ImagePipeline, VicinalBatch, VicinalPlan
 from vicinal.networks import FUSING_IMAGES, Classifier, Compiled, fused
 
 PRECISION_IMAGES = 256  # that the effect of a teacher's precision is measured on
+
+
+class Spread(NamedTuple):
+    """How a teacher's parameters are spread over processes, all of which make it together."""
+
+    shard: Callable[[Classifier, Tensor], None]  # a network on the CPU, by (1, C, H, W) pixels on the device
+    agree: Callable[[Precision], Precision]  # on the main process's: each has to ask as often as the others do
 
 
 def frozen_teacher(
@@ -26,6 +33,7 @@ def frozen_teacher(
     precision: str = "",
     compiled: bool = False,
     say: Callable[[str], None] = lambda _: None,
+    spread: Spread | None = None,
 ) -> FrozenTeacher:
     """A run's teacher as students learn from it: batch norms fused, in `precision`, or where that is empty as the run says or as is
     found best.
@@ -33,19 +41,25 @@ def frozen_teacher(
     Args:
         pipeline: of the run's training images, some of which decide how batch norms are fused and what is best.
         compiled: call it through torch.compile; `say` is told where that does not work.
+        spread: its parameters over processes; None: this one has them all.
     """
     precision = precision or run.teacher_precision or "auto"
     seen = min(len(pipeline), PRECISION_IMAGES if precision == "auto" else FUSING_IMAGES)
     # Mixed images whatever the arm, so that the teacher of a seed has one precision for all arms.
     plan = VicinalPlan(len(pipeline), seen, run.input_seed, ARMS["mixup"].mixing, order=run.network.order)
     mixed = pipeline.make(plan.batch(0, 0)).mixed
-    if (weights := next(teacher.parameters(), None)) is not None:
-        mixed = mixed.to(weights.device)  # one that is to be spread over devices is not yet on any
-    network = fused(teacher, mixed[:FUSING_IMAGES])
-    if precision == "auto":
-        precision = choose_precision(network, mixed)
+    near = mixed if spread is None else mixed.cpu()  # no device holds it whole
+    network = fused(teacher, near[:FUSING_IMAGES])
+    is_open = precision == "auto"
+    chosen = worthwhile_precision(network, near[:1], mixed.device) if is_open else cast(Precision, precision)
+    if spread is not None:
+        chosen = spread.agree(chosen)
+        spread.shard(network, mixed[:1])
+    if is_open:
+        chosen = kept_precision(network, mixed, chosen)
+        chosen = chosen if spread is None else spread.agree(chosen)
     call = Compiled(network, run.network.batch_size, say) if compiled else None
-    return FrozenTeacher(network, cast(Precision, precision), call)
+    return FrozenTeacher(network, chosen, call)
 
 
 def records_of(images: slice, rows: int) -> slice:
@@ -90,24 +104,20 @@ class Answers:
         precision: str = "",
         compiled: bool = False,
         say: Callable[[str], None] = lambda _: None,
+        spread: Spread | None = None,
     ) -> Self:
         """Those of a run's plan, by the rest of what `frozen_teacher` takes; a bank's precision goes before `precision`."""
         frozen = None
         if teacher is not None:
+            assert bank is None or spread is None  # some processes would read where others ask
             known = (bank.precision if bank is not None else None) or precision
-            frozen = frozen_teacher(teacher, run, pipeline, known, compiled, say)
+            frozen = frozen_teacher(teacher, run, pipeline, known, compiled, say, spread)
         return cls(frozen, AnswerCodec.of(run.answers, classes), plan, bank)
 
     @property
     def precision(self) -> str:
         """Of the teacher's forward pass; empty without a teacher."""
         return "" if self._teacher is None else self._teacher.precision
-
-    def spread(self, shard: Callable[[nn.Module], None]) -> None:
-        """Have the teacher's network spread over processes, by the function that does it."""
-        if self._teacher is not None:
-            assert self._bank is None  # some processes would read where others ask
-            shard(self._teacher.network)
 
     @property
     def classes(self) -> int:

@@ -26,9 +26,9 @@ BF16_OPERATOR_FLOPS = 500_000
 BF16_TRAINING_OPERATOR_FLOPS, BF16_TRAINING_WEIGHT_FLOPS = 200_000, 20
 
 
-def bf16_inference_pays(network: nn.Module, pixels: Tensor) -> bool:
-    """Whether the device of (1, C, H, W) pixels has bf16 units and the network's operators are large enough for them."""
-    device = pixels.device
+def bf16_inference_pays(network: nn.Module, pixels: Tensor, device: torch.device | None = None) -> bool:
+    """Whether a device, by default that of (1, C, H, W) pixels, has bf16 units and a network's operators are large enough for them."""
+    device = device or pixels.device
     if device.type == "cuda":
         exists = torch.cuda.is_bf16_supported(including_emulation=False)
     else:

@@ -67,7 +67,22 @@ class Estimate:
     @cached_property
     def network_costs(self) -> dict[str, NetworkCost]:
         """What an image costs each network, by its dotted path; takes a few seconds each."""
-        return {key: self._network_cost(key) for key in self._networks}
+        timed = {key: self._network_cost(key) for key in self._networks if not self._is_spread(key)}
+        student = timed.get("student")
+        if student is not None:
+            timed |= {key: self._cost_beside(student, key) for key in self._networks if key not in timed}
+        return {key: timed[key] if key in timed else self._network_cost(key) for key in self._networks}
+
+    def _is_spread(self, key: str) -> bool:
+        """Whether a network is a teacher that lies spread over processes, as none of their devices may hold it."""
+        runtime = self._context.spec.runtime
+        return key.startswith("teachers.") and runtime.shard_teacher and max(runtime.devices, launched().count) > 1
+
+    def _cost_beside(self, timed: NetworkCost, key: str) -> NetworkCost:
+        """Of a network that cannot be timed, by what another's arithmetic takes."""
+        flops = self._networks[key].forward_flops
+        times = flops / max(timed.forward_flops, 1)
+        return NetworkCost(flops, timed.inference_s * times, timed.step_s * times)
 
     def _network_cost(self, key: str) -> NetworkCost:
         network, pixels = self._shown(key)
@@ -79,8 +94,8 @@ class Estimate:
         """What each network takes once it is trained, by its dotted path; takes a moment each."""
         found = {}
         for key, checked in self._networks.items():
-            if key.startswith("teachers.") and self._context.spec.runtime.shard_teacher and launched().count > 1:
-                found[key] = DeploymentCost(checked.forward_flops, None)  # no device holds it
+            if self._is_spread(key):
+                found[key] = DeploymentCost(checked.forward_flops, None)
                 continue
             seconds = inference_seconds(*self._shown(key))
             found[key] = DeploymentCost(checked.forward_flops, round(1 / max(seconds, 1e-9), 1))

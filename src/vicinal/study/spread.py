@@ -11,12 +11,32 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor, nn
 
+from vicinal.config import StudySpec
 from vicinal.errors import UsageError
 from vicinal.networks import FUSING_IMAGES, Classifier
+from vicinal.study.checks import CheckedNetwork
 from vicinal.study.context import StudyContext
 from vicinal.study.networks import inference_network
 from vicinal.study.plan import PlannedRun, StudyPlan
 from vicinal.training import Parallel, shard
+
+
+def check_spreadable(spec: StudySpec, networks: Mapping[str, CheckedNetwork]) -> None:
+    """UsageError for teachers that cannot be spread, or where something is measured that they then do not give.
+
+    Args:
+        networks: of the study, by dotted path.
+    """
+    for key, checked in networks.items():
+        if key.startswith("teachers.") and next(checked.network.parameters(), None) is None:
+            raise UsageError(
+                f"runtime.shard_teacher: {key} has no parameters that could be shared out over processes; leave it out"
+            )
+    if spec.measures.representation is not None:
+        raise UsageError(
+            "runtime.shard_teacher: measures.representation reads features, which a teacher that is spread over processes does not "
+            "give; leave one of them out"
+        )
 
 
 class SpreadTeachers:
@@ -25,16 +45,9 @@ class SpreadTeachers:
     A spread network's blocks come together in calls of all processes. So the main one says before each call of which network it is
     and how large, and the others call theirs on as many empty pixels. Several may be open at once: the others keep those that the main
     one still has when it begins something else.
-
-    Raises UsageError where the study measures what such a network does not give.
     """
 
     def __init__(self, context: StudyContext, plan: StudyPlan, parallel: Parallel) -> None:
-        if context.spec.measures.representation is not None:
-            raise UsageError(
-                "runtime.shard_teacher: measures.representation reads features, which a teacher that is spread over processes "
-                "does not give; leave one of them out"
-            )
         self._context, self._plan, self._parallel = context, plan, parallel
         self._open = WeakValueDictionary[str, Classifier]()  # in the main process, as long as anything uses them
         self._held: dict[str, Classifier] = {}  # by the others
@@ -77,5 +90,5 @@ class SpreadTeachers:
     def _spread(self, run: PlannedRun) -> Classifier:
         network = inference_network(self._context, run, torch.device("cpu"))
         pixels = self._context.seen_pixels(run.spec.network, self._context.data.test, FUSING_IMAGES)
-        shard(network, self._context.device, pixels[:1])
+        shard(network, pixels[:1], self._context.device)
         return network

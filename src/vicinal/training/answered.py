@@ -58,6 +58,8 @@ def answered_batches(
 
 def first_in_main(make: Callable[[str], Answers], precision: str, parallel: Parallel) -> Answers:
     """The teacher's answers, in the precision that the main process has found best, where none is known yet."""
+    if parallel.shards_teacher:  # it is made by all at once
+        return make(precision)
     answers = make(precision) if parallel.is_main else None
     chosen = parallel.agree(answers.precision if answers is not None else "")
     return answers if answers is not None else make(chosen)

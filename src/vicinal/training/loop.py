@@ -13,7 +13,7 @@ from functools import partial
 
 import torch
 
-from vicinal.distillation import Answers, TeacherBank
+from vicinal.distillation import Answers, Spread, TeacherBank
 from vicinal.inputs import ImagePipeline
 from vicinal.networks import Classifier
 from vicinal.training.answered import answered_batches, check_all_stand_alike, first_in_main
@@ -103,17 +103,17 @@ def _train_together(  # the whole of training in one piece, so that it is read i
     phases, plan = phases_of(run, *own), training_plan(run, *own)
     pipeline = ImagePipeline(data.train.images, data.train.labels, data.preparation, lead.device)
 
+    spread = Spread(partial(shard, device=lead.device), parallel.agree) if parallel.shards_teacher else None
+
     def answers_in(precision: str) -> Answers:
         return Answers.along(
-            plan, run, teacher, pipeline, data.classes, bank, precision, lead.is_compiled, progress.say
+            plan, run, teacher, pipeline, data.classes, bank, precision, lead.is_compiled, progress.say, spread
         )
 
     answers = first_in_main(answers_in, lead.state.teacher_precision, parallel)
     group.know_precision(answers.precision)
     group.know_features(answers)
     group.agree_on_precision(parallel)
-    if parallel.shards_teacher:
-        answers.spread(partial(shard, device=lead.device, pixels=pipeline.make(plan.batch(0, 0)).mixed[:1]))
     losses = LossBuffer(group, phases, step, progress, parallel)
     checkpoints = Checkpoints(group, checkpoint_seconds, parallel)
 

@@ -21,13 +21,13 @@ BLOCK_SHARE = 1 / 8  # of all parameters that a block may have which comes toget
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)  # whose parts may be called one by one, past them
 
 
-def shard(network: nn.Module, device: torch.device, pixels: Tensor) -> None:
+def shard(network: nn.Module, pixels: Tensor, device: torch.device) -> None:
     """Spread a frozen network over all processes, in place; each calls this, and from then on all call the network together.
 
     Args:
         network: on the CPU, or on the device if it fits there, the same in all processes.
-        device: where its parts lie.
         pixels: (1, C, H, W) that it is tried on, before and after.
+        device: where its parts lie.
 
     Raises:
         DistError, RuntimeError: another process has ended.
