@@ -72,7 +72,9 @@ def ours(
     pair: Pair, device: torch.device, objectives: Sequence[Objective], how: How, parallel: Parallel = SINGLE
 ) -> Running:
     """Students that share one input stream, stepped together; one step is a step of each."""
-    original, data = pair.teacher_network().to(device), pair.data()
+    original, data = pair.teacher_network(), pair.data()
+    if not parallel.shards_teacher:
+        original = original.to(device)
     # A timed bank holds one epoch, which repeats.
     network = pair.spec(pair.student).model_copy(
         update={"repeat_inputs_after_epochs": 1 if how.bank is not None else None}

@@ -1,7 +1,8 @@
 """How many images a second a training takes in as many processes as torchrun started: `scripts/gpu_scale.sh` starts them.
 
 `torchrun --nproc-per-node N -m benchmarks.processes OUT [--pair NAME] [--repeats R]` adds one line of JSON for each way of sharing and
-repeat to OUT; `python -m benchmarks.processes OUT --table` makes a table of them.
+repeat to OUT, with `--shard-teacher` also for each with the teacher's parameters spread over the processes;
+`python -m benchmarks.processes OUT --table` makes a table of them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import statistics
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +29,7 @@ WAYS: tuple[Literal["teacher", "data"], ...] = ("teacher", "data")
 WARM_STEPS, TIMED_STEPS = 5, 40
 
 
-def timed(pair_name: str, batch: int | None, repeats: int, gpu: bool) -> Iterator[dict[str, Any]]:
+def timed(pair_name: str, batch: int | None, repeats: int, gpu: bool, shards: bool = False) -> Iterator[dict[str, Any]]:
     """Images a second of every way of sharing, by the main process's clock, in each repeat; empty in the others."""
     own = launched()
     device = torch.device("cuda", own.on_machine) if gpu else torch.device("cpu")
@@ -37,8 +39,10 @@ def timed(pair_name: str, batch: int | None, repeats: int, gpu: bool) -> Iterato
     pair = replace(pair, batch=batch, images=batch * (pair.images // batch or 1)) if batch else pair
     how = How("bf16" if gpu else "fp32")
     with processes(device) as team:
-        for way in WAYS if own.count > 1 else WAYS[:1]:
-            running = ours(pair, device, [KD_MIXUP], how, sharing(team, way))
+        spread = (False, True) if shards else (False,)
+        for way, is_spread in product(WAYS, spread) if own.count > 1 else [(WAYS[0], False)]:
+            running = ours(pair, device, [KD_MIXUP], how, sharing(team, way, is_spread))
+            named = f"{way}, spread" if is_spread else way
             try:
                 for repeat in range(repeats):
                     for _ in range(WARM_STEPS):
@@ -52,7 +56,7 @@ def timed(pair_name: str, batch: int | None, repeats: int, gpu: bool) -> Iterato
                         rate = images / seconds
                         yield {
                             "processes": own.count,
-                            "way": way if own.count > 1 else "alone",
+                            "way": named if own.count > 1 else "alone",
                             "repeat": repeat,
                             "images_per_second": round(rate, 2),
                             "pair": pair.title,
@@ -100,12 +104,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, help="rows of a batch over all processes; default: the pair's")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--gpu", action="store_true")
+    parser.add_argument("--shard-teacher", action="store_true", help="also with the teacher's parameters spread")
     parser.add_argument("--table", action="store_true", help="show what is in OUT")
     parsed = parser.parse_args(arguments)
     if parsed.table:
         print(table([json.loads(line) for line in parsed.out.read_text(encoding="utf-8").splitlines()]), end="")
         return
-    for line in timed(parsed.pair, parsed.batch, parsed.repeats, parsed.gpu):
+    for line in timed(parsed.pair, parsed.batch, parsed.repeats, parsed.gpu, parsed.shard_teacher):
         with parsed.out.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 

@@ -3,6 +3,7 @@
 # out, and write images/s and speed-up into OUT/scale.md (default runs/scale). With --cpu: on 1 and 2 one-thread processes, a tiny pair.
 #   sh scripts/gpu_scale.sh                      ConvNeXt-L to MobileNetV2, 224 px, a batch of 200 over all GPUs
 #   sh scripts/gpu_scale.sh --pair resnet50 --batch 800 --repeats 5
+#   sh scripts/gpu_scale.sh --shard-teacher         each way also with the teacher's parameters spread over the GPUs
 set -eu
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}

@@ -48,6 +48,11 @@ class PlannedRun:
         return self.members or (self,)
 
     @property
+    def is_as_given(self) -> bool:
+        """Whether its weights are taken as they are, so that its training computes nothing."""
+        return self.teacher is None and not self.spec.network.epochs
+
+    @property
     def logit_scale(self) -> float:
         """What a teacher's logits are multiplied by; 1 for a student."""
         return float(self.label.get("logit_scale", 1.0))

@@ -37,7 +37,7 @@ from vicinal.study.plan import PlannedRun, StudyPlan, plan_study
 from vicinal.study.predict import StudyPredictions
 from vicinal.study.results import build_results, is_scale_free
 from vicinal.study.shared import Way, way_to_share
-from vicinal.study.spread import SpreadTeachers, check_spreadable
+from vicinal.study.spread import SpreadTeachers
 from vicinal.study.stored import stored_work
 from vicinal.tracking import Trackers
 from vicinal.training import SINGLE, Parallel, sharing, train
@@ -57,6 +57,8 @@ from vicinal.workspace import (
     told_if_slow,
     write_work,
 )
+
+CPU = torch.device("cpu")
 
 
 class Study:
@@ -86,8 +88,7 @@ class Study:
         """
         self.parallel = parallel
         if self.shards_teacher:
-            check_spreadable(self.spec, self.networks)
-            self._spread = SpreadTeachers(self.context, self.plan, parallel)
+            self._spread = SpreadTeachers(self.context, self.plan, self.networks, parallel)
             self.predictions.open_network = self._spread.open
 
     @property
@@ -246,9 +247,7 @@ class Study:
         # Norms of all rows make no graph, nor do parts that come together.
         whole = self.parallel is SINGLE or (mode == "teacher" and not self.shards_teacher)
         compiled = self.compiles(first) and whole
-        if first.teacher is None and (
-            mode == "teacher" or not first.spec.network.epochs
-        ):  # there is nothing to share out
+        if first.is_as_given or (first.teacher is None and mode == "teacher"):  # there is nothing to share out
             self._train_with(runs, progress, None, compiled, SINGLE)
             return
         with self._opened(first, layout) as bank:
@@ -300,10 +299,8 @@ class Study:
         parallel: Parallel,
     ) -> None:
         first, context = runs[0], self.context
-        device, cpu = context.device, torch.device("cpu")
-        if self.shards_teacher and first.spec.role == "teacher" and not first.spec.network.epochs:
-            device = cpu  # nothing is computed, and no device may hold it
-        place = cpu if parallel.shards_teacher else device
+        device = CPU if self.shards_teacher and first.is_as_given else context.device  # no other may hold it
+        place = CPU if parallel.shards_teacher else device
         teacher = load_teacher(context, first.teacher, place) if first.teacher is not None else None
         folders, runtime, data = [run.folder for run in runs], self.spec.runtime, context.training_data(first)
         every_s, at_once = runtime.checkpoint_seconds, runtime.micro_batch_size

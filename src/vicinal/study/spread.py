@@ -21,33 +21,23 @@ from vicinal.study.plan import PlannedRun, StudyPlan
 from vicinal.training import Parallel, shard
 
 
-def check_spreadable(spec: StudySpec, networks: Mapping[str, CheckedNetwork]) -> None:
-    """UsageError for teachers that cannot be spread, or where something is measured that they then do not give.
-
-    Args:
-        networks: of the study, by dotted path.
-    """
-    for key, checked in networks.items():
-        if key.startswith("teachers.") and next(checked.network.parameters(), None) is None:
-            raise UsageError(
-                f"runtime.shard_teacher: {key} has no parameters that could be shared out over processes; leave it out"
-            )
-    if spec.measures.representation is not None:
-        raise UsageError(
-            "runtime.shard_teacher: measures.representation reads features, which a teacher that is spread over processes does not "
-            "give; leave one of them out"
-        )
-
-
 class SpreadTeachers:
     """What the main process asks of a teacher that no device holds, and how the others take part in every answer.
 
     A spread network's blocks come together in calls of all processes. So the main one says before each call of which network it is
     and how large, and the others call theirs on as many empty pixels. Several may be open at once: the others keep those that the main
     one still has when it begins something else.
+
+    Args:
+        networks: of the study, by dotted path.
+
+    Raises UsageError for teachers that cannot be spread, or where something is measured that they then do not give.
     """
 
-    def __init__(self, context: StudyContext, plan: StudyPlan, parallel: Parallel) -> None:
+    def __init__(
+        self, context: StudyContext, plan: StudyPlan, networks: Mapping[str, CheckedNetwork], parallel: Parallel
+    ) -> None:
+        _check(context.spec, networks)
         self._context, self._plan, self._parallel = context, plan, parallel
         self._open = WeakValueDictionary[str, Classifier]()  # in the main process, as long as anything uses them
         self._held: dict[str, Classifier] = {}  # by the others
@@ -92,3 +82,17 @@ class SpreadTeachers:
         pixels = self._context.seen_pixels(run.spec.network, self._context.data.test, FUSING_IMAGES)
         shard(network, pixels[:1], self._context.device)
         return network
+
+
+def _check(spec: StudySpec, networks: Mapping[str, CheckedNetwork]) -> None:
+    """UsageError for teachers that cannot be spread, or where something is measured that they then do not give."""
+    for key, checked in networks.items():
+        if key.startswith("teachers.") and next(checked.network.parameters(), None) is None:
+            raise UsageError(
+                f"runtime.shard_teacher: {key} has no parameters that could be shared out over processes; leave it out"
+            )
+    if spec.measures.representation is not None:
+        raise UsageError(
+            "runtime.shard_teacher: measures.representation reads features, which a teacher that is spread over processes does not "
+            "give; leave one of them out"
+        )
