@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from safetensors.torch import save_file
-from small_runs import CPU, a_teacher, network, run_spec, training_data, without_batch_norms
+from small_runs import CPU, a_teacher, network, own_share, run_spec, training_data, without_batch_norms
 from torch import nn
 
 from tiny_studies import undrawn
@@ -18,7 +18,7 @@ from vicinal.cli import main, run
 from vicinal.config import ARMS, NetworkSpec, Objective, RunSpec
 from vicinal.data import ImageSet
 from vicinal.distillation import answers
-from vicinal.training import SINGLE, Learner, Parallel, learner, own_share, processes, shard, sharing, train_steps
+from vicinal.training import SINGLE, Learner, Parallel, learner, processes, shard, sharing, train_steps
 from vicinal.workspace import RunFolder, StudyProgress
 
 build, fused = learner.build_classifier, answers.fused

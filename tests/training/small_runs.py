@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from timm.layers import BatchNormAct2d
+from torch import nn
 
 from vicinal.config import ARMS, AugmentSpec, MixingSpec, NetworkSpec, Objective, RunSpec
 from vicinal.data import ImageSet
@@ -72,3 +73,11 @@ SWEEP = [
     )
     for temperature, alpha in ((1.0, 0.0), (4.0, 0.5), ("sigma", 0.0))
 ]
+
+
+def own_share(network: nn.Module) -> float:
+    """Which part of a network's parameters lies in this process."""
+    from torch.distributed.tensor import DTensor
+
+    own = sum((w.to_local() if isinstance(w, DTensor) else w).numel() for w in network.parameters())
+    return own / sum(weights.numel() for weights in network.parameters())

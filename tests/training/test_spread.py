@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from small_runs import CPU, a_teacher
+from small_runs import CPU, a_teacher, own_share
 from test_processes import environment
 from torch import Tensor, nn
 
@@ -25,7 +25,7 @@ from vicinal.config import StudySpec
 from vicinal.errors import UsageError
 from vicinal.networks import networks_given
 from vicinal.study import Study
-from vicinal.training import SINGLE, own_share, shard
+from vicinal.training import SINGLE, shard
 from vicinal.workspace import StudyProgress
 
 PIXELS = torch.rand(1, 1, 20, 20, generator=torch.Generator().manual_seed(0))

@@ -31,11 +31,6 @@ class Crew:
         return self.workers == 1 and not self.is_elsewhere
 
     @property
-    def spares_this_process(self) -> bool:
-        """Whether none of them trains on the core that this process has."""
-        return not self.is_on_cpu
-
-    @property
     def described(self) -> str:
         """What each of them has, for people."""
         if self.threads is None:

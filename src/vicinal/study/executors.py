@@ -17,7 +17,8 @@ def executor_of(study: DrivenStudy, runtime: RuntimeSpec, crew: Crew) -> Executo
     """What runs the jobs of a study. Raises UsageError where an optional package is not there."""
     if crew.is_this_process:
         return InOrder()
-    return Driven(study, hands_of(study.out, runtime, crew), crew.workers, crew.described, crew.spares_this_process)
+    hands, spared = hands_of(study.out, runtime, crew), not crew.is_on_cpu
+    return Driven(study, hands, crew.workers, crew.described, spared)
 
 
 def hands_of(out: Path, runtime: RuntimeSpec, crew: Crew) -> Hands:

@@ -111,10 +111,10 @@ def _started(out: str, environment: Mapping[str, str]) -> subprocess.Popen[str]:
     )
 
 
-def _forked(out: str, environment: Mapping[str, str]) -> Nursed:
-    while True:
-        with contextlib.suppress(NurseryLostError):
-            return nursery().start(_command(out), environment)
+def _forked(out: str, environment: Mapping[str, str]) -> Nursed | subprocess.Popen[str]:
+    with contextlib.suppress(NurseryLostError):
+        return nursery().start(_command(out), environment)
+    return _started(out, environment)  # the nursery has ended, and perhaps the next would, too
 
 
 def _command(out: str) -> list[str]:

@@ -7,7 +7,7 @@ from vicinal.training.parallel import SINGLE, Parallel, SingleProcess
 from vicinal.training.parts import check_parts
 from vicinal.training.phases import trained_image_count, trained_row_count, training_plan
 from vicinal.training.processes import LostProcessError, processes, sharing
-from vicinal.training.sharded import own_share, shard
+from vicinal.training.sharded import shard
 from vicinal.training.state import TrainingData
 
 __all__ = [
@@ -19,7 +19,6 @@ __all__ = [
     "TrainingData",
     "check_optimizer",
     "check_parts",
-    "own_share",
     "processes",
     "shard",
     "sharing",

@@ -94,11 +94,3 @@ def blocks(module: nn.Module, most: int) -> Iterator[nn.Module]:
             yield child
         elif size:
             yield from blocks(child, most)
-
-
-def own_share(network: nn.Module) -> float:
-    """Which part of a network's parameters lies in this process."""
-    from torch.distributed.tensor import DTensor
-
-    own = sum((w.to_local() if isinstance(w, DTensor) else w).numel() for w in network.parameters())
-    return own / sum(weights.numel() for weights in network.parameters())
